@@ -1,0 +1,33 @@
+# On a fresh machine: git, Python 3.11+ and make. Everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check bench clean
+
+demo: $(STAMP)  ## a whole session, offline: run, patch, kill, continue, fork, fold
+	@$(BIN)/turnlog demo
+
+test: $(STAMP)  ## the test-suite, on every core
+	$(BIN)/pytest -n auto -q
+
+check: $(STAMP)  ## style, types, import direction, wheel contents
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	PYTHON=$(BIN)/python .ci/wheel-contents
+
+bench: $(STAMP)  ## every claim, as a ratio to a reference measured in the same run
+	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	touch $(STAMP)
+
+clean:
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

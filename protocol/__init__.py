@@ -1,0 +1,1 @@
+"""The vocabulary: ids, ops, items, events, errors and wire formats. No I/O, no trio."""

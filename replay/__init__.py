@@ -1,0 +1,1 @@
+"""The past: rebuild and verify recorded sessions, offline."""

@@ -1,0 +1,1 @@
+"""The world: the log, model clients, tools, sandbox, configuration, and the engine."""

@@ -1,0 +1,5 @@
+"""`python -m turnlog` is the command `turnlog`."""
+
+from turnlog.frontends.cli import main
+
+main()
