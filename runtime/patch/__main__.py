@@ -1,0 +1,43 @@
+"""`python -I -X utf8 -m turnlog.runtime.patch --cwd DIR`: apply the patch on standard input.
+
+Exit status 0 and the summary on standard output; 1 and the error on standard error; 2 for a wrong
+command line. Runs confined, so that the kernel judges each write.
+"""
+
+import os
+import sys
+
+from turnlog.protocol.errors import PatchInvalid, TurnlogError
+from turnlog.runtime.patch.apply import plan_patch
+from turnlog.runtime.patch.parse import MAX_PATCH_BYTES, parse_patch
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != "--cwd" or not os.path.isabs(arguments[1]):
+        return _fail("usage: python -m turnlog.runtime.patch --cwd DIR < PATCH (DIR absolute)", 2)
+    try:
+        patch = parse_patch(_standard_input())
+        summary = plan_patch(patch, arguments[1]).apply().summary
+    except TurnlogError as error:
+        return _fail(str(error), 1)
+    sys.stdout.buffer.write(summary.encode())
+    return 0
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(MAX_PATCH_BYTES + 1)
+    if len(data) > MAX_PATCH_BYTES:
+        raise PatchInvalid(f"the patch has more than {MAX_PATCH_BYTES} bytes. Split it.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PatchInvalid(f"the patch is not UTF-8 at byte {error.start}.") from None
+
+
+def _fail(text: str, status: int) -> int:
+    sys.stderr.buffer.write(f"{text}\n".encode(errors="backslashreplace"))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
