@@ -1,0 +1,111 @@
+"""The settings that a turn runs under. They stand in the log, so a turn never depends on today's.
+
+`SessionSettings` is what a user may choose and change between turns. `TurnSettings` is what one
+turn was given when it started: the choice, and every limit that it implies. Both are stored with
+every field, so that a later default never changes what an old turn ran under.
+"""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType, field, structs
+
+ApprovalPolicy = Literal["untrusted", "on-request", "on-failure", "never"]
+SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+ReasoningSummary = Literal["auto", "concise", "detailed", "none"]
+Verbosity = Literal["low", "medium", "high"]
+Durability = Literal["strict", "relaxed"]
+OnRecovery = Literal["continue", "interrupt"]
+
+
+class SandboxPolicy(Struct, frozen=True):
+    """What a command that the model runs may touch.
+
+    `read-only` reads every file and writes none; `workspace-write` also writes below `cwd`,
+    `writable_roots` and the temporary folders; `danger-full-access` runs plainly. The network
+    is closed but for `danger-full-access`, or where `network_access` opens it.
+    """
+
+    mode: SandboxMode = "read-only"
+    writable_roots: tuple[str, ...] = ()  # absolute; used by workspace-write
+    network_access: bool = False  # used by workspace-write
+    exclude_tmpdir_env_var: bool = False  # keep $TMPDIR read-only
+    exclude_slash_tmp: bool = False  # keep /tmp read-only
+
+
+class ShellEnvironmentPolicy(Struct, frozen=True):
+    """Which variables a command inherits. Applied in the order of the fields.
+
+    Source: functional model B3. Names with KEY, SECRET or TOKEN in them never pass by default.
+    """
+
+    inherit: Literal["core", "all", "none"] = "core"
+    ignore_default_excludes: bool = False
+    exclude: tuple[str, ...] = ()  # globs, case-insensitive
+    set: dict[str, str] = field(default_factory=dict[str, str])
+    include_only: tuple[str, ...] = ()  # globs; if any, the last filter
+
+
+class RetryLimits(Struct, frozen=True):
+    """How often a model call is tried again, and how long it may be silent."""
+
+    request_max_retries: int = 4  # before a response begins; at most 100
+    stream_max_retries: int = 5  # after a stream was cut; at most 100
+    stream_idle_timeout_ms: int = 300_000
+    base_delay_ms: int = 200  # doubled at each attempt, and jittered by a tenth
+    max_delay_ms: int = 60_000  # where the doubling stops
+
+
+class SessionSettings(Struct, frozen=True):
+    """What a user chooses. The defaults of every later turn.
+
+    `cwd` is absolute: the core never asks the process where it stands.
+    """
+
+    cwd: str
+    model: str
+    model_provider: str = "openai"
+    approval_policy: ApprovalPolicy = "on-request"
+    sandbox: SandboxPolicy = SandboxPolicy()
+    reasoning_effort: ReasoningEffort | None = None
+    reasoning_summary: ReasoningSummary | None = None
+    verbosity: Verbosity | None = None
+    base_instructions: str | None = None  # None: the engine's own
+    developer_instructions: str | None = None
+    user_instructions: str | None = None
+    show_raw_agent_reasoning: bool = False
+    shell_environment: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
+    model_context_window: int | None = None  # tokens
+    model_auto_compact_token_limit: int | None = None  # tokens
+    durability: Durability = "strict"
+
+
+class SettingsUpdate(Struct, frozen=True, omit_defaults=True):
+    """A change of settings. What is absent stays; an effort of None clears it."""
+
+    cwd: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    approval_policy: ApprovalPolicy | UnsetType = UNSET
+    sandbox: SandboxPolicy | UnsetType = UNSET
+    reasoning_effort: ReasoningEffort | UnsetType | None = UNSET
+    reasoning_summary: ReasoningSummary | UnsetType | None = UNSET
+
+    def apply(self, settings: SessionSettings) -> SessionSettings:
+        """Return `settings` with the fields that this update names."""
+        named = {
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not UNSET
+        }
+        return structs.replace(settings, **named)
+
+
+class TurnSettings(Struct, frozen=True):
+    """What one turn runs under, as its context loader found it."""
+
+    session: SessionSettings
+    retry: RetryLimits = RetryLimits()
+    parallel_tool_calls: bool = True
+    context_window: int | None = None  # tokens; None: not known for this model
+    tool_output_tokens: int = 10_000  # budget of one tool output, at 4 bytes a token
+    approval_timeout_ms: int | None = None  # None: a question waits for ever
