@@ -1,0 +1,48 @@
+"""The core of approvals: may a call run, must somebody be asked, and what does an answer mean."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.state import Call, State, Turn
+from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    CallSettled,
+    OpRefused,
+    SessionDecision,
+    TurnStopping,
+)
+from turnlog.protocol.ids import effect_id, mint
+from turnlog.protocol.ops import ExecApproval, PatchApproval
+from turnlog.protocol.settings import ApprovalPolicy
+
+Permission = Literal["run", "ask", "refuse"]
+
+
+def permission(plan: ToolPlan, policy: ApprovalPolicy) -> Permission:
+    """Say whether a call may run under `policy`. Pure; the sandbox confines what runs inside it."""
+    if plan.wants == "outside":
+        return "ask" if policy in ("on-request", "untrusted") else "refuse"
+    return "ask" if policy == "untrusted" else "run"
+
+
+def ask(state: State, turn: Turn, call: Call, number: int) -> ApprovalAsked:
+    """Return the question about `call`. Asked again after a restart, it is the same question."""
+    question = call.question or mint(state.session, state.time_us, state.facts, "question", number)
+    return ApprovalAsked(
+        effect_id(state.facts, "question", number), question, number, call.item.call_id, call.plan
+    )
+
+
+def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterator[SessionDecision]:
+    """Decide on an answer. `evolve` has closed the question, if it was open."""
+    turn = state.turn
+    if state.belongs_to is None or turn is None:
+        yield OpRefused(op_id, "no_such_question", f"no question {op.id} is waiting for an answer")
+        return
+    call = next(call for call in turn.calls if call.question == op.id)
+    if op.decision == "abort" and turn.stopping is None:
+        yield TurnStopping("interrupted")
+    elif op.decision in ("denied", "abort"):
+        yield CallSettled(turn.number_of(call), call.item.call_id, "declined", texts.DECLINED)

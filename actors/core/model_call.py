@@ -1,0 +1,113 @@
+"""The core of model calls: what is asked, and what a failed attempt leads to."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import msgspec
+
+from turnlog.actors.core.state import Received, State, Turn
+from turnlog.protocol.calls import ErrorInfo, ModelFailure
+from turnlog.protocol.events import (
+    ModelAsked,
+    ModelFailed,
+    ResponseAbandoned,
+    RetryScheduled,
+    SessionDecision,
+    TurnStopping,
+)
+from turnlog.protocol.ids import EffectId, effect_id
+from turnlog.protocol.items import (
+    CustomToolCallOutput,
+    FunctionCallOutput,
+    JsonText,
+    Message,
+    OtherItem,
+    Reasoning,
+    ResponseItem,
+    message_text,
+    read_item,
+)
+from turnlog.protocol.settings import RetryLimits
+
+
+def ask(state: State, turn: Turn) -> ModelAsked:
+    """Return the decision to ask the model with the whole conversation."""
+    history = state.history
+    return ModelAsked(
+        effect_id(state.facts, "model"),
+        turn.request if turn.attempt else turn.request + 1,
+        turn.attempt + 1,
+        len(history.parts),
+        history.digest.hex(),
+    )
+
+
+def sendable(item_json: JsonText) -> ResponseItem | OtherItem | None:
+    """Return an item of the model's, or None if the conversation cannot hold it.
+
+    What cannot be read, and an output that the model made up, would make every later input
+    invalid. They stay in the log.
+    """
+    try:
+        item = read_item(item_json)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return None if isinstance(item, FunctionCallOutput | CustomToolCallOutput) else item
+
+
+def received(item_json: JsonText, item: ResponseItem | OtherItem) -> Received:
+    """Return what the state keeps of a finished item."""
+    text = message_text(item) if isinstance(item, Message) and item.role == "assistant" else None
+    return Received(item_json, isinstance(item, Reasoning), text or None)
+
+
+def keeps_items(turn: Turn) -> bool:
+    """Say whether a cut response's items stay: a call among them has been acted on."""
+    return any(call.status != "waiting" for call in turn.calls)
+
+
+def failed(state: State, turn: Turn, fact: ModelFailed) -> Iterator[SessionDecision]:
+    """Decide about an attempt that gave no whole response: again, or the end of the turn."""
+    if keeps_items(turn) and turn.items:  # progress: what follows is a new request
+        yield ResponseAbandoned(fact.effect, keep=True)
+    retry = None if turn.stopping else _retry(state, turn, fact.failure)
+    if turn.items:
+        yield ResponseAbandoned(fact.effect, keep=retry is None)
+    if retry is not None:
+        yield retry
+    elif turn.stopping is None:
+        yield TurnStopping("failed", ErrorInfo(fact.failure.code, fact.failure.message))
+
+
+def _retry(state: State, turn: Turn, failure: ModelFailure) -> RetryScheduled | None:
+    limits = turn.settings.retry if turn.settings else RetryLimits()
+    effect = effect_id(state.facts, "timer")
+    if failure.retry == "request" and turn.request_retries < limits.request_max_retries:
+        retry, most = turn.request_retries + 1, limits.request_max_retries
+        delay = _delay_ms(state, failure, retry, limits)
+        return RetryScheduled(effect, "request", retry, most, delay, failure.message)
+    if failure.retry != "never" and turn.stream_retries < limits.stream_max_retries:
+        retry, most = turn.stream_retries + 1, limits.stream_max_retries
+        delay = _delay_ms(state, failure, retry, limits)
+        message = f"Reconnecting... {retry}/{most} ({failure.message})"
+        return RetryScheduled(effect, "stream", retry, most, delay, message)
+    return None
+
+
+def _delay_ms(state: State, failure: ModelFailure, retry: int, limits: RetryLimits) -> int:
+    """Return the provider's wish, or 200 ms doubled at each retry, jittered by a tenth.
+
+    The jitter is a hash, so that a replay waits as the live session did. What is doubled stops at
+    `max_delay_ms`; a wish is honoured at any length.
+    """
+    if failure.retry_after_ms is not None:
+        return max(0, failure.retry_after_ms)
+    name = f"{state.session}/{state.facts}/{retry}".encode()
+    jitter = int.from_bytes(blake2b(name, digest_size=2).digest()) / 0xFFFF * 0.2 + 0.9
+    return int(min(limits.base_delay_ms * 2 ** (retry - 1), limits.max_delay_ms) * jitter)
+
+
+def abandon_lost(turn: Turn, effect: EffectId) -> Iterator[SessionDecision]:
+    """Decide about the items of a response whose engine went away in the middle of it."""
+    if turn.items:
+        yield ResponseAbandoned(effect, keep=keeps_items(turn) or turn.stopping is not None)

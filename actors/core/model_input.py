@@ -1,0 +1,46 @@
+"""What the model would be sent, were the turn cut off at this event and asked again."""
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.effects import RunTool
+from turnlog.actors.core.model_call import keeps_items
+from turnlog.actors.core.state import Call, State
+from turnlog.protocol.items import JsonText, output_item
+
+
+def model_input(state: State) -> list[JsonText]:
+    """Return a valid input at any event: each call has exactly one output, in call order.
+
+    A call without a result gets the outcome that fits: never started, stopped, or unknown.
+    """
+    parts = list(state.history.parts)
+    turn = state.turn
+    if turn is None or (turn.items and not keeps_items(turn)):
+        return parts
+    items = list(turn.items)
+    while items and items[-1].is_reasoning:
+        items.pop()
+    parts += [received.item_json for received in items]
+    started = {
+        effect.call
+        for effect in state.outstanding.values()
+        if isinstance(effect, RunTool) and effect.started
+    }
+    parts += [
+        output_item(call.item, _output(call, number in started))
+        for number, call in enumerate(turn.calls, turn.first_call)
+    ]
+    return parts
+
+
+def _output(call: Call, started: bool) -> str:
+    match call.status:
+        case "settled":
+            return call.output
+        case "waiting" | "asked":
+            return texts.NEVER_STARTED
+        case "dispatched":
+            return texts.STOPPED if started else texts.UNKNOWN
+        case "stopped":
+            return texts.STOPPED
+        case "unknown":
+            return texts.UNKNOWN

@@ -1,0 +1,365 @@
+"""The ports through which the actors reach the world. The runtime gives the real ones."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from turnlog.protocol.calls import ModelFailure, ToolOutcome, ToolPlan, ToolReport
+from turnlog.protocol.envelope import Record, Recorded
+from turnlog.protocol.events import ContextLoaded, ToolDispatched
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import JsonText, ToolCallItem
+from turnlog.protocol.ops import Submission, UserInputItem
+from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.protocol.summary import SessionSummary
+from turnlog.protocol.usage import RateLimits, TokenUsage
+
+# --- the event log ----------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Batch:
+    """One step on its way to the log: a fact and its decisions, all or none."""
+
+    records: tuple[Record, ...]  # 1 to 4096, dense
+    summary: SessionSummary | None = None  # the session's row, where the step changed it
+    done_ops: tuple[str, ...] = ()  # taken out of the inbox in the same transaction
+
+
+@attrs.frozen
+class Head:
+    """Where a session stands. A session without events has sequence 0 and a zero digest."""
+
+    sequence: int
+    digest: bytes
+    time_us: int
+
+
+@attrs.frozen
+class Stored:
+    """The batch is on disk."""
+
+
+@attrs.frozen
+class Refused:
+    """The batch was not written: another writer has been here, or the sequence is not next."""
+
+    why: str
+
+
+@attrs.frozen
+class Unknown:
+    """The answer was lost. The head's digest tells whether the batch is there."""
+
+    why: str
+
+
+Fate = Stored | Refused | Unknown
+
+
+class Ticket(Protocol):
+    """The fate of one append, when it is known."""
+
+    @property
+    def fate(self) -> Fate | None: ...
+
+    async def settled(self) -> Fate:
+        """Wait for the fate. Any number of tasks may wait, at any time."""
+        ...
+
+
+@attrs.frozen
+class Claim:
+    """The right to write a session, until it is released or the engine is gone."""
+
+    session: SessionId
+    fence: int  # higher than every earlier claim's
+    head: Head
+
+
+class EventLog(Protocol):
+    """Where sessions live. Sequences are dense from 1; a fork's go on from its cut.
+
+    Every method may raise StoreError's subclasses: the store is damaged, paused or unsuitable.
+    """
+
+    @property
+    def owner(self) -> str:
+        """Who this engine is, for the one who finds a session busy."""
+        ...
+
+    async def create(self, session: SessionId) -> Claim:
+        """Make an empty session, claimed. The id must be new."""
+        ...
+
+    async def fork(self, parent: SessionId, cut: int, child: SessionId) -> None:
+        """Make `child`, whose events up to `cut` are the parent's, by reference. One commit.
+
+        Raises:
+            SessionNotFound: there is no `parent`.
+            SequenceOutOfRange: it has no event `cut`.
+        """
+        ...
+
+    async def claim(self, session: SessionId) -> Claim:
+        """Become the session's writer.
+
+        Raises:
+            SessionNotFound: there is none.
+            SessionBusy: a living engine holds it; the error names it.
+        """
+        ...
+
+    async def release(self, claim: Claim) -> None:
+        """Give the session up. A claim that has been overtaken is ignored."""
+        ...
+
+    def append(self, session: SessionId, batch: Batch, *, fence: int) -> Ticket:
+        """Queue `batch` for one transaction, and return at once.
+
+        It is refused if the fence is not the newest or its first sequence is not next, and so
+        is everything that was queued behind it.
+
+        Raises:
+            LogPaused: the disk is full; nothing was queued.
+        """
+        ...
+
+    async def room(self) -> None:
+        """Wait until the queue of appends has room, and the log is not paused.
+
+        Returns at once, unless the disk is slow or full. An append that follows without an
+        await in between is not refused for want of room.
+        """
+        ...
+
+    async def head(self, session: SessionId) -> Head: ...
+
+    async def read(
+        self, session: SessionId, *, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Recorded]:
+        """Return at most `limit` events behind `after`, and not behind `until`, in order.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            LogDamaged: an event cannot be read; `read` up to the one before it still works.
+        """
+        ...
+
+    def follow(self, session: SessionId, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """Yield the events behind `after`, then each new one, whichever process writes it."""
+        ...
+
+    async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
+        """Return the sessions, the one with the newest turn first."""
+        ...
+
+    async def resolve(self, prefix: str) -> SessionId:
+        """Return the one session whose id begins with `prefix`.
+
+        Raises:
+            SessionNotFound, AmbiguousSession
+        """
+        ...
+
+    async def delete(self, session: SessionId) -> None:
+        """Remove a session. Its forks keep the events that they refer to.
+
+        Raises:
+            SessionNotFound, SessionBusy
+        """
+        ...
+
+    async def leave(self, session: SessionId, submission: Submission) -> None:
+        """Leave an op for the session's writer, now or later. Equal op ids are one op."""
+        ...
+
+    async def inbox(self, session: SessionId) -> list[Submission]:
+        """Return the ops that were left and are not done, oldest first."""
+        ...
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ModelRequest:
+    """Everything that one attempt at the model sends."""
+
+    session: SessionId  # the prompt cache's key
+    turn_id: str
+    settings: TurnSettings
+    tools_json: JsonText
+    input: Sequence[JsonText]  # the conversation's parts, in order, sent as they are
+    output_schema: dict[str, object] | None = None
+
+
+@attrs.frozen
+class ItemDone:
+    item_json: JsonText
+
+
+@attrs.frozen
+class TextDelta:
+    delta: str
+
+
+@attrs.frozen
+class ReasoningDelta:
+    delta: str
+
+
+@attrs.frozen
+class ReasoningBreak:
+    """A new part of the reasoning summary begins."""
+
+
+@attrs.frozen
+class RawReasoningDelta:
+    delta: str
+
+
+@attrs.frozen
+class LimitsReported:
+    limits: RateLimits
+
+
+@attrs.frozen
+class Completed:
+    """The last signal of a whole response."""
+
+    response_id: str
+    usage: TokenUsage | None
+
+
+ModelSignal = (
+    ItemDone
+    | TextDelta
+    | ReasoningDelta
+    | ReasoningBreak
+    | RawReasoningDelta
+    | LimitsReported
+    | Completed
+)
+
+
+class ModelCallFailed(Exception):
+    """The attempt failed; the core decides what to do about it."""
+
+    def __init__(self, failure: ModelFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ModelClient(Protocol):
+    async def call(
+        self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
+    ) -> None:
+        """Make one attempt. Emit each signal as it comes, `Completed` last; then return.
+
+        `emit` may wait: it is the back-pressure of the session. Nothing is retried here.
+
+        Raises:
+            ModelCallFailed: there is no whole response.
+        """
+        ...
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ToolOrder:
+    """One tool call, ready to run."""
+
+    call: ToolCallItem
+    plan: ToolPlan
+    dispatched: ToolDispatched
+    settings: TurnSettings
+
+
+@attrs.frozen
+class ToolResult:
+    """What a tool has to say. The model sees `preamble` and `output`, joined."""
+
+    outcome: ToolOutcome
+    preamble: str
+    output: str
+    full_output: str | None = None  # where `output` was cut
+    report: ToolReport | None = None
+
+
+class ToolMonitor(Protocol):
+    """Through which a running tool speaks to its ToolCall actor."""
+
+    @property
+    def effect(self) -> EffectId: ...
+
+    async def started(self) -> None:
+        """Say that the world is about to be touched. Await it before doing so."""
+        ...
+
+    def output(self, text: str) -> None:
+        """Show a piece of output to whoever watches. Never waits; may be dropped."""
+        ...
+
+    def stopped(self, result: ToolResult) -> None:
+        """Leave what a cancelled call has to say, before `Cancelled` is raised on."""
+        ...
+
+
+class Tools(Protocol):
+    """The registry: the specifications that the model is shown, and the handlers."""
+
+    def specs(self, settings: SessionSettings) -> JsonText:
+        """Return the list of tool specifications for this model, in a fixed order."""
+        ...
+
+    async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        """Say what a call would do, without touching the world. Bad calls get a refusal."""
+        ...
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        """Run a call to its end. When cancelled, all of its processes are gone on return."""
+        ...
+
+
+# --- the rest of the world --------------------------------------------------------------------
+
+
+@attrs.frozen
+class ContextRequest:
+    """What a turn's context is loaded for."""
+
+    effect: EffectId
+    session: SessionId
+    settings: SessionSettings
+    input: tuple[UserInputItem, ...]
+
+
+class ContextLoader(Protocol):
+    async def load(self, request: ContextRequest) -> ContextLoaded:
+        """Read what a turn starts with: limits, tools, instructions, environment, images.
+
+        Raises:
+            TurnlogError: something that the settings name cannot be read; the turn fails with it.
+        """
+        ...
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Return the Unix time in microseconds."""
+        ...
+
+
+@attrs.frozen
+class Ports:
+    """The world, as one session sees it."""
+
+    log: EventLog
+    model: ModelClient
+    tools: Tools
+    context: ContextLoader
+    clock: Clock

@@ -1,0 +1,128 @@
+"""What turnlog notes of model calls and tool calls, inside the events that report them."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+FailureCode = Literal[
+    "cancelled",
+    "connection_failed",
+    "stream_disconnected",
+    "idle_timeout",
+    "server_error",
+    "rate_limited",
+    "usage_limit_reached",
+    "quota_exceeded",
+    "context_window_exceeded",
+    "unauthorized",
+    "bad_request",
+    "response_incomplete",
+    "invalid_response",
+    "credential_missing",
+    "crashed",
+]
+Retry = Literal["never", "request", "stream"]
+
+
+class ErrorInfo(Struct, frozen=True):
+    """An error as a client sees it: a stable code, and a text for a person."""
+
+    code: str
+    message: str
+
+
+class ModelFailure(Struct, frozen=True):
+    """Why one attempt at the model ended without a completed response.
+
+    `retry` says what a retry may count against: `request` (nothing of a response had come),
+    `stream` (it was cut), or `never`. `retry_after_ms` is the provider's own wish.
+    """
+
+    code: FailureCode
+    message: str
+    retry: Retry = "never"
+    retry_after_ms: int | None = None
+    http_status: int | None = None
+
+
+class FileChange(Struct, frozen=True):
+    """One file that a patch touches. A moved file stands under its old path, as an update."""
+
+    path: str  # absolute
+    kind: Literal["add", "update", "delete"]
+
+
+class CommandPreview(Struct, frozen=True, tag_field="kind", tag="command"):
+    """A command, as a person is shown it before and while it runs."""
+
+    command: tuple[str, ...]  # argv, without the sandbox around it
+    cwd: str
+
+
+class PatchPreview(Struct, frozen=True, tag_field="kind", tag="patch"):
+    """The files that a patch is going to change, sorted by path."""
+
+    changes: tuple[FileChange, ...]
+
+
+class PlanStep(Struct, frozen=True):
+    step: str
+    status: Literal["pending", "in_progress", "completed"] = "pending"
+
+
+class PlanPreview(Struct, frozen=True, tag_field="kind", tag="plan"):
+    """The model's list of what it is going to do, as a whole."""
+
+    steps: tuple[PlanStep, ...]
+
+
+Preview = CommandPreview | PatchPreview | PlanPreview
+
+
+class ToolPlan(Struct, frozen=True):
+    """What the tool registry says of a call before it runs. It asks nothing of the world.
+
+    A `refusal` is the answer that the model gets at once: an unknown tool, bad arguments.
+    `wants` is what the call needs: to run `inside` the sandbox, or `outside` of it (an escalation
+    that the model asked for, or a patch to a place that the policy protects).
+    """
+
+    tool: str
+    parallel: bool = False  # may overlap with others that may
+    wants: Literal["inside", "outside"] = "inside"
+    reason: str | None = None  # the model's justification
+    approval_key: str = ""  # equal keys are the same question, for `approved_for_session`
+    preview: Preview | None = None
+    refusal: str | None = None
+    denial: str | None = None  # the answer where the policy forbids what the call wants
+
+
+class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):
+    """How a command ended. Its output is the event's."""
+
+    exit_code: int
+    duration_ms: int
+    timed_out: bool = False
+
+
+class PatchReport(Struct, frozen=True, tag_field="kind", tag="patch"):
+    """How a patch ended, file by file."""
+
+    changes: tuple[FileChange, ...]
+    applied: bool
+
+
+ToolReport = CommandReport | PatchReport
+
+ToolOutcome = Literal["done", "failed", "cancelled", "crashed"]
+
+
+class ContextFragment(Struct, frozen=True):
+    """A text that the model is told about its surroundings, such as `environment`.
+
+    It is sent when it is new or has changed since this session last sent its kind.
+    """
+
+    kind: str
+    role: Literal["developer", "user"]
+    text: str

@@ -1,0 +1,262 @@
+"""How an event stands in the log: an envelope that decodes alone, then the event.
+
+An unknown kind survives as bytes. Large texts are cut out of the event, stored once by their
+digest and put back when it is read. Every event carries a digest chained over all before it, so
+that equal prefixes are equal digests and one changed byte is found.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b, sha256
+from typing import Final, Literal, cast, get_args
+
+import msgspec
+from msgspec import Raw, Struct
+
+from turnlog.protocol.errors import SchemaTooNew
+from turnlog.protocol.events import Decision, Fact, SessionEvent, SessionFact
+
+SCHEMA: Final = 1
+BLOB_THRESHOLD: Final = 4096  # bytes of a text that is worth a place of its own
+GENESIS: Final = bytes(16)  # the digest before the first event
+
+Digest = bytes  # 16 bytes in the chain, 32 for a blob
+Role = Literal["fact", "decision"]
+_DECISION: Final = 1
+_IGNORABLE: Final = 2
+_BLOB_EXT: Final = 1
+
+
+class Envelope(Struct, frozen=True, array_like=True, gc=False):
+    """What surrounds each event."""
+
+    schema: int
+    sequence: int  # dense within a session, from 1
+    time_us: int  # Unix time; never runs backwards within a session
+    flags: int  # 1: decision, 2: a reader that does not know the kind may go on
+    kind: int
+    cause: int  # sequence of the fact that a decision answers; a fact's own is 0
+    turn: int  # 0: outside of any turn
+    body: Raw
+    blobs: tuple[bytes, ...] = ()  # digests of what was cut out of the body
+
+
+class UnknownEvent(Struct, frozen=True):
+    """An event of a newer release, kept verbatim."""
+
+    kind: int
+    ignorable: bool
+    body: bytes  # msgpack
+    blobs: tuple[Digest, ...] = ()  # what was cut out of the body
+
+
+class Recorded(Struct, frozen=True):
+    """One event of a session, as a reader gets it."""
+
+    sequence: int
+    time_us: int
+    role: Role
+    cause: int
+    turn: int
+    digest: bytes
+    event: SessionEvent | UnknownEvent
+
+    @property
+    def kind(self) -> str:
+        """The event's name, such as `model_asked`."""
+        if isinstance(self.event, UnknownEvent):
+            return f"unknown_{self.event.kind}"
+        return KIND_NAMES[type(self.event)]
+
+
+class Record(Struct, frozen=True):
+    """One event on its way to the store."""
+
+    sequence: int
+    digest: bytes
+    data: bytes  # the envelope
+    blobs: Mapping[bytes, bytes]
+
+
+class EncodedEvent(Struct, frozen=True):
+    """An event as bytes: what a mailbox carries is what the log keeps."""
+
+    body: bytes
+    blobs: Mapping[bytes, bytes]
+
+
+def _tag(kind: type[Struct]) -> int:
+    tag = kind.__struct_config__.tag
+    assert isinstance(tag, int)  # every event declares one
+    return tag
+
+
+EVENT_TYPES: Final[dict[int, type[Fact | Decision]]] = {
+    _tag(kind): kind for kind in get_args(SessionEvent)
+}
+_TAGS: Final[dict[type, int]] = {kind: tag for tag, kind in EVENT_TYPES.items()}
+KIND_NAMES: Final[dict[type, str]] = {
+    kind: re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in EVENT_TYPES.values()
+}
+# (schema, kind) -> a pure function on the body's plain list, one schema upwards.
+Upcaster = Callable[[list[object]], list[object]]
+UPCASTERS: Final[dict[tuple[int, int], Upcaster]] = {}
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_event: Final = msgspec.msgpack.Decoder(SessionEvent).decode
+_decode_fact: Final = msgspec.msgpack.Decoder(SessionFact).decode
+_decode_envelope: Final = msgspec.msgpack.Decoder(Envelope).decode
+_NO_BLOBS: Final[Mapping[bytes, bytes]] = {}
+
+
+def encode_event(event: SessionEvent) -> EncodedEvent:
+    """Return `event` as bytes, its large texts apart."""
+    body = _encode(event)
+    if len(body) <= BLOB_THRESHOLD:
+        return EncodedEvent(body, _NO_BLOBS)
+    blobs: dict[bytes, bytes] = {}
+    plain = _cut(msgspec.msgpack.decode(body), blobs)
+    return EncodedEvent(_encode(plain), blobs) if blobs else EncodedEvent(body, _NO_BLOBS)
+
+
+def decode_event(encoded: EncodedEvent) -> SessionEvent:
+    """Return the event that `encode_event` was given."""
+    return _typed(encoded.body, encoded.blobs) if encoded.blobs else _decode_event(encoded.body)
+
+
+def decode_fact(encoded: EncodedEvent) -> SessionFact:
+    """Return the fact that a message carries.
+
+    Raises:
+        msgspec.ValidationError: it is a decision, which nobody may send.
+    """
+    fact: SessionFact = (
+        msgspec.convert(_plain(encoded.body, encoded.blobs), SessionFact)
+        if encoded.blobs
+        else _decode_fact(encoded.body)
+    )
+    return fact
+
+
+def _cut(value: object, blobs: dict[bytes, bytes]) -> object:
+    match value:
+        case str() if len(data := value.encode()) > BLOB_THRESHOLD:
+            digest = sha256(data).digest()
+            blobs[digest] = data
+            return msgspec.msgpack.Ext(_BLOB_EXT, digest)
+        case list():
+            return [_cut(item, blobs) for item in cast(list[object], value)]
+        case dict():
+            pairs = cast(dict[object, object], value).items()
+            return {key: _cut(item, blobs) for key, item in pairs}
+        case _:
+            return value
+
+
+def _plain(body: bytes | Raw, blobs: Mapping[bytes, bytes]) -> object:
+    def put_back(code: int, data: memoryview) -> str:
+        return blobs[bytes(data)].decode()
+
+    return msgspec.msgpack.decode(body, ext_hook=put_back)
+
+
+def _typed(body: bytes | Raw, blobs: Mapping[bytes, bytes]) -> SessionEvent:
+    return _convert(_plain(body, blobs))
+
+
+def _convert(plain: object) -> SessionEvent:
+    event: SessionEvent = msgspec.convert(plain, SessionEvent)
+    return event
+
+
+def chain(previous: Digest, data: bytes) -> Digest:
+    """Return the digest of a stream that `data` is appended to."""
+    return blake2b(data, key=previous, digest_size=16).digest()
+
+
+def seal(
+    event: SessionEvent,
+    *,
+    sequence: int,
+    time_us: int,
+    cause: int,
+    turn: int,
+    previous: Digest,
+    encoded: EncodedEvent | None = None,
+) -> Record:
+    """Return the record of `event`, chained to the event before it.
+
+    Args:
+        previous: digest of the event before; `GENESIS` for the first.
+        encoded: the event's bytes, where they are at hand: a fact keeps those it came in.
+    """
+    encoded = encoded or encode_event(event)
+    flags = (_DECISION if isinstance(event, Decision) else 0) | (
+        _IGNORABLE if event.ignorable else 0
+    )
+    kind = _TAGS[type(event)]
+    body, blobs = Raw(encoded.body), tuple(encoded.blobs)
+    data = _encode(Envelope(SCHEMA, sequence, time_us, flags, kind, cause, turn, body, blobs))
+    return Record(sequence, chain(previous, data), data, encoded.blobs)
+
+
+def read_envelope(data: bytes | memoryview) -> Envelope:
+    """Return the envelope alone. Enough to list, count, skip and check.
+
+    Raises:
+        msgspec.MsgspecError: these bytes are no envelope.
+    """
+    return _decode_envelope(data)
+
+
+def unseal(data: bytes, digest: Digest, load: Callable[[Digest], bytes]) -> Recorded:
+    """Return the event that a stored envelope holds.
+
+    Args:
+        load: gives a blob by its digest.
+
+    Raises:
+        SchemaTooNew: a newer release wrote it, and not as something to be skipped.
+        msgspec.MsgspecError: these bytes are no event.
+        KeyError: `load` has no such blob.
+    """
+    envelope = _decode_envelope(data)
+    role: Role = "decision" if envelope.flags & _DECISION else "fact"
+    return Recorded(
+        envelope.sequence,
+        envelope.time_us,
+        role,
+        envelope.cause,
+        envelope.turn,
+        digest,
+        _event_of(envelope, load),
+    )
+
+
+def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEvent | UnknownEvent:
+    if envelope.kind not in EVENT_TYPES or envelope.schema > SCHEMA:
+        return UnknownEvent(
+            envelope.kind,
+            bool(envelope.flags & _IGNORABLE),
+            bytes(memoryview(envelope.body)),
+            envelope.blobs,
+        )
+    blobs = {digest: load(digest) for digest in envelope.blobs}
+    if envelope.schema < SCHEMA:
+        plain = _plain(envelope.body, blobs)
+        for schema in range(envelope.schema, SCHEMA):
+            if upcast := UPCASTERS.get((schema, envelope.kind)):
+                plain = upcast(cast(list[object], plain))
+        return _convert(plain)
+    return _typed(envelope.body, blobs) if blobs else _decode_event(envelope.body)
+
+
+def require_known(records: Iterable[Recorded]) -> None:
+    """Check that this release may go on from `records`.
+
+    Raises:
+        SchemaTooNew: one of them is of an unknown kind that changes what a session is.
+    """
+    for record in records:
+        if isinstance(record.event, UnknownEvent) and not record.event.ignorable:
+            raise SchemaTooNew(found=SCHEMA + 1, known=SCHEMA)

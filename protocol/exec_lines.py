@@ -1,0 +1,135 @@
+"""The line protocol of `exec --json`: one JSON object a line, as Codex 0.169 prints it.
+
+Field names, their order and the values of `status` are what its clients match on.
+Source: measured on the real binary; see the tests' samples.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from turnlog.protocol.usage import TokenUsage
+
+Status = Literal["in_progress", "completed", "failed"]
+
+
+class _Line(Struct, frozen=True, tag_field="type"): ...
+
+
+class ThreadStarted(_Line, frozen=True, tag="thread.started"):
+    thread_id: str
+
+
+class TurnStarted(_Line, frozen=True, tag="turn.started"): ...
+
+
+class ItemStarted(_Line, frozen=True, tag="item.started"):
+    item: Raw
+
+
+class ItemUpdated(_Line, frozen=True, tag="item.updated"):
+    item: Raw
+
+
+class ItemCompleted(_Line, frozen=True, tag="item.completed"):
+    item: Raw
+
+
+class TurnCompleted(_Line, frozen=True, tag="turn.completed"):
+    usage: TokenUsage  # over the whole session
+
+
+class TurnError(Struct, frozen=True):
+    message: str
+
+
+class TurnFailed(_Line, frozen=True, tag="turn.failed"):
+    error: TurnError
+
+
+class Error(_Line, frozen=True, tag="error"):
+    message: str
+
+
+Line = (
+    ThreadStarted
+    | TurnStarted
+    | ItemStarted
+    | ItemUpdated
+    | ItemCompleted
+    | TurnCompleted
+    | TurnFailed
+    | Error
+)
+
+
+class AgentMessage(Struct, frozen=True):
+    id: str
+    type: Literal["agent_message"]
+    text: str
+
+
+class Reasoning(Struct, frozen=True):
+    id: str
+    type: Literal["reasoning"]
+    text: str
+
+
+class CommandExecution(Struct, frozen=True):
+    id: str
+    type: Literal["command_execution"]
+    command: str
+    aggregated_output: str
+    exit_code: int | None
+    status: Status
+
+
+class Change(Struct, frozen=True):
+    path: str
+    kind: Literal["add", "delete", "update"]
+
+
+class FileChange(Struct, frozen=True):
+    id: str
+    type: Literal["file_change"]
+    changes: tuple[Change, ...]
+    status: Status
+
+
+class Todo(Struct, frozen=True):
+    text: str
+    completed: bool
+
+
+class TodoList(Struct, frozen=True):
+    id: str
+    type: Literal["todo_list"]
+    items: tuple[Todo, ...]
+
+
+class ErrorItem(Struct, frozen=True):
+    id: str
+    type: Literal["error"]
+    message: str
+
+
+Item = AgentMessage | Reasoning | CommandExecution | FileChange | TodoList | ErrorItem
+
+
+def encode_line(line: Line) -> bytes:
+    """Return a line with its line feed. Text is raw UTF-8; only LF ends a line."""
+    return msgspec.json.encode(line) + b"\n"
+
+
+def encode_item(item: Item) -> Raw:
+    return Raw(msgspec.json.encode(item))
+
+
+def encode_web_search(
+    item_id: str, search_id: str, query: str, action: dict[str, Any] | None
+) -> Raw:
+    """Return a web search item. It has the key `id` twice; parsers keep the provider's."""
+    head = msgspec.json.encode({"id": item_id, "type": "web_search"})
+    tail = msgspec.json.encode({"id": search_id, "query": query, "action": action})
+    return Raw(head[:-1] + b"," + tail[1:])

@@ -1,0 +1,163 @@
+"""Items of the model's conversation, as the Responses API writes them.
+
+The model's own items are kept as the text that came and are sent again unchanged: nothing in
+them is lost because we do not know it. The Structs here read what turnlog must understand.
+"""
+
+import json
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+JsonText = str  # one JSON value, verbatim
+
+
+class ContentPart(Struct, frozen=True, omit_defaults=True):
+    """A part of a message: input_text, output_text, input_image, refusal, or a newer kind."""
+
+    type: str
+    text: str | None = None
+    image_url: str | None = None
+    refusal: str | None = None
+
+
+class SummaryPart(Struct, frozen=True, omit_defaults=True):
+    """A part of a reasoning item's summary or content."""
+
+    type: str
+    text: str = ""
+
+
+class Message(Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
+    role: str
+    content: list[ContentPart]
+    id: str | None = None
+    phase: str | None = None  # commentary or final_answer, where a model says so
+
+
+class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning", omit_defaults=True):
+    id: str | None = None
+    summary: list[SummaryPart] = []
+    content: list[SummaryPart] | None = None
+    encrypted_content: str | None = None
+
+
+class FunctionCall(Struct, frozen=True, tag_field="type", tag="function_call", omit_defaults=True):
+    call_id: str
+    name: str
+    arguments: str  # JSON, as the model wrote it: it may not parse
+    id: str | None = None
+    namespace: str | None = None
+
+
+class CustomToolCall(
+    Struct, frozen=True, tag_field="type", tag="custom_tool_call", omit_defaults=True
+):
+    call_id: str
+    name: str
+    input: str  # free text
+    id: str | None = None
+
+
+class FunctionCallOutput(
+    Struct, frozen=True, tag_field="type", tag="function_call_output", omit_defaults=True
+):
+    call_id: str
+    output: str | list[ContentPart]
+
+
+class CustomToolCallOutput(
+    Struct, frozen=True, tag_field="type", tag="custom_tool_call_output", omit_defaults=True
+):
+    call_id: str
+    output: str | list[ContentPart]
+
+
+class WebSearchCall(
+    Struct, frozen=True, tag_field="type", tag="web_search_call", omit_defaults=True
+):
+    """A search that the provider ran itself."""
+
+    id: str | None = None
+    status: str | None = None
+    action: dict[str, Any] | None = None
+
+
+class OtherItem(Struct, frozen=True):
+    """An item of a kind that this release does not read. It is kept and sent again all the same."""
+
+    type: str
+
+
+ResponseItem = (
+    Message
+    | Reasoning
+    | FunctionCall
+    | CustomToolCall
+    | FunctionCallOutput
+    | CustomToolCallOutput
+    | WebSearchCall
+)
+ToolCallItem = FunctionCall | CustomToolCall
+
+_decode_known: Final = msgspec.json.Decoder(ResponseItem).decode
+_decode_type: Final = msgspec.json.Decoder(OtherItem).decode
+_KNOWN: Final = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "custom_tool_call",
+        "function_call_output",
+        "custom_tool_call_output",
+        "web_search_call",
+    }
+)
+
+
+def read_item(text: JsonText | bytes) -> ResponseItem | OtherItem:
+    """Return what `text` says.
+
+    Raises:
+        msgspec.MsgspecError: it is not JSON, has no `type`, or is a known type with wrong fields.
+    """
+    try:
+        return _read(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        with suppress(ValueError):  # half a surrogate pair: models do write that
+            mended = json.dumps(json.loads(text), ensure_ascii=False)
+            return _read(mended.encode(errors="replace"))
+        raise
+
+
+def _read(text: JsonText | bytes) -> ResponseItem | OtherItem:
+    head = _decode_type(text)
+    return _decode_known(text) if head.type in _KNOWN else head
+
+
+def message_text(message: Message) -> str:
+    """Return a message's text parts, joined; a refusal counts as text."""
+    return "".join(part.text or part.refusal or "" for part in message.content)
+
+
+def encode_item(item: ResponseItem) -> JsonText:
+    """Return an item as JSON text. The form of what turnlog adds itself is part of the schema."""
+    return msgspec.json.encode(item).decode()
+
+
+def text_message(role: str, *texts: str) -> JsonText:
+    """Return an input message with one `input_text` part for each text."""
+    return encode_item(Message(role, [ContentPart("input_text", text=text) for text in texts]))
+
+
+def output_item(call: ToolCallItem, output: str) -> JsonText:
+    """Return the item that answers `call`. This form is part of the log's schema."""
+    match call:
+        case FunctionCall(call_id=call_id):
+            return encode_item(FunctionCallOutput(call_id, output))
+        case CustomToolCall(call_id=call_id):
+            return encode_item(CustomToolCallOutput(call_id, output))

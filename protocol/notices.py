@@ -1,0 +1,67 @@
+"""What a live subscriber sees beside the events of the log.
+
+A notice is not stored: the item or output that it announces is. It keeps its place all the
+same: it never overtakes an event that came before it.
+"""
+
+from msgspec import Struct
+
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.ids import EffectId
+
+
+class _Notice(Struct, frozen=True, tag_field="type"): ...
+
+
+class AgentMessageDelta(_Notice, frozen=True, tag="agent_message_delta"):
+    effect: EffectId
+    delta: str
+
+
+class AgentReasoningDelta(_Notice, frozen=True, tag="agent_reasoning_delta"):
+    """A piece of a reasoning summary."""
+
+    effect: EffectId
+    delta: str
+
+
+class AgentReasoningSectionBreak(_Notice, frozen=True, tag="agent_reasoning_section_break"):
+    effect: EffectId
+
+
+class AgentReasoningRawContentDelta(_Notice, frozen=True, tag="agent_reasoning_raw_content_delta"):
+    """A piece of raw reasoning; only where `show_raw_agent_reasoning` is set."""
+
+    effect: EffectId
+    delta: str
+
+
+class ToolOutputDelta(_Notice, frozen=True, tag="tool_output_delta"):
+    """Output of a tool that runs; bytes that are no UTF-8 are shown as U+FFFD."""
+
+    effect: EffectId
+    delta: str
+
+
+class BackgroundEvent(_Notice, frozen=True, tag="background_event"):
+    """A diagnostic for the user."""
+
+    message: str
+
+
+class SubscriberLagged(_Notice, frozen=True, tag="subscriber_lagged"):
+    """This subscriber was too slow: that many notices were dropped. Events are never dropped."""
+
+    missed: int
+
+
+Notice = (
+    AgentMessageDelta
+    | AgentReasoningDelta
+    | AgentReasoningSectionBreak
+    | AgentReasoningRawContentDelta
+    | ToolOutputDelta
+    | BackgroundEvent
+    | SubscriberLagged
+)
+Publication = Recorded | Notice

@@ -1,0 +1,38 @@
+"""What a model call costs, and how much of an allowance is left."""
+
+from msgspec import Struct
+
+
+class TokenUsage(Struct, frozen=True):
+    """Token counts of one response, or their sum over a session."""
+
+    input_tokens: int = 0  # all input, cached or not
+    cached_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    output_tokens: int = 0  # all output, reasoning included
+    reasoning_output_tokens: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(
+            *(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__)
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """What the response took of the context window."""
+        return self.input_tokens + self.output_tokens
+
+
+class RateLimitWindow(Struct, frozen=True):
+    """One allowance, as the provider's response headers report it."""
+
+    used_percent: float
+    window_minutes: int | None = None
+    resets_at: int | None = None  # Unix time, seconds
+
+
+class RateLimits(Struct, frozen=True):
+    """The newest snapshot of a provider's allowances."""
+
+    primary: RateLimitWindow | None = None
+    secondary: RateLimitWindow | None = None

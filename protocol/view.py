@@ -1,0 +1,87 @@
+"""Events as objects: what `turnlog show --json` prints, and programs read.
+
+In the log an event is an array, to be small. Here its fields have their names, and the JSON
+that it holds as text is shown as JSON. These forms are stable: fields are only ever added.
+"""
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec import Struct
+
+from turnlog.protocol.envelope import Recorded, UnknownEvent
+from turnlog.protocol.events import SessionEvent
+
+JSON_SUFFIX: Final = "_json"  # of a field that holds JSON as text; shown without it
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def event_object(event: SessionEvent | UnknownEvent) -> dict[str, Any]:
+    """Return an event as an object.
+
+    JSON text that cannot be decoded is shown as the string that it is. An unknown event is shown
+    by the number of its kind and its body, msgpack in base64.
+    """
+    if isinstance(event, UnknownEvent):
+        return {"kind": event.kind, "body": b64encode(event.body).decode()}
+    return _fields(event)
+
+
+def record_object(recorded: Recorded) -> dict[str, Any]:
+    """Return a recorded event with what the log says of it; `time` is RFC 3339, in UTC."""
+    time = _EPOCH + timedelta(microseconds=recorded.time_us)
+    return {
+        "sequence": recorded.sequence,
+        "time": time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "role": recorded.role,
+        "kind": recorded.kind,
+        "digest": recorded.digest.hex(),
+        "turn": recorded.turn,
+        "event": event_object(recorded.event),
+    }
+
+
+def record_line(recorded: Recorded) -> bytes:
+    """Return `record_object` as one line of JSON, with its end of line."""
+    shown = record_object(recorded)
+    try:
+        return msgspec.json.encode(shown) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, in an event that no log has seen
+        return json.dumps(shown, separators=(",", ":")).encode() + b"\n"
+
+
+def _fields(struct: Struct) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if name.endswith(JSON_SUFFIX):
+            shown[name.removesuffix(JSON_SUFFIX)] = _decoded(value)
+        else:
+            shown[name] = _shown(value)
+    return shown
+
+
+def _shown(value: object) -> object:
+    """Return a field's value. Only untagged Structs of ours hold JSON as text."""
+    if isinstance(value, tuple):
+        return [_shown(item) for item in cast(tuple[object, ...], value)]
+    if isinstance(value, Struct) and has_json_text(type(value)):
+        return _fields(value)
+    return msgspec.to_builtins(value)
+
+
+def has_json_text(kind: type[Struct]) -> bool:
+    """Say whether a Struct holds JSON as text in a field of its own."""
+    return any(name.endswith(JSON_SUFFIX) for name in kind.__struct_fields__)
+
+
+def _decoded(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text

@@ -1,0 +1,156 @@
+"""What must hold of any session, said with the events alone and not with the core's code."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tests.core.play import Play, known
+from turnlog.actors.core.effects import effect_of
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.events import (
+    CallSettled,
+    ContextLoaded,
+    Decision,
+    EffectClosed,
+    EffectLost,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    OpReceived,
+    SessionEvent,
+    StepFailed,
+    TimerFired,
+    ToolDispatched,
+    ToolFinished,
+    ToolStarted,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.ops import ExecApproval, PatchApproval
+
+CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+CLOSING = (EffectClosed, TimerFired, ContextLoaded, ModelCompleted, ModelFailed, ToolFinished)
+
+
+def whole_responses(events: Iterable[SessionEvent]) -> set[str]:
+    """Return the effects of the model calls that came to their end."""
+    return {event.effect for event in events if isinstance(event, ModelCompleted)}
+
+
+def assert_valid_input(parts: Sequence[str], whole: set[str]) -> None:
+    """Check that a provider would take `parts`.
+
+    Each call has exactly one output; the outputs come in call order, all behind the response
+    that asked for them and before anything else; a response that was cut off (its items' ids name
+    an effect that is not in `whole`) leaves no reasoning behind without what it led to.
+    """
+    items: list[dict[str, Any]] = [json.loads(part) for part in parts]
+    waiting: list[tuple[str, str]] = []
+    answering = False
+    for number, item in enumerate(items):
+        kind = item["type"]
+        if kind in CALLS.values():
+            assert waiting, f"part {number} answers no call: {item}"
+            assert (kind, item["call_id"]) == waiting.pop(0)
+            answering = bool(waiting)
+            continue
+        assert not answering, f"part {number} stands between outputs: {item}"
+        if kind == "message" and item["role"] != "assistant":
+            assert not waiting, f"part {number} stands between calls and outputs: {item}"
+        if kind in CALLS:
+            waiting.append((CALLS[kind], item["call_id"]))
+        if kind == "reasoning" and _response(item) not in whole:
+            following = items[number + 1 : number + 2]
+            assert following, "the input ends with reasoning that led to nothing"
+            assert _response(following[0]) == _response(item)
+    assert not waiting, f"no output for {waiting}"
+
+
+def _response(item: dict[str, Any]) -> str:
+    return str(item.get("id", "")).partition(":")[0]
+
+
+def closers(events: Iterable[SessionEvent]) -> dict[str, list[SessionEvent]]:
+    """Return, for each effect, the events that found it open and closed it."""
+    open_now: dict[str, str] = {}  # effect -> question, or nothing
+    found: dict[str, list[SessionEvent]] = {}
+    for event in events:
+        closed: list[str] = []
+        match event:
+            case OpReceived(op=ExecApproval(id=asked) | PatchApproval(id=asked)):
+                closed = [effect for effect, question in open_now.items() if question == asked]
+            case StepFailed():
+                closed = list(open_now)
+            case EffectLost(effect=effect):
+                assert effect in open_now, f"{effect} was lost, but not open"
+                closed = [effect]
+            case _ if isinstance(event, CLOSING) and event.effect in open_now:
+                closed = [event.effect]
+            case _:
+                pass
+        for effect in closed:
+            del open_now[effect]
+            found[effect].append(event)
+        if isinstance(event, Decision) and (todo := effect_of(event)) is not None:
+            assert todo.effect not in found, f"{todo.effect} was opened twice"
+            open_now[todo.effect] = getattr(event, "question", "")
+            found[todo.effect] = []
+    return found
+
+
+def assert_turns_take_turns(events: Iterable[SessionEvent]) -> None:
+    """Check that turns are numbered from 1, one at a time, and that each ends at most once."""
+    opened, running = 0, False
+    for event in events:
+        match event:
+            case TurnOpened(turn=turn):
+                assert not running
+                opened, running = opened + 1, True
+                assert turn == opened
+            case TurnEnded(turn=turn):
+                assert running
+                assert turn == opened
+                running = False
+            case StepFailed():
+                running = False
+            case _:
+                pass
+
+
+def dispatches(events: Iterable[SessionEvent]) -> Counter[str]:
+    """Return how often each call was started. The world gives every call an id of its own."""
+    return Counter(event.call_id for event in events if isinstance(event, ToolDispatched))
+
+
+def running_tools(events: Iterable[SessionEvent]) -> dict[str, str]:
+    """Return the calls that are running after `events`: call id -> stopped, or unknown."""
+    events = list(events)
+    still_open = {effect for effect, by in closers(events).items() if not by}
+    started = {event.effect for event in events if isinstance(event, ToolStarted)}
+    return {
+        event.call_id: "stopped" if event.effect in started else "unknown"
+        for event in events
+        if isinstance(event, ToolDispatched) and event.effect in still_open
+    }
+
+
+def outcomes(events: Iterable[SessionEvent]) -> dict[str, str]:
+    """Return how the calls were settled that did not run to their end."""
+    return {event.call_id: event.outcome for event in events if isinstance(event, CallSettled)}
+
+
+def assert_sound(play: Play) -> None:
+    """Check a whole session: turns, effects, and that no decision has failed."""
+    events = known(play.records)
+    assert not [event for event in events if isinstance(event, StepFailed)]
+    assert_turns_take_turns(events)
+    assert max(dispatches(events).values(), default=0) <= 1
+    closed = closers(events)
+    assert all(len(by) <= 1 for by in closed.values())
+    assert {effect for effect, by in closed.items() if not by} == set(play.state.outstanding)
+
+
+def model_items(records: Iterable[Recorded]) -> list[str]:
+    """Return what the model sent, whichever became of it."""
+    return [r.event.item_json for r in records if isinstance(r.event, ModelItemReceived)]

@@ -1,0 +1,291 @@
+"""Drives the session's core as its shell does: steps, sealed records, effects to be closed."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import attrs
+from hypothesis.vendor.pretty import RepresentationPrinter
+
+from turnlog.actors.core.effects import (
+    AskQuestion,
+    CallModel,
+    Effect,
+    LoadContext,
+    RunTool,
+    Wait,
+    effect_of,
+)
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.session import step
+from turnlog.actors.core.state import State
+from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
+from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
+from turnlog.protocol.events import (
+    ContextLoaded,
+    Decision,
+    EffectClosed,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    OpReceived,
+    SessionDecision,
+    SessionEvent,
+    SessionFact,
+    SessionForked,
+    SessionOpened,
+    SessionStarted,
+    StepFailed,
+    TimerFired,
+    ToolFinished,
+    ToolStarted,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import (
+    ContentPart,
+    CustomToolCall,
+    FunctionCall,
+    JsonText,
+    Message,
+    Reasoning,
+    encode_item,
+    text_message,
+)
+from turnlog.protocol.ops import (
+    ApprovalAnswer,
+    ExecApproval,
+    Interrupt,
+    Op,
+    TextInput,
+    UserInput,
+    UserInputItem,
+    UserTurn,
+)
+from turnlog.protocol.settings import OnRecovery, RetryLimits, SessionSettings, TurnSettings
+from turnlog.protocol.usage import TokenUsage
+
+SESSION = SessionId("01900000-0000-7000-8000-000000000001")
+SETTINGS = SessionSettings(cwd="/work", model="gpt-test")
+E = TypeVar("E", LoadContext, CallModel, RunTool, AskQuestion, Wait)
+START_US = 1_700_000_000_000_000
+
+
+def said(text: str, item_id: str | None = None) -> JsonText:
+    return encode_item(Message("assistant", [ContentPart("output_text", text=text)], item_id))
+
+
+def thought(item_id: str | None = None) -> JsonText:
+    return encode_item(Reasoning(item_id, encrypted_content="sealed"))
+
+
+def function_call(call_id: str, name: str = "exec_command", item_id: str | None = None) -> JsonText:
+    return encode_item(FunctionCall(call_id, name, "{}", item_id))
+
+
+def custom_call(call_id: str, name: str = "apply_patch", item_id: str | None = None) -> JsonText:
+    return encode_item(CustomToolCall(call_id, name, "*** Begin Patch", item_id))
+
+
+def user(text: str) -> JsonText:
+    return text_message("user", text)
+
+
+def loaded(
+    effect: EffectId,
+    settings: TurnSettings,
+    items: tuple[UserInputItem, ...],
+    fragments: Sequence[ContextFragment] = (),
+) -> ContextLoaded:
+    text = " ".join(item.text if isinstance(item, TextInput) else "[image]" for item in items)
+    return ContextLoaded(effect, settings, "[]", tuple(fragments), user(text))
+
+
+@attrs.define(repr=False)
+class Play:
+    """A session in play: its live state, and its log as stored bytes and as read back."""
+
+    state: State = attrs.field(factory=State)
+    stored: list[Record] = attrs.field(factory=list[Record])
+    records: list[Recorded] = attrs.field(factory=list[Recorded])
+    ends: list[int] = attrs.field(factory=list[int])  # the sequence that each step ends at
+    effects: list[EffectId] = attrs.field(factory=list[EffectId])  # ever opened
+    blobs: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes])
+    retry: RetryLimits = attrs.field(factory=RetryLimits)
+    now_us: int = START_US
+    ops: int = 0
+
+    def __repr__(self) -> str:
+        return f"<{' '.join(record.kind for record in self.records[:200])}>"
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
+        printer.text(repr(self))  # hypothesis would print every field
+
+    @classmethod
+    def started(
+        cls, settings: SessionSettings = SETTINGS, retry: RetryLimits | None = None
+    ) -> "Play":
+        play = cls(retry=retry or RetryLimits())
+        play.send(SessionStarted(SESSION, settings, "test", "0"))
+        play.open()
+        return play
+
+    # --- the log ----------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[SessionEvent]:
+        return known(self.records)
+
+    def send(self, fact: SessionFact, *, passed_us: int = 1000) -> list[SessionDecision]:
+        """Take one step; return its decisions."""
+        self.now_us += passed_us
+        first, turn = self.state.head + 1, self.state.turn.number if self.state.turn else 0
+        events = step(self.state, fact, time_us=self.now_us)
+        decisions: list[SessionDecision] = []
+        for sequence, event in enumerate(events, first):
+            if isinstance(event, TurnOpened):
+                turn = event.turn
+            self._seal(event, sequence, first, turn)
+            if isinstance(event, TurnEnded | StepFailed):
+                turn = 0
+            if isinstance(event, Decision):
+                decisions.append(event)
+                if (effect := effect_of(event)) is not None:
+                    self.effects.append(effect.effect)
+        self.ends.append(self.state.head)
+        return decisions
+
+    def _seal(self, event: SessionEvent, sequence: int, first: int, turn: int) -> None:
+        record = seal(
+            event,
+            sequence=sequence,
+            time_us=self.state.time_us,
+            cause=first if isinstance(event, Decision) else 0,
+            turn=turn,
+            previous=self.state.digest,
+        )
+        self.blobs.update(record.blobs)
+        self.state.digest = record.digest
+        self.stored.append(record)
+        self.records.append(unseal(record.data, record.digest, self.blobs.__getitem__))
+
+    def cut(self, at: int) -> "Play":
+        """Return what a new engine has of this session after its first `at` events."""
+        return Play(
+            rebuild(self.records[:at]),
+            self.stored[:at],
+            self.records[:at],
+            [end for end in self.ends if end <= at],
+            list(self.effects),
+            self.blobs,
+            self.retry,
+            self.now_us,
+            self.ops,
+        )
+
+    # --- what is open -----------------------------------------------------------------------------
+
+    def the(self, kind: type[E]) -> E:
+        """Return the oldest open effect of a kind."""
+        return self.all(kind)[0]
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [effect for effect in self.state.outstanding.values() if isinstance(effect, kind)]
+
+    def tool(self, call: int) -> EffectId:
+        """Return the effect that runs the turn's call with this number."""
+        return next(effect.effect for effect in self.all(RunTool) if effect.call == call)
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def open(self, on_recovery: OnRecovery = "continue") -> list[SessionDecision]:
+        return self.send(SessionOpened(self.state.fence + 1, "engine", "0", on_recovery))
+
+    def fork(self) -> list[SessionDecision]:
+        """Go on as a fork of this session at its last event."""
+        child = SessionId(f"{self.state.session}/fork-{self.state.head}")
+        digest = self.state.digest.hex()
+        return self.send(SessionForked(child, self.state.session, self.state.head, digest, "0"))
+
+    def op(self, op: Op, op_id: str | None = None) -> list[SessionDecision]:
+        self.ops += 1
+        return self.send(OpReceived(op_id or f"op-{self.ops}", op))
+
+    def say(self, text: str) -> list[SessionDecision]:
+        return self.op(UserInput((TextInput(text),)))
+
+    def interrupt(self) -> list[SessionDecision]:
+        return self.op(Interrupt())
+
+    def load(
+        self, fragments: Sequence[ContextFragment] = (), settings: TurnSettings | None = None
+    ) -> list[SessionDecision]:
+        """Close the open ContextAsked."""
+        assert self.state.settings is not None
+        assert self.state.turn is not None
+        settings = settings or TurnSettings(self.state.settings, self.retry)
+        op = self.state.turn.op.op
+        items = op.items if isinstance(op, UserInput | UserTurn) else ()
+        return self.send(loaded(self.the(LoadContext).effect, settings, items, fragments))
+
+    def ask(self, text: str) -> list[SessionDecision]:
+        """Start a turn and load its context: the model has been asked."""
+        return self.say(text) + self.load()
+
+    def item(self, item_json: JsonText, plan: ToolPlan | None = None) -> list[SessionDecision]:
+        return self.send(ModelItemReceived(self.the(CallModel).effect, item_json, plan))
+
+    def call(self, call_id: str, *, parallel: bool = True) -> list[SessionDecision]:
+        return self.item(function_call(call_id), ToolPlan("exec_command", parallel))
+
+    def complete(self, usage: TokenUsage | None = None) -> list[SessionDecision]:
+        return self.send(ModelCompleted(self.the(CallModel).effect, "resp", usage))
+
+    def fail(self, failure: ModelFailure) -> list[SessionDecision]:
+        return self.send(ModelFailed(self.the(CallModel).effect, failure))
+
+    def fire(self) -> list[SessionDecision]:
+        return self.send(TimerFired(self.the(Wait).effect))
+
+    def start(self, call: int) -> list[SessionDecision]:
+        return self.send(ToolStarted(self.tool(call)))
+
+    def finish(self, call: int, output: str = "ok") -> list[SessionDecision]:
+        return self.send(ToolFinished(self.tool(call), "done", "", output))
+
+    def answer(self, decision: ApprovalAnswer) -> list[SessionDecision]:
+        return self.op(ExecApproval(self.the(AskQuestion).question, decision))
+
+    def close(self, effect: Effect) -> list[SessionDecision]:
+        """Close an effect as a world does in which all goes well, or as it does when stopped."""
+        turn = self.state.turn
+        if turn is not None and turn.stopping is not None:
+            return self.send(EffectClosed(effect.effect, "cancelled"))
+        match effect:
+            case LoadContext():
+                return self.load()
+            case CallModel():
+                return self.send(ModelCompleted(effect.effect, "resp"))
+            case RunTool():
+                return self.send(ToolFinished(effect.effect, "done", "", "ok"))
+            case AskQuestion():
+                return self.op(ExecApproval(effect.question, "approved"))
+            case Wait():
+                return self.send(TimerFired(effect.effect))
+
+    def settle(self, most: int) -> None:
+        """Close what is open until nothing is, in at most `most` steps."""
+        for _ in range(most):
+            if not self.state.outstanding:
+                return
+            self.close(next(iter(self.state.outstanding.values())))
+        assert not self.state.outstanding, f"still open after {most} steps"
+
+
+def known(records: Sequence[Recorded]) -> list[SessionEvent]:
+    """Return the events of a log that holds no unknown ones."""
+    events: list[SessionEvent] = []
+    for record in records:
+        assert not isinstance(record.event, UnknownEvent)
+        events.append(record.event)
+    return events
