@@ -1,0 +1,1 @@
+"""Clients of model providers: the OpenAI Responses API over HTTP."""
