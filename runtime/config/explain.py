@@ -1,0 +1,44 @@
+"""Show each key of a configuration, with its value and where that comes from."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from turnlog.runtime.config.layers import DEFAULT, KeyPath, Origin, Table, dotted, is_table
+from turnlog.runtime.config.schema import MASK, Config, is_secret, key_names
+
+
+class Setting(NamedTuple):
+    key: str  # dotted, as TOML writes it
+    value: object  # a secret is masked
+    origin: Origin
+
+
+def explain(config: Config) -> list[Setting]:
+    """Return the keys that have a value, in the order of the schema; tables key by key."""
+    return [
+        Setting(
+            dotted(path),
+            MASK if is_secret(path) else value,
+            config.origins.get(path, DEFAULT),
+        )
+        for path, value in _leaves(config, ())
+    ]
+
+
+def _leaves(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+    """Yield the values that stand in no table. What is not set is left out."""
+    table = _table(value)
+    if table is None:
+        if value is not None:
+            yield path, value
+        return
+    for key, inner in table.items():
+        yield from _leaves(inner, (*path, key))
+
+
+def _table(value: object) -> Table | None:
+    if is_table(value):
+        return value
+    if names := key_names(type(value)):
+        return {name: getattr(value, name) for name in names}
+    return None

@@ -1,0 +1,18 @@
+"""Find the project that a folder belongs to. Pure: the file system is a parameter."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def project_root(
+    cwd: Path, markers: Sequence[str], exists: Callable[[Path], bool] = os.path.exists
+) -> Path:
+    """Return the nearest folder, from the absolute `cwd` upwards, that holds a marker.
+
+    `cwd` itself if there is none, or if there are no markers to look for.
+    """
+    for folder in (cwd, *cwd.parents):
+        if any(exists(folder / marker) for marker in markers):
+            return folder
+    return cwd

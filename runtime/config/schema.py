@@ -1,0 +1,240 @@
+"""What may be configured: the keys, their types and their defaults.
+
+Codex's names, so that its users find their way. A key that is None by default is not set.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import attrs
+from msgspec import Meta, Struct, field, structs
+
+from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.settings import (
+    ApprovalPolicy,
+    Durability,
+    OnRecovery,
+    ReasoningEffort,
+    ReasoningSummary,
+    RetryLimits,
+    SandboxMode,
+    SandboxPolicy,
+    SessionSettings,
+    ShellEnvironmentPolicy,
+    TurnSettings,
+    Verbosity,
+)
+from turnlog.runtime.config.layers import DEFAULT, KeyPath, Layer, Origin
+
+Retries = Annotated[int, Meta(ge=0, le=100)]
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Tokens = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 24)]
+
+_NOT_KEYS: Final = ("origins", "warnings")
+MASK: Final = "********"
+_SECRET_FIELDS: Final = ("http_headers", "query_params")
+_RETRY: Final = RetryLimits()
+
+
+class ProviderConfig(Struct, frozen=True):
+    """A model provider: `[model_providers.ID]`.
+
+    Its key is looked for in `env_key`, then `key_command`, then `keyring`, as far as they are
+    set. With none of them set, the provider needs no key.
+    """
+
+    base_url: str  # http: or https:, without /responses
+    name: str = ""  # for a person; empty: the provider's id
+    env_key: str | None = None  # name of an environment variable
+    key_command: tuple[str, ...] = ()  # argv; what it prints is the key
+    key_command_timeout_ms: Milliseconds = 10_000
+    keyring: str | None = None  # SERVICE/USER in the keyring of the operating system
+    http_headers: dict[str, str] = field(default_factory=dict[str, str])
+    env_http_headers: dict[str, str] = field(default_factory=dict[str, str])  # header: variable
+    query_params: dict[str, str] = field(default_factory=dict[str, str])
+    request_max_retries: Retries = _RETRY.request_max_retries
+    stream_max_retries: Retries = _RETRY.stream_max_retries
+    stream_idle_timeout_ms: Milliseconds = _RETRY.stream_idle_timeout_ms
+    wire_api: Literal["responses"] = "responses"
+    requires_openai_auth: bool = False  # accepted; the sources of a key say it better
+
+    def __repr__(self) -> str:
+        """Show the fields, without what headers and parameters hold: keys stand there too."""
+        shown = {
+            name: dict.fromkeys(value, MASK) if name in _SECRET_FIELDS else value
+            for name, value in structs.asdict(self).items()
+        }
+        return f"ProviderConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class WorkspaceWrite(Struct, frozen=True):
+    """`[sandbox_workspace_write]`: what `sandbox_mode = "workspace-write"` opens besides."""
+
+    writable_roots: tuple[str, ...] = ()  # absolute
+    network_access: bool = False
+    exclude_tmpdir_env_var: bool = False
+    exclude_slash_tmp: bool = False
+
+
+class History(Struct, frozen=True):
+    """`[history]`: whether prompts are kept for recall in a front-end."""
+
+    persistence: Literal["save-all", "none"] = "save-all"
+
+
+class ProjectTrust(Struct, frozen=True):
+    """`[projects."/path"]`: whether that project's own configuration counts."""
+
+    trust_level: Literal["trusted", "untrusted"]
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration, checked. Made by `load_config`."""
+
+    model: str = "gpt-5.5"
+    model_provider: str = "openai"
+    model_providers: dict[str, ProviderConfig] = attrs.field(factory=dict[str, ProviderConfig])
+    openai_base_url: str | None = None  # of the provider `openai`
+    model_reasoning_effort: ReasoningEffort | None = None
+    model_reasoning_summary: ReasoningSummary | None = None
+    model_verbosity: Verbosity | None = None
+    model_context_window: Tokens | None = None  # wins over what is known of the model
+    model_auto_compact_token_limit: Tokens | None = None
+    approval_policy: ApprovalPolicy = "on-request"
+    approval_timeout_ms: Milliseconds | None = None  # None: a question waits for ever
+    sandbox_mode: SandboxMode = "read-only"
+    sandbox_workspace_write: WorkspaceWrite = attrs.field(factory=WorkspaceWrite)
+    shell_environment_policy: ShellEnvironmentPolicy = attrs.field(
+        factory=ShellEnvironmentPolicy, repr=False
+    )
+    base_instructions: str | None = None  # None: the engine's own
+    developer_instructions: str | None = None
+    user_instructions: str | None = None
+    project_root_markers: tuple[str, ...] = (".git",)
+    project_doc_max_bytes: Bytes = 32_768  # of AGENTS.md: the user's, and the project's together
+    project_doc_fallback_filenames: tuple[str, ...] = ()
+    show_raw_agent_reasoning: bool = False
+    hide_agent_reasoning: bool = False  # for front-ends
+    durability: Durability = "strict"
+    on_recovery: OnRecovery = "continue"
+    history: History = attrs.field(factory=History)
+    profile: str | None = None
+    profiles: dict[str, dict[str, Any]] = attrs.field(factory=dict[str, dict[str, Any]], repr=False)
+    projects: dict[str, ProjectTrust] = attrs.field(factory=dict[str, ProjectTrust])
+
+    # Not keys: what loading found out.
+    origins: Mapping[KeyPath, Origin] = attrs.field(factory=dict[KeyPath, Origin], repr=False)
+    warnings: tuple[str, ...] = ()  # texts for the user
+
+    @property
+    def providers(self) -> dict[str, ProviderConfig]:
+        """The providers by id, each with a name."""
+        found = {
+            id_: structs.replace(provider, name=provider.name or id_)
+            for id_, provider in self.model_providers.items()
+        }
+        if self.openai_base_url is not None:
+            found["openai"] = structs.replace(found["openai"], base_url=self.openai_base_url)
+        return found
+
+    def session_settings(self, cwd: str | os.PathLike[str]) -> SessionSettings:
+        """Return the settings of a new session that works in `cwd`.
+
+        Raises:
+            ConfigInvalid: the folder's name is not UTF-8, so that the log could not hold it.
+        """
+        folder = os.path.abspath(cwd)
+        try:
+            folder.encode()
+        except UnicodeEncodeError:
+            raise ConfigInvalid(
+                f"{os.fsencode(folder)!r}: the working folder's name is not UTF-8. Rename it, or "
+                "work in another one."
+            ) from None
+        workspace = self.sandbox_workspace_write
+        return SessionSettings(
+            cwd=folder,
+            model=self.model,
+            model_provider=self.model_provider,
+            approval_policy=self.approval_policy,
+            sandbox=SandboxPolicy(
+                mode=self.sandbox_mode,
+                writable_roots=workspace.writable_roots,
+                network_access=workspace.network_access,
+                exclude_tmpdir_env_var=workspace.exclude_tmpdir_env_var,
+                exclude_slash_tmp=workspace.exclude_slash_tmp,
+            ),
+            reasoning_effort=self.model_reasoning_effort,
+            reasoning_summary=self.model_reasoning_summary,
+            verbosity=self.model_verbosity,
+            base_instructions=self.base_instructions,
+            developer_instructions=self.developer_instructions,
+            user_instructions=self.user_instructions,
+            show_raw_agent_reasoning=self.show_raw_agent_reasoning,
+            shell_environment=self.shell_environment_policy,
+            model_context_window=self.model_context_window,
+            model_auto_compact_token_limit=self.model_auto_compact_token_limit,
+            durability=self.durability,
+        )
+
+    def turn_limits(self, session: SessionSettings) -> TurnSettings:
+        """Return what a turn of `session` runs under, as far as it is configured.
+
+        What depends on the model alone is left at its default.
+
+        Raises:
+            ConfigInvalid: the session's provider is configured no longer.
+        """
+        provider = self.model_providers.get(session.model_provider)
+        if provider is None:
+            raise ConfigInvalid(
+                f"this session uses the model provider {session.model_provider!r}, which is not "
+                f"configured here. Add [model_providers.{session.model_provider}], or start a "
+                "session with another one."
+            )
+        return TurnSettings(
+            session=session,
+            retry=RetryLimits(
+                request_max_retries=provider.request_max_retries,
+                stream_max_retries=provider.stream_max_retries,
+                stream_idle_timeout_ms=provider.stream_idle_timeout_ms,
+            ),
+            approval_timeout_ms=self.approval_timeout_ms,
+        )
+
+
+BUILT_IN: Final = Layer(
+    DEFAULT,
+    {
+        "model_providers": {
+            "openai": {
+                "name": "OpenAI",
+                "base_url": "https://api.openai.com/v1",
+                "env_key": "OPENAI_API_KEY",
+            }
+        }
+    },
+)
+
+
+def key_names(kind: type[object]) -> tuple[str, ...]:
+    """Return the keys that a table of this kind may have."""
+    if issubclass(kind, Struct):
+        return kind.__struct_fields__
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind) if field.name not in _NOT_KEYS)
+    return ()
+
+
+def is_secret(path: KeyPath) -> bool:
+    """Whether a key's value must not be shown."""
+    match path:
+        case ("model_providers", _, name, *_):
+            return name in _SECRET_FIELDS
+        case ("shell_environment_policy", "set", *_):
+            return True
+        case _:
+            return False

@@ -1,0 +1,1 @@
+"""What a turn starts with: instructions, permissions, AGENTS.md, environment, input and limits."""

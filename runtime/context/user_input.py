@@ -1,0 +1,110 @@
+"""Make the user's message: its texts, and its images read."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from errno import EFBIG
+from pathlib import Path
+from typing import Final
+
+from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.items import ContentPart, JsonText, Message, encode_item
+from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
+from turnlog.runtime.config.files import read_regular, size_of_regular
+from turnlog.runtime.context.render import escape
+
+MAX_IMAGE_BYTES: Final = 20 << 20  # the local images of one message together
+_HEAD: Final = 12  # bytes that tell an image's type
+
+
+class _ImagePart(ContentPart, frozen=True, omit_defaults=True):
+    """An `input_image`, as Codex sends it (recorded requests of 0.169)."""
+
+    detail: str | None = None
+
+
+def image_type(head: bytes) -> str | None:
+    """Return the media type that an image's first 12 bytes tell; None: not one we send."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def local_image_bytes(items: Iterable[UserInputItem]) -> int:
+    """Return how much `user_message` is going to read. What cannot be read counts as nothing."""
+    total = 0
+    for item in items:
+        if isinstance(item, LocalImageInput):
+            try:
+                total += size_of_regular(Path(item.path))
+            except OSError:
+                continue
+    return total
+
+
+def user_message(items: Iterable[UserInputItem]) -> JsonText:
+    """Return the message of these items, in their order. Reads the local images.
+
+    Raises:
+        InputUnreadable: an image cannot be read, is of a type that is not sent, or is too
+            large, or the URL of one is not http, https or data.
+    """
+    return encode_item(Message("user", list(_parts(items))))
+
+
+def _parts(items: Iterable[UserInputItem]) -> Iterator[ContentPart]:
+    images, room = 0, MAX_IMAGE_BYTES
+    for item in items:
+        match item:
+            case TextInput(text=text):
+                yield ContentPart("input_text", text=text)
+            case ImageInput(image_url=url):
+                images += 1
+                yield _remote_image(url)
+            case LocalImageInput(path=path):
+                images += 1
+                data = _read_image(path, room)
+                room -= len(data)
+                name = f'<image name=[Image #{images}] path="{escape(path)}">'
+                yield ContentPart("input_text", text=name)
+                yield _image_part(_data_url(data, path))
+                yield ContentPart("input_text", text="</image>")
+
+
+def _image_part(url: str) -> ContentPart:
+    return _ImagePart("input_image", image_url=url, detail="original")
+
+
+def _remote_image(url: str) -> ContentPart:
+    if not url.startswith(("https://", "http://", "data:image/")):
+        shown = url if len(url) <= 80 else url[:80] + "…"
+        raise InputUnreadable(
+            f"the image {shown!r} has no https:, http: or data:image/ URL. For a file on this "
+            "machine, give it as a local image."
+        )
+    return _image_part(url)
+
+
+def _read_image(path: str, room: int) -> bytes:
+    try:
+        return read_regular(Path(path), room)
+    except OSError as error:
+        limit = f" Images may have {MAX_IMAGE_BYTES} bytes in one message, all together."
+        raise InputUnreadable(
+            f"the image {path} cannot be read: {error.strerror}."
+            + (limit if error.errno == EFBIG else "")
+        ) from None
+
+
+def _data_url(data: bytes, path: str) -> str:
+    media_type = image_type(data[:_HEAD])
+    if media_type is None:
+        raise InputUnreadable(
+            f"the image {path} is not PNG, JPEG, GIF or WebP by its content; those can be sent."
+        )
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
