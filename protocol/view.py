@@ -6,6 +6,7 @@ that it holds as text is shown as JSON. These forms are stable: fields are only 
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -66,11 +67,18 @@ def _fields(struct: Struct) -> dict[str, Any]:
 
 def _shown(value: object) -> object:
     """Return a field's value. Only untagged Structs of ours hold JSON as text."""
-    if isinstance(value, tuple):
-        return [_shown(item) for item in cast(tuple[object, ...], value)]
-    if isinstance(value, Struct) and has_json_text(type(value)):
-        return _fields(value)
-    return msgspec.to_builtins(value)
+    match value:
+        case tuple() | list():
+            return [_shown(item) for item in cast(Sequence[object], value)]
+        case dict():
+            pairs = cast(dict[str, object], value).items()
+            return {key: _shown(item) for key, item in pairs}
+        case Struct() if has_json_text(type(value)):
+            return _fields(value)
+        case Struct():
+            return _shown(msgspec.to_builtins(value))
+        case _:
+            return value
 
 
 def has_json_text(kind: type[Struct]) -> bool:

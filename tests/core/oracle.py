@@ -82,9 +82,9 @@ def closers(events: Iterable[SessionEvent]) -> dict[str, list[SessionEvent]]:
                 closed = [effect for effect, question in open_now.items() if question == asked]
             case StepFailed():
                 closed = list(open_now)
-            case EffectLost(effect=effect):
-                assert effect in open_now, f"{effect} was lost, but not open"
-                closed = [effect]
+            case EffectLost(effect=lost):
+                assert lost in open_now, f"{lost} was lost, but not open"
+                closed = [lost]
             case _ if isinstance(event, CLOSING) and event.effect in open_now:
                 closed = [event.effect]
             case _:

@@ -39,11 +39,15 @@ def retried() -> Play:
     return play
 
 
+def at_once(*_: object) -> int:
+    return 1
+
+
 def test_changed_code_is_found_at_each_decision_that_it_changes_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = retried()
-    monkeypatch.setattr(model_call, "_delay_ms", lambda *_: 1)
+    monkeypatch.setattr(model_call, "_delay_ms", at_once)
     expected = [
         Divergence(record.sequence, record.event, structs.replace(record.event, delay_ms=1))
         for record in play.records
@@ -56,7 +60,7 @@ def test_changed_code_is_found_at_each_decision_that_it_changes_and_nowhere_else
 def test_a_retry_limit_that_was_altered_is_found_where_it_mattered() -> None:
     play = retried()
     at = next(i for i, r in enumerate(play.records) if isinstance(r.event, RetryScheduled))
-    wrong = structs.replace(play.events[at], max_retries=9)  # type: ignore[type-var]
+    wrong = structs.replace(play.events[at], max_retries=9)
     assert isinstance(wrong, RetryScheduled)
     play.records[at] = structs.replace(play.records[at], event=wrong)
     (found,) = divergences(play.records)
@@ -106,13 +110,7 @@ def test_an_unknown_fact_is_counted_since_later_ids_depend_on_it() -> None:
     assert (state.facts, state.time_us) == (play.state.facts + 1, 2**51)
 
 
-# --- deciding that fails ---------------------------------------------------------------------------
-
-
-def broken(state: State) -> Iterator[SessionDecision]:
-    if state.turn is not None and state.turn.calls:
-        raise KeyError("planted")
-    yield from ()
+# --- deciding that fails --------------------------------------------------------------------------
 
 
 def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
@@ -120,6 +118,13 @@ def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
 ) -> None:
     play = Play.started()
     play.ask("hi")
+    original = turn.advance
+
+    def broken(state: State) -> Iterator[SessionDecision]:
+        if state.turn is not None and state.turn.calls:
+            raise KeyError("planted")
+        yield from original(state)
+
     with monkeypatch.context() as patch:
         patch.setattr(turn, "advance", broken)
         assert play.call("c1") == [StepFailed("KeyError: 'planted'")]
@@ -137,7 +142,7 @@ def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
     assert rebuild(play.records) == play.state
 
 
-# --- ids -------------------------------------------------------------------------------------------
+# --- ids ------------------------------------------------------------------------------------------
 
 
 @given(sessions())

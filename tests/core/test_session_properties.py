@@ -21,6 +21,7 @@ from turnlog.actors.core.session import fold, step
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import ModelAsked, OpReceived, OpRefused, SessionEvent
+from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import UserInput
 from turnlog.replay.verify import divergences
 
@@ -107,8 +108,8 @@ def test_every_session_comes_to_rest_once_its_effects_are_closed(play: Play) -> 
 
 @given(sessions(), st.data())
 def test_a_late_fact_changes_nothing_but_the_count(play: Play, data: st.DataObject) -> None:
-    gone = sorted(set(play.effects) - set(play.state.outstanding)) or ["0.tool.0"]
-    fact = data.draw(st.sampled_from(late_facts(data.draw(st.sampled_from(gone)))))  # type: ignore[arg-type]
+    gone = sorted(set(play.effects) - set(play.state.outstanding)) or [EffectId("0.tool.0")]
+    fact = data.draw(st.sampled_from(late_facts(data.draw(st.sampled_from(gone)))))
     before = copy.deepcopy(play.state)
     assert play.send(fact) == []
     assert _without_count(play.state) == _without_count(before)

@@ -2,6 +2,7 @@
 
 from tests.core.play import SETTINGS, Play, said, user
 from turnlog.actors.core import texts
+from turnlog.actors.core.evolving import REMEMBERED_OPS
 from turnlog.protocol.calls import ContextFragment, ErrorInfo, ModelFailure
 from turnlog.protocol.events import (
     ContextAsked,
@@ -234,3 +235,11 @@ def test_a_session_s_row_tells_its_title_and_whether_it_runs() -> None:
     play.complete()
     assert play.state.summary is not None
     assert play.state.summary.status == "idle"
+
+
+def test_op_ids_are_remembered_up_to_a_limit() -> None:
+    play = Play.started()
+    for number in range(REMEMBERED_OPS + 1):
+        play.op(Interrupt(), f"id-{number}")
+    assert len(play.state.op_ids) == REMEMBERED_OPS
+    assert "id-0" not in play.state.op_ids
