@@ -393,3 +393,18 @@ def test_explain_shows_every_key_that_has_a_value(place: Place) -> None:
 )
 def test_the_home_folder(environ: dict[str, str], home: str) -> None:
     assert turnlog_home(environ) == Path(home)
+
+
+# --- Codex's other keys -------------------------------------------------------------------------
+
+
+def test_keys_of_codex_that_are_not_used_are_accepted_and_named(place: Place) -> None:
+    place.user.write_text('model = "m"\n[mcp_servers.docs]\ncommand = "docs"\n')
+    config = place.load('web_search="live"')
+    assert (config.model, config.warnings) == (
+        "m",
+        (
+            f"{place.user} (user): mcp_servers is not used by turnlog yet.",
+            "-c web_search (command line): web_search is not used by turnlog yet.",
+        ),
+    )

@@ -19,6 +19,7 @@ from typing import Final
 import attrs
 
 from turnlog.protocol.errors import ConfigInvalid
+from turnlog.runtime.config.foreign import without_foreign
 from turnlog.runtime.config.home import CONFIG_NAME, PROJECT_FOLDER, SYSTEM_FILE, turnlog_home
 from turnlog.runtime.config.layers import Layer, LayerName, Origin, Table, dotted, merge
 from turnlog.runtime.config.project import project_root
@@ -96,7 +97,7 @@ def load_config(
             f"{project_file} is not used, since this project is not trusted. To use it, add "
             f'{dotted(("projects", str(root)))}.trust_level = "trusted" to {user_file}.'
         )
-        return attrs.evolve(config, warnings=(warning,))
+        return attrs.evolve(config, warnings=(*config.warnings, warning))
     return config
 
 
@@ -107,7 +108,8 @@ def _fold(layers: list[Layer]) -> Config:
             raise ConfigInvalid(
                 f"{layer.origin}: {', '.join(sorted(refused))}: {_WHY[layer.origin.layer]}."
             )
-    return structure(merge(layers))
+    merged, warnings = without_foreign(merge(layers))
+    return attrs.evolve(structure(merged), warnings=warnings)
 
 
 def _profile_layers(files: list[Layer], name: str, config: Config) -> list[Layer]:

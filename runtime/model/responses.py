@@ -10,7 +10,6 @@ import msgspec
 import trio
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from turnlog import __version__
 from turnlog.actors.ports import (
     Completed,
     LimitsReported,
@@ -19,6 +18,7 @@ from turnlog.actors.ports import (
     ModelSignal,
 )
 from turnlog.protocol.calls import ModelFailure
+from turnlog.protocol.version import VERSION
 from turnlog.runtime.model import failures
 from turnlog.runtime.model.provider import Provider
 from turnlog.runtime.model.signals import read_limits, read_signal
@@ -148,7 +148,7 @@ class ResponsesClient:
             "originator": self.originator,
             "session-id": request.session,
             "thread-id": request.session,
-            "user-agent": f"turnlog/{__version__}",
+            "user-agent": f"turnlog/{VERSION}",
             **await provider.headers(self.environ),
         }
         try:
