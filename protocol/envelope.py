@@ -25,6 +25,7 @@ Role = Literal["fact", "decision"]
 _DECISION: Final = 1
 _IGNORABLE: Final = 2
 _BLOB_EXT: Final = 1
+_BLOB_MARK: Final = b"\xc7\x20\x01"  # msgpack's head of such an extension of 32 bytes
 
 
 class Envelope(Struct, frozen=True, array_like=True, gc=False):
@@ -50,7 +51,7 @@ class UnknownEvent(Struct, frozen=True):
     blobs: tuple[Digest, ...] = ()  # what was cut out of the body
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """One event of a session, as a reader gets it."""
 
     sequence: int
@@ -69,7 +70,7 @@ class Recorded(Struct, frozen=True):
         return KIND_NAMES[type(self.event)]
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """One event on its way to the store."""
 
     sequence: int
@@ -78,7 +79,7 @@ class Record(Struct, frozen=True):
     blobs: Mapping[bytes, bytes]
 
 
-class EncodedEvent(Struct, frozen=True):
+class EncodedEvent(Struct, frozen=True, gc=False):
     """An event as bytes: what a mailbox carries is what the log keeps."""
 
     body: bytes
@@ -121,7 +122,7 @@ def encode_event(event: SessionEvent) -> EncodedEvent:
 
 def decode_event(encoded: EncodedEvent) -> SessionEvent:
     """Return the event that `encode_event` was given."""
-    return _typed(encoded.body, encoded.blobs) if encoded.blobs else _decode_event(encoded.body)
+    return _decode_event(_filled(encoded.body, encoded.blobs) if encoded.blobs else encoded.body)
 
 
 def decode_fact(encoded: EncodedEvent) -> SessionFact:
@@ -130,43 +131,40 @@ def decode_fact(encoded: EncodedEvent) -> SessionFact:
     Raises:
         msgspec.ValidationError: it is a decision, which nobody may send.
     """
-    fact: SessionFact = (
-        msgspec.convert(_plain(encoded.body, encoded.blobs), SessionFact)
-        if encoded.blobs
-        else _decode_fact(encoded.body)
-    )
-    return fact
+    return _decode_fact(_filled(encoded.body, encoded.blobs) if encoded.blobs else encoded.body)
 
 
 def _cut(value: object, blobs: dict[bytes, bytes]) -> object:
+    """Return `value` with its large texts in `blobs`. Lists and maps are changed in place."""
+    whole = value
     match value:
-        case str() if len(data := value.encode()) > BLOB_THRESHOLD:
-            digest = sha256(data).digest()
-            blobs[digest] = data
-            return msgspec.msgpack.Ext(_BLOB_EXT, digest)
+        case str():
+            if 4 * len(value) > BLOB_THRESHOLD and len(data := value.encode()) > BLOB_THRESHOLD:
+                digest = sha256(data).digest()
+                blobs[digest] = data
+                return msgspec.msgpack.Ext(_BLOB_EXT, digest)
         case list():
-            return [_cut(item, blobs) for item in cast(list[object], value)]
+            for index, item in enumerate(items := cast(list[object], value)):
+                items[index] = _cut(item, blobs)
         case dict():
-            pairs = cast(dict[object, object], value).items()
-            return {key: _cut(item, blobs) for key, item in pairs}
+            for key, item in (pairs := cast(dict[object, object], value)).items():
+                pairs[key] = _cut(item, blobs)
         case _:
-            return value
+            pass
+    return whole
 
 
-def _plain(body: bytes | Raw, blobs: Mapping[bytes, bytes]) -> object:
-    def put_back(code: int, data: memoryview) -> str:
-        return blobs[bytes(data)].decode()
+def _filled(body: bytes | Raw, blobs: Mapping[bytes, bytes]) -> bytes:
+    """Return a body with its large texts put back.
 
-    return msgspec.msgpack.decode(body, ext_hook=put_back)
-
-
-def _typed(body: bytes | Raw, blobs: Mapping[bytes, bytes]) -> SessionEvent:
-    return _convert(_plain(body, blobs))
-
-
-def _convert(plain: object) -> SessionEvent:
-    event: SessionEvent = msgspec.convert(plain, SessionEvent)
-    return event
+    The mark of a cut is no valid UTF-8, so no text can hold it.
+    """
+    filled = bytes(body)
+    for digest, text in blobs.items():
+        size = len(text)
+        head = b"\xda" + size.to_bytes(2) if size < 1 << 16 else b"\xdb" + size.to_bytes(4)
+        filled = filled.replace(_BLOB_MARK + digest, head + text)
+    return filled
 
 
 def chain(previous: Digest, data: bytes) -> Digest:
@@ -243,12 +241,13 @@ def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEve
         )
     blobs = {digest: load(digest) for digest in envelope.blobs}
     if envelope.schema < SCHEMA:
-        plain = _plain(envelope.body, blobs)
+        plain = msgspec.msgpack.decode(_filled(envelope.body, blobs))
         for schema in range(envelope.schema, SCHEMA):
             if upcast := UPCASTERS.get((schema, envelope.kind)):
                 plain = upcast(cast(list[object], plain))
-        return _convert(plain)
-    return _typed(envelope.body, blobs) if blobs else _decode_event(envelope.body)
+        event: SessionEvent = msgspec.convert(plain, SessionEvent)
+        return event
+    return _decode_event(_filled(envelope.body, blobs) if blobs else envelope.body)
 
 
 def require_known(records: Iterable[Recorded]) -> None:

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class TokenUsage(Struct, frozen=True):
+class TokenUsage(Struct, frozen=True, gc=False):
     """Token counts of one response, or their sum over a session."""
 
     input_tokens: int = 0  # all input, cached or not
@@ -14,7 +14,11 @@ class TokenUsage(Struct, frozen=True):
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
         return TokenUsage(
-            *(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__)
+            self.input_tokens + other.input_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.cache_write_input_tokens + other.cache_write_input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_output_tokens + other.reasoning_output_tokens,
         )
 
     @property
