@@ -1,0 +1,92 @@
+"""One append inside a transaction: events, blobs, the row, its indexes, the inbox. All or none."""
+
+import msgspec
+
+from turnlog.actors.ports import Batch, Fate, Refused, Stored
+from turnlog.protocol.errors import SessionNotFound, StoreError
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
+from turnlog.runtime.store.blobs import pack
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import event_key, inbox_key, recent_key, session_key
+from turnlog.runtime.store.reading import find_row
+from turnlog.runtime.store.rows import decode_summary, encode
+from turnlog.runtime.store.rules import follow_on
+
+Packed = dict[bytes, bytes]  # digest -> stored form: kept while a transaction is repeated
+
+
+def append_batch(
+    txn: Txn,
+    tables: Tables,
+    engine: bytes,
+    session: SessionId,
+    batch: Batch,
+    fence: int,
+    packed: Packed,
+) -> Fate:
+    """Write `batch`, or return why it is refused, with nothing written."""
+    try:
+        row = find_row(txn, tables, session)
+    except (SessionNotFound, StoreError) as error:
+        return Refused(str(error))
+    key = session_key(session)
+    if row.engine != engine or row.fence != fence:
+        return Refused(f"fence {fence} has been overtaken: the newest is {row.fence}")
+    if row.damaged_at:
+        return Refused(f"the session is in quarantine: {row.damage}")
+    head = follow_on(row.head, session, batch)
+    if isinstance(head, str):
+        return Refused(head)
+    if not _put_events(txn, tables, key, batch):
+        return Refused(f"there are events behind the head, {row.sequence}. Run `turnlog doctor`")
+    for record in batch.records:
+        for digest, content in record.blobs.items():
+            _put_blob(txn, tables, digest, content, packed)
+    row = msgspec.structs.replace(
+        row, sequence=head.sequence, digest=head.digest, time_us=head.time_us
+    )
+    txn.put(key, encode(row), db=tables.sessions)
+    if batch.summary:
+        put_summary(txn, tables, key, batch.summary)
+    for op_id in batch.done_ops:
+        txn.delete(inbox_key(key, op_id), db=tables.inbox)
+    return Stored()
+
+
+def put_summary(txn: Txn, tables: Tables, key: bytes, summary: SessionSummary) -> None:
+    """Write a session's summary, and its place among the recent ones where that changed."""
+    value = txn.get(key, db=tables.summaries)
+    updated_us = decode_summary(value).updated_us if value else None
+    txn.put(key, encode(summary), db=tables.summaries)
+    if updated_us != summary.updated_us:
+        if updated_us is not None:
+            txn.delete(recent_key(updated_us, key), db=tables.recent)
+        txn.put(recent_key(summary.updated_us, key), b"", db=tables.recent)
+
+
+def drop_summary(txn: Txn, tables: Tables, key: bytes) -> None:
+    """Take a session out of the lists."""
+    value = txn.pop(key, db=tables.summaries)
+    if value:
+        txn.delete(recent_key(decode_summary(value).updated_us, key), db=tables.recent)
+
+
+def _put_events(txn: Txn, tables: Tables, key: bytes, batch: Batch) -> bool:
+    """Write the events, none over another; return whether all are written, or else none."""
+    for number, record in enumerate(batch.records):
+        stored = record.digest + record.data
+        if not txn.put(event_key(key, record.sequence), stored, overwrite=False, db=tables.events):
+            for undone in batch.records[:number]:
+                txn.delete(event_key(key, undone.sequence), db=tables.events)
+            return False
+    return True
+
+
+def _put_blob(txn: Txn, tables: Tables, digest: bytes, content: bytes, packed: Packed) -> None:
+    if txn.cursor(db=tables.blobs).set_key(digest):
+        return
+    stored = packed.get(digest)
+    if stored is None:
+        stored = packed[digest] = pack(content)
+    txn.put(digest, stored, overwrite=False, db=tables.blobs)

@@ -1,0 +1,92 @@
+"""Sessions come to be, and get a writer. Each function is one part of a write transaction.
+
+All of them check first and write then, so that an error leaves the transaction as it was.
+"""
+
+import msgspec
+
+from turnlog.actors.ports import Claim
+from turnlog.protocol.errors import (
+    LogDamaged,
+    SequenceOutOfRange,
+    SessionBusy,
+    StoreError,
+    UsageError,
+)
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
+from turnlog.runtime.store.appending import put_summary
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import child_key, new_session_key, session_key
+from turnlog.runtime.store.lease import Lease
+from turnlog.runtime.store.lineage import holder_of
+from turnlog.runtime.store.reading import find_row, head_at
+from turnlog.runtime.store.rows import SessionRow, decode_row, decode_summary, encode
+from turnlog.runtime.store.rules import fork_summary
+
+SEQUENCE_BYTES = 8
+
+
+def create(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
+    """Make an empty session, claimed by this engine."""
+    key = _new_key(txn, tables, session)
+    row = SessionRow(fence=1, engine=lease.engine)
+    txn.put(key, encode(row), db=tables.sessions)
+    put_summary(txn, tables, key, SessionSummary(session))
+    return Claim(session, row.fence, row.head)
+
+
+def require_free(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> SessionRow:
+    """Return the row of a session that no living engine holds."""
+    row = find_row(txn, tables, session)
+    holder = lease.holder(row.engine)
+    if holder is not None:
+        raise SessionBusy(session, holder)
+    return row
+
+
+def claim(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
+    """Make this engine the session's writer, with a new fence."""
+    row = require_free(txn, tables, lease, session)
+    if row.damaged_at:
+        raise LogDamaged(session, row.damaged_at, f"it is in quarantine: {row.damage}")
+    row = msgspec.structs.replace(row, fence=row.fence + 1, engine=lease.engine)
+    txn.put(session_key(session), encode(row), db=tables.sessions)
+    return Claim(session, row.fence, row.head)
+
+
+def release(txn: Txn, tables: Tables, lease: Lease, claim: Claim) -> None:
+    """Give a session up, unless somebody else has it by now."""
+    key = session_key(claim.session)
+    value = txn.get(key, db=tables.sessions)
+    if value is None:
+        return
+    row = decode_row(value)
+    if row.engine == lease.engine and row.fence == claim.fence:
+        txn.put(key, encode(msgspec.structs.replace(row, engine=b"")), db=tables.sessions)
+
+
+def fork(txn: Txn, tables: Tables, parent: SessionId, cut: int, child: SessionId) -> None:
+    """Make a session of references: a row, an index entry, a place in the list."""
+    row = find_row(txn, tables, parent)
+    if not 1 <= cut <= row.sequence:
+        raise SequenceOutOfRange(cut, row.sequence)
+    key, parent_key = _new_key(txn, tables, child), session_key(parent)
+    head = head_at(txn, tables, parent, row, cut)
+    base = holder_of(txn, tables, parent_key, row, cut)
+    summary = txn.get(parent_key, db=tables.summaries)
+    if summary is None:
+        raise StoreError(f"session {parent} has no summary. `turnlog doctor` repairs it.")
+    fork_row = SessionRow(head.sequence, head.digest, head.time_us, base=base, cut=cut)
+    txn.put(key, encode(fork_row), db=tables.sessions)
+    txn.put(child_key(base, key), cut.to_bytes(SEQUENCE_BYTES), db=tables.children)
+    put_summary(
+        txn, tables, key, fork_summary(decode_summary(summary), child, origin=parent, cut=cut)
+    )
+
+
+def _new_key(txn: Txn, tables: Tables, session: SessionId) -> bytes:
+    key = new_session_key(session)
+    if txn.get(key, db=tables.sessions) is not None:
+        raise UsageError(f"there is a session {session} already. Draw another id.")
+    return key

@@ -1,0 +1,44 @@
+"""Ops that any process may leave for a session's writer, now or later."""
+
+import msgspec
+
+from turnlog.protocol.errors import StoreError
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Submission
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import inbox_key, session_key
+from turnlog.runtime.store.reading import find_row
+from turnlog.runtime.store.rows import InboxRow, decode_inbox, encode
+
+
+def leave(txn: Txn, tables: Tables, session: SessionId, submission: Submission) -> None:
+    """Put `submission` behind what is in the inbox, unless its op id is there already."""
+    find_row(txn, tables, session)
+    last = max((row.arrival for row in _rows(txn, tables, session)), default=0)
+    place = inbox_key(session_key(session), submission.op_id)
+    txn.put(place, encode(InboxRow(last + 1, submission)), overwrite=False, db=tables.inbox)
+
+
+def submissions(txn: Txn, tables: Tables, session: SessionId) -> list[Submission]:
+    """Return what is in the inbox, oldest first."""
+    find_row(txn, tables, session)
+    rows = sorted(_rows(txn, tables, session), key=lambda row: row.arrival)
+    return [row.submission for row in rows]
+
+
+def _rows(txn: Txn, tables: Tables, session: SessionId) -> list[InboxRow]:
+    key, rows = session_key(session), list[InboxRow]()
+    cursor = txn.cursor(db=tables.inbox)
+    if not cursor.set_range(key):
+        return rows
+    for place, value in cursor.iternext():
+        if not place.startswith(key):
+            break
+        try:
+            rows.append(decode_inbox(value))
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"an op in the inbox of session {session} cannot be read: {error}. "
+                "`turnlog doctor` explains it."
+            ) from error
+    return rows

@@ -1,0 +1,104 @@
+"""Who is alive. Each engine holds a lock on a file of its own; a dead one's lock is gone.
+
+A claimed session's row names its engine. The lock is flock(2)'s: it belongs to the open file,
+ends with its last holder, and works between containers on one kernel. Pids are for people only.
+"""
+
+import os
+import socket
+from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from pathlib import Path
+
+import attrs
+
+from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.runtime.store.suitability import ENGINES
+
+_ID_BYTES = 8
+
+
+def describe_process() -> str:
+    """Return who this process is, for the one who finds a session busy."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"process {os.getpid()} on {socket.gethostname()}, since {now}"
+
+
+@attrs.define(eq=False)
+class Lease:
+    """This engine's sign of life. Others of the same store can be asked about, too."""
+
+    folder: Path
+    engine: bytes  # drawn anew each time, so that no other engine was ever called so
+    owner: str
+    _file: int
+
+    @classmethod
+    def take(cls, store: Path) -> "Lease":
+        """Hold a lock that lasts until `release`, or until this process ends.
+
+        Raises:
+            StoreUnsuitable: the folder cannot be written.
+        """
+        folder, engine, owner = store / ENGINES, os.urandom(_ID_BYTES), describe_process()
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sweep(folder)
+            file = _locked(folder / engine.hex())
+            os.write(file, owner.encode())
+        except OSError as error:
+            raise StoreUnsuitable(f"{folder} cannot be written: {error.strerror}.") from error
+        return cls(folder, engine, owner, file)
+
+    def release(self) -> None:
+        (self.folder / self.engine.hex()).unlink(missing_ok=True)
+        os.close(self._file)
+
+    def holder(self, engine: bytes) -> str | None:
+        """Return the owner's text of a living engine; None if it is gone."""
+        if not engine:
+            return None
+        path = self.folder / engine.hex()
+        if not _is_locked(path):
+            return None
+        try:
+            return path.read_text() or "another process"
+        except FileNotFoundError:
+            return None  # it ended just now
+
+
+def is_in_use(store: Path) -> bool:
+    """Return whether a living engine has the store in this folder open."""
+    folder = store / ENGINES
+    return folder.is_dir() and any(_is_locked(path) for path in folder.iterdir())
+
+
+def _locked(path: Path) -> int:
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        flock(file, LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)  # swept away before it was locked
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        flock(file, LOCK_SH | LOCK_NB)  # shared: two that ask do not see each other
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of engines that are gone."""
+    for path in folder.iterdir():
+        if not _is_locked(path):
+            path.unlink(missing_ok=True)

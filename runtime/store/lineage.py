@@ -1,0 +1,89 @@
+"""Forks by reference: which session holds an event, at any depth of forking.
+
+A row names its base, the session that holds its events up to the cut. A base always holds
+events of its own there, so the ancestors of an event form a list of disjoint stretches.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import event_key
+from turnlog.runtime.store.rows import SessionRow, decode_row
+
+REMEMBERED: Final = 256  # lineages; one of a thousand ancestors takes about 100 KB
+
+
+@attrs.frozen
+class Stretch:
+    """Events of a session that lie under one key."""
+
+    holder: bytes
+    last: int  # sequence; the first is the one behind the stretch before
+
+
+Lineage = tuple[Stretch, ...]  # ascending, without the session's own events
+
+
+def stretches(lineage: Lineage, own: Stretch, after: int, last: int) -> Iterator[Stretch]:
+    """Yield the stretches of the events behind `after` up to `last`, cut to fit."""
+    for stretch in (*lineage[bisect_left(lineage, after + 1, key=lambda s: s.last) :], own):
+        if after >= last:
+            return
+        end = min(stretch.last, last)
+        if end > after:
+            yield Stretch(stretch.holder, end)
+            after = end
+
+
+def holder_of(txn: Txn, tables: Tables, session: bytes, row: SessionRow, sequence: int) -> bytes:
+    """Return the key of the session under which event `sequence` of `session` lies."""
+    while sequence <= row.cut:
+        session, row = row.base, _base_row(txn, tables, row)
+    return session
+
+
+def event_value(
+    txn: Txn, tables: Tables, session: bytes, row: SessionRow, sequence: int
+) -> bytes | None:
+    """Return the stored bytes of one event: digest, envelope."""
+    holder = holder_of(txn, tables, session, row, sequence)
+    return txn.get(event_key(holder, sequence), db=tables.events)
+
+
+@attrs.define(eq=False)
+class Lineages:
+    """Remembers lineages. They never change: a base outlives whatever refers to it."""
+
+    _known: dict[tuple[bytes, int], Lineage] = attrs.field(factory=dict[tuple[bytes, int], Lineage])
+
+    def of(self, txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
+        """Return what comes before the session's own events."""
+        if not row.base:
+            return ()
+        key = (row.base, row.cut)
+        lineage = self._known.get(key)
+        if lineage is None:
+            lineage = _walk(txn, tables, row)
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = lineage
+        return lineage
+
+
+def _walk(txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
+    found: list[Stretch] = []
+    while row.base:
+        found.append(Stretch(row.base, row.cut))
+        row = _base_row(txn, tables, row)
+    return tuple(reversed(found))
+
+
+def _base_row(txn: Txn, tables: Tables, row: SessionRow) -> SessionRow:
+    """Return the row of `row`'s base; an empty one if damage has broken the line."""
+    value = txn.get(row.base, db=tables.sessions)
+    base = SessionRow() if value is None else decode_row(value)
+    return base if base.cut < row.cut else SessionRow()

@@ -1,0 +1,249 @@
+"""The durable event log: one LMDB environment in a folder, one writer thread, many readers."""
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import attrs
+import trio
+
+from turnlog.actors.ports import Batch, Claim, Head
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import LogDamaged, StoreError
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Submission
+from turnlog.protocol.summary import SessionSummary
+from turnlog.runtime.store import claims, inbox, listing, removal
+from turnlog.runtime.store.environment import MAP_SIZE, Environment, Tables, Txn
+from turnlog.runtime.store.follow import Follower, Page
+from turnlog.runtime.store.lease import Lease, describe_process
+from turnlog.runtime.store.reading import Damage, Reader
+from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room
+from turnlog.runtime.store.writer import Writer
+
+T = TypeVar("T")
+
+POLL_S: Final = 0.01  # how often a follower looks for what other processes have written
+FOLLOWED_AT_ONCE: Final = 1000  # events that a follower holds
+
+
+@attrs.define(eq=False)
+class LmdbLog:
+    """An `EventLog` on a local disk. Made by `open_log`.
+
+    An acknowledged event is on disk: LMDB syncs the data, then the meta page, at each commit.
+    """
+
+    environment: Environment
+    reader: Reader
+    _lease: Lease | None  # None: read-only, as is the writer
+    _writer: Writer | None
+    _bell: Bell
+    _room: Room
+    _claims: dict[SessionId, Claim] = attrs.field(factory=dict[SessionId, Claim])
+    _closed: bool = False
+
+    @property
+    def owner(self) -> str:
+        return self._lease.owner if self._lease else describe_process()
+
+    @property
+    def paused(self) -> str | None:
+        """Why the log takes no writes; None if it does."""
+        return self._writer.paused if self._writer else "it was opened read-only"
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _writing(self) -> tuple[Writer, Lease]:
+        if self._closed:
+            raise StoreError("this log is closed. Open the store again to go on.")
+        self.environment.require_own_process()
+        if self._writer is None or self._lease is None:
+            raise StoreError("this log was opened read-only. Open it for writing to change it.")
+        return self._writer, self._lease
+
+    def append(self, session: SessionId, batch: Batch, *, fence: int) -> PendingTicket:
+        return self._writing()[0].append(session, batch, fence)
+
+    async def room(self) -> None:
+        writer, _ = self._writing()
+        await trio.lowlevel.checkpoint()
+        while self._room.is_full or writer.paused is not None:
+            await self._room.wait()
+            await writer.resumed()
+
+    async def create(self, session: SessionId) -> Claim:
+        writer, lease = self._writing()
+        claim = await writer.run(lambda txn, tables: claims.create(txn, tables, lease, session))
+        return self._remember(claim)
+
+    async def claim(self, session: SessionId) -> Claim:
+        writer, lease = self._writing()
+        claim = await writer.run(lambda txn, tables: claims.claim(txn, tables, lease, session))
+        return self._remember(claim)
+
+    def _remember(self, claim: Claim) -> Claim:
+        self._claims[claim.session] = claim
+        return claim
+
+    async def release(self, claim: Claim) -> None:
+        writer, lease = self._writing()
+        await writer.run(lambda txn, tables: claims.release(txn, tables, lease, claim))
+        self._forget(claim)
+
+    def _forget(self, claim: Claim) -> None:
+        known = self._claims.get(claim.session)
+        if known is not None and known.fence == claim.fence:
+            del self._claims[claim.session]
+            self._bell.ring(claim.session)  # its followers look out for other writers from now on
+
+    async def fork(self, parent: SessionId, cut: int, child: SessionId) -> None:
+        await self.commit(lambda txn, tables: claims.fork(txn, tables, parent, cut, child))
+
+    async def delete(self, session: SessionId) -> None:
+        writer, lease = self._writing()
+        key = await writer.run(lambda txn, tables: removal.delete(txn, tables, lease, session))
+        self._bell.ring(session)
+        await self.collect(key)
+
+    async def collect(self, key: bytes | None) -> None:
+        """Remove the events of a deleted session that no fork refers to, step by step."""
+        while key is not None:
+            key = await self.commit(partial(removal.trim, key=key))
+
+    async def commit(self, change: Callable[[Txn, Tables], T]) -> T:
+        """Run a change in its turn in the writer's transaction. For the store's own modules.
+
+        `change` may be repeated, and raises a TurnlogError before it has written anything.
+        """
+        return await self._writing()[0].run(change)
+
+    async def leave(self, session: SessionId, submission: Submission) -> None:
+        await self.commit(lambda txn, tables: inbox.leave(txn, tables, session, submission))
+
+    def _release_all(self, txn: Txn, tables: Tables) -> None:
+        for claim in self._claims.values():
+            if self._lease:
+                claims.release(txn, tables, self._lease, claim)
+
+    # --- reading --------------------------------------------------------------------------
+
+    def _reading(self) -> Environment:
+        if self._closed:
+            raise StoreError("this log is closed. Open the store again to go on.")
+        return self.environment
+
+    async def head(self, session: SessionId) -> Head:
+        self._reading()
+        await trio.lowlevel.checkpoint()
+        return self.reader.head(session)
+
+    async def read(
+        self, session: SessionId, *, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Recorded]:
+        events, damage = await self._page(session, after, until, limit)
+        if damage:
+            raise LogDamaged(session, damage.sequence, damage.why)
+        return events
+
+    async def _page(
+        self, session: SessionId, after: int, until: int | None, limit: int
+    ) -> tuple[list[Recorded], Damage | None]:
+        self._reading()
+        return await trio.to_thread.run_sync(self.reader.page, session, after, until, limit)
+
+    def follow(self, session: SessionId, *, after: int = 0) -> Follower:
+        return Follower(session, after, self._bell, self._news, self._patience)
+
+    async def _news(self, session: SessionId, after: int) -> Page:
+        if (await self.head(session)).sequence <= after:
+            return [], None  # at the cost of one look, since most looks find nothing
+        events, damage = await self._page(session, after, None, FOLLOWED_AT_ONCE)
+        if damage is None:
+            return events, None
+        return events, LogDamaged(session, damage.sequence, damage.why)
+
+    def _patience(self, session: SessionId) -> float:
+        return math.inf if session in self._claims else POLL_S
+
+    async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
+        env = self._reading()
+        look = partial(listing.recent, tables=env.tables, limit=limit)
+        return await trio.to_thread.run_sync(env.read, look)
+
+    async def resolve(self, prefix: str) -> SessionId:
+        env = self._reading()
+        await trio.lowlevel.checkpoint()
+        return env.read(lambda txn: listing.resolve(txn, env.tables, prefix))
+
+    async def inbox(self, session: SessionId) -> list[Submission]:
+        env = self._reading()
+        await trio.lowlevel.checkpoint()
+        return env.read(lambda txn: inbox.submissions(txn, env.tables, session))
+
+    async def backup(self, destination: Path) -> None:
+        """Write a compacted copy of this moment's state into a new folder, while running.
+
+        Raises:
+            StoreUnsuitable: the folder is not empty, or cannot be written.
+        """
+        await trio.to_thread.run_sync(self._reading().copy, destination)
+
+    # --- the end --------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Write what is queued, release all claims, and close the store."""
+        if self._closed:
+            return
+        with trio.CancelScope(shield=True):
+            if self._writer and self._lease:
+                self._closed = True
+                with suppress(StoreError):  # the disk is full: the lease's end says the same
+                    await self._writer.run(self._release_all)
+                await self._writer.close()
+            self._closed = True
+            self._bell.ring_all()
+            await trio.to_thread.run_sync(self.environment.close)
+            if self._lease:
+                self._lease.release()
+
+
+@asynccontextmanager
+async def open_log(
+    path: Path,
+    *,
+    read_only: bool = False,
+    map_size: int = MAP_SIZE,
+    queue_bytes: int = QUEUE_BYTES,
+) -> AsyncGenerator[LmdbLog]:
+    """Open the store in the folder `path`, and close it in the end.
+
+    Args:
+        read_only: follow what other processes write; nothing is claimed or changed.
+        map_size: bytes of address space to begin with; grows by itself.
+        queue_bytes: of appends that are on their way, before `room` waits.
+
+    Raises:
+        StoreUnsuitable: the place cannot hold a store, or what it holds is none.
+        SchemaTooNew: a newer turnlog made it.
+    """
+
+    def open_files() -> tuple[Environment, Lease | None]:
+        environment = Environment.open(path, read_only=read_only, map_size=map_size)
+        try:
+            return environment, None if read_only else Lease.take(path)
+        except BaseException:
+            environment.close()
+            raise
+
+    environment, lease = await trio.to_thread.run_sync(open_files)
+    bell, room = Bell(), Room(queue_bytes)
+    writer = Writer(environment, lease.engine, bell, room) if lease else None
+    log = LmdbLog(environment, Reader(environment), lease, writer, bell, room)
+    try:
+        yield log
+    finally:
+        await log.aclose()

@@ -1,0 +1,170 @@
+"""Reading events: a page in one snapshot, each event checked against the chain.
+
+Damage is a value here, and raised outside of the transaction.
+"""
+
+from itertools import islice
+
+import attrs
+import lmdb
+import msgspec
+
+from turnlog.actors.ports import Head
+from turnlog.protocol.envelope import GENESIS, Digest, Recorded, chain, read_envelope, unseal
+from turnlog.protocol.errors import LogDamaged, SessionNotFound, StoreError
+from turnlog.protocol.ids import SessionId
+from turnlog.runtime.store.blobs import unpack
+from turnlog.runtime.store.environment import Environment, Tables, Txn
+from turnlog.runtime.store.keys import event_key, session_key
+from turnlog.runtime.store.lineage import Lineages, Stretch, event_value, stretches
+from turnlog.runtime.store.rows import SessionRow, decode_row
+from turnlog.runtime.store.rules import last_of_page
+
+DIGEST_BYTES = 16  # before the envelope, in an event's value
+
+
+@attrs.frozen
+class Damage:
+    sequence: int
+    why: str
+
+
+def find_row(txn: Txn, tables: Tables, session: SessionId) -> SessionRow:
+    """Return the row of a session that is there.
+
+    Raises:
+        SessionNotFound: it is not, or was deleted.
+        StoreError: its row cannot be decoded.
+    """
+    value = txn.get(session_key(session), db=tables.sessions)
+    if value is None:
+        raise SessionNotFound(session)
+    try:
+        row = decode_row(value)
+    except msgspec.MsgspecError as error:
+        raise StoreError(
+            f"the row of session {session} is damaged: {error}. `turnlog doctor` reports more."
+        ) from error
+    if row.deleted:
+        raise SessionNotFound(session)
+    return row
+
+
+def load_blob(txn: Txn, tables: Tables, digest: Digest) -> bytes:
+    """Return what a blob holds.
+
+    Raises:
+        KeyError: there is none.
+        BlobDamaged: it is not what it was.
+    """
+    stored = txn.get(digest, db=tables.blobs)
+    if stored is None:
+        raise KeyError(digest)
+    return unpack(stored, digest)
+
+
+def head_at(txn: Txn, tables: Tables, session: SessionId, row: SessionRow, sequence: int) -> Head:
+    """Return where a session stood at one of its events.
+
+    Raises:
+        LogDamaged: that event cannot be read.
+    """
+    value = event_value(txn, tables, session_key(session), row, sequence)
+    if value is None:
+        raise LogDamaged(session, sequence, "it is missing")
+    try:
+        envelope = read_envelope(value[DIGEST_BYTES:])
+    except msgspec.MsgspecError as error:
+        raise LogDamaged(session, sequence, f"it has no readable envelope: {error}") from error
+    return Head(sequence, value[:DIGEST_BYTES], envelope.time_us)
+
+
+@attrs.define(eq=False)
+class _Scan:
+    """One walk over events in order, within one transaction."""
+
+    txn: Txn
+    tables: Tables
+    events: list[Recorded]
+    after: int
+    previous: Digest | None  # of the event before; None: lost, so the next is not checked
+
+    def take(self, stretch: Stretch) -> Damage | None:
+        """Read on to the end of `stretch`; return what stops it."""
+        cursor = self.txn.cursor(db=self.tables.events)
+        try:
+            if cursor.set_range(event_key(stretch.holder, self.after + 1)):
+                values = cursor.iternext(keys=False, values=True)
+                for value in islice(values, stretch.last - self.after):
+                    why = self._take(value)
+                    if why:
+                        return Damage(self.after + 1, why)
+        except lmdb.Error as error:
+            return Damage(self.after + 1, f"the store's pages are damaged: {error}")
+        return None if self.after == stretch.last else Damage(self.after + 1, "it is missing")
+
+    def _take(self, value: bytes) -> str | None:
+        digest, data = value[:DIGEST_BYTES], value[DIGEST_BYTES:]
+        try:
+            event = unseal(data, digest, self._load)
+        except KeyError as error:
+            return f"a text that it refers to is missing: {error}"
+        except ValueError as error:  # msgspec's errors, a blob's damage, bytes that are no text
+            return f"it cannot be decoded: {error}"
+        if event.sequence != self.after + 1:
+            return "it is missing"
+        if self.previous is not None and chain(self.previous, data) != digest:
+            return "its bytes are not those that were written"
+        self.events.append(event)
+        self.after, self.previous = event.sequence, digest
+        return None
+
+    def _load(self, digest: Digest) -> bytes:
+        return load_blob(self.txn, self.tables, digest)
+
+
+@attrs.define(eq=False)
+class Reader:
+    """Reads events of an environment, from any thread."""
+
+    environment: Environment
+    lineages: Lineages = attrs.field(factory=Lineages)
+
+    def head(self, session: SessionId) -> Head:
+        tables = self.environment.tables
+        return self.environment.read(lambda txn: find_row(txn, tables, session)).head
+
+    def page(
+        self, session: SessionId, after: int, until: int | None, limit: int
+    ) -> tuple[list[Recorded], Damage | None]:
+        """Return the events behind `after`, and what stopped the reading early."""
+        events: list[Recorded] = []
+
+        def look(txn: Txn) -> Damage | None:
+            events.clear()
+            return self._look(txn, session, (max(after, 0), until, limit), events)
+
+        damage = self.environment.read(look)
+        return events, damage
+
+    def _look(
+        self,
+        txn: Txn,
+        session: SessionId,
+        bounds: tuple[int, int | None, int],
+        events: list[Recorded],
+    ) -> Damage | None:
+        tables, key = self.environment.tables, session_key(session)
+        row = find_row(txn, tables, session)
+        after, until, limit = bounds
+        last = last_of_page(after, until, limit, row.sequence)
+        if last <= after:
+            return None
+        before = event_value(txn, tables, key, row, after) if after else GENESIS
+        scan = _Scan(txn, tables, events, after, before and before[:DIGEST_BYTES])
+        lineage = self.lineages.of(txn, tables, row)
+        for stretch in stretches(lineage, Stretch(key, row.sequence), after, last):
+            damage = scan.take(stretch)
+            if damage:
+                return damage
+        return None

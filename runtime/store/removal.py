@@ -1,0 +1,77 @@
+"""Deleting sessions. Events that a fork refers to stay until the last such fork is gone.
+
+A deleted session leaves the lists at once. Its row stays, marked, while forks refer to it or
+while its events are removed, some at a time; every state on the way is a whole store.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from turnlog.protocol.ids import SessionId
+from turnlog.runtime.store.appending import drop_summary
+from turnlog.runtime.store.claims import require_free
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import child_key, event_key, session_key
+from turnlog.runtime.store.lease import Lease
+from turnlog.runtime.store.rows import decode_row, encode
+
+if TYPE_CHECKING:
+    from lmdb import _Database as Table  # pyright: ignore[reportPrivateUsage]
+
+EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
+
+
+def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
+    """Take a session out of sight; return the key that `trim` goes on with."""
+    row = require_free(txn, tables, lease, session)
+    key = session_key(session)
+    txn.put(key, encode(msgspec.structs.replace(row, deleted=True, engine=b"")), db=tables.sessions)
+    drop_summary(txn, tables, key)
+    for place in keys_under(txn, tables.inbox, key):
+        txn.delete(place, db=tables.inbox)
+    return key
+
+
+def trim(txn: Txn, tables: Tables, key: bytes) -> bytes | None:
+    """Remove some of what nothing refers to any more; return the key to go on with.
+
+    Goes from a deleted session to its base when that was deleted, too. None: all is done.
+    """
+    value = txn.get(key, db=tables.sessions)
+    if value is None or not (row := decode_row(value)).deleted:
+        return None
+    keep = max(_largest_cut(txn, tables, key), row.cut)
+    low = max(keep, row.sequence - EVENTS_AT_ONCE)
+    for sequence in range(row.sequence, low, -1):
+        txn.delete(event_key(key, sequence), db=tables.events)
+    if low > row.cut:
+        if low < row.sequence:
+            txn.put(key, encode(msgspec.structs.replace(row, sequence=low)), db=tables.sessions)
+        return key if low > keep else None
+    txn.delete(key, db=tables.sessions)
+    if not row.base:
+        return None
+    txn.delete(child_key(row.base, key), db=tables.children)
+    return row.base
+
+
+def keys_under(txn: Txn, table: "Table", prefix: bytes) -> list[bytes]:
+    """Return the keys of `table` that begin with `prefix`."""
+    cursor, found = txn.cursor(db=table), list[bytes]()
+    if cursor.set_range(prefix):
+        for key in cursor.iternext(keys=True, values=False):
+            if not key.startswith(prefix):
+                break
+            found.append(key)
+    return found
+
+
+def _largest_cut(txn: Txn, tables: Tables, key: bytes) -> int:
+    cursor, largest = txn.cursor(db=tables.children), 0
+    if cursor.set_range(key):
+        for place, cut in cursor.iternext():
+            if not place.startswith(key):
+                break
+            largest = max(largest, int.from_bytes(cut))
+    return largest

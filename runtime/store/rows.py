@@ -1,0 +1,43 @@
+"""What the tables hold besides events. Logs outlive releases: fields are only appended."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from turnlog.actors.ports import Head
+from turnlog.protocol.envelope import GENESIS
+from turnlog.protocol.ops import Submission
+from turnlog.protocol.summary import SessionSummary
+
+FORMAT: Final = 1  # of the tables; a higher one is a newer turnlog's
+
+
+class SessionRow(Struct, frozen=True, array_like=True, gc=False):
+    """Where a session stands, and who may write it. Changes with each append."""
+
+    sequence: int = 0
+    digest: bytes = GENESIS
+    time_us: int = 0
+    fence: int = 0  # grows with each claim
+    engine: bytes = b""  # who has claimed it; empty: nobody
+    base: bytes = b""  # the session that holds its events up to `cut`; empty: no fork
+    cut: int = 0
+    deleted: bool = False  # kept for the events that forks refer to
+    damaged_at: int = 0  # sequence; 0: not in quarantine
+    damage: str = ""
+
+    @property
+    def head(self) -> Head:
+        return Head(self.sequence, self.digest, self.time_us)
+
+
+class InboxRow(Struct, frozen=True, array_like=True, gc=False):
+    arrival: int  # ascending within a session's inbox
+    submission: Submission
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_row: Final = msgspec.msgpack.Decoder(SessionRow).decode
+decode_summary: Final = msgspec.msgpack.Decoder(SessionSummary).decode
+decode_inbox: Final = msgspec.msgpack.Decoder(InboxRow).decode

@@ -1,0 +1,56 @@
+"""What every store does alike: which batches it takes, what a page and a new fork are. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from turnlog.actors.ports import Batch, Head
+from turnlog.protocol.envelope import GENESIS, chain, read_envelope
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
+
+MAX_RECORDS: Final = 4096  # in one batch
+MAX_PAGE: Final = 10_000  # events that one read returns: an old reader keeps old pages alive
+SHOWN_MATCHES: Final = 10  # of an ambiguous prefix
+EMPTY_HEAD: Final = Head(0, GENESIS, 0)
+
+
+def fork_summary(
+    parent: SessionSummary, session: SessionId, *, origin: SessionId, cut: int
+) -> SessionSummary:
+    """Return the row that a fork has until its first step writes its own."""
+    return msgspec.structs.replace(parent, session=session, parent=origin, cut=cut, status="idle")
+
+
+def last_of_page(after: int, until: int | None, limit: int, head: int) -> int:
+    """Return the sequence of the last event that a read returns. Below `after`: none."""
+    return min(head if until is None else min(until, head), after + min(limit, MAX_PAGE))
+
+
+def follow_on(head: Head, session: SessionId, batch: Batch) -> Head | str:
+    """Return the head after `batch`, or why the batch does not follow `head`.
+
+    Checks sequence, chain and time, so that what is stored can always be read back.
+    """
+    if not 1 <= len(batch.records) <= MAX_RECORDS:
+        return f"a batch has 1 to {MAX_RECORDS} records, not {len(batch.records)}"
+    if batch.summary and batch.summary.session != session:
+        return f"its row is another session's: {batch.summary.session}"
+    sequence, digest, time_us = head.sequence, head.digest, head.time_us
+    for record in batch.records:
+        sequence += 1
+        if record.sequence != sequence:
+            return f"event {record.sequence} is not next: the head is at {head.sequence}"
+        digest = chain(digest, record.data)
+        if record.digest != digest:
+            return f"event {sequence} is not chained to the event before it"
+        try:
+            envelope = read_envelope(record.data)
+        except msgspec.MsgspecError as error:
+            return f"event {sequence} has no readable envelope: {error}"
+        if envelope.sequence != sequence:
+            return f"the envelope of event {sequence} says {envelope.sequence}"
+        if envelope.time_us < time_us:
+            return f"event {sequence} is older than the event before it"
+        time_us = envelope.time_us
+    return Head(sequence, digest, time_us)

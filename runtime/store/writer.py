@@ -1,0 +1,286 @@
+"""The writer: one pinned thread that owns every write transaction, and commits in groups.
+
+It takes everything that is queued, writes it in one transaction, commits, and settles all of it
+by one call into the trio thread. There is no timer: what queues during a commit is the next group,
+and behind a group of several, what those that it wakes append at once.
+
+The fate of a failed commit is Unknown. The log is paused then: appends raise, until there is some
+free space and a probe, each second, or an awaited write is committed. LMDB's pages are as they
+were before, so the same environment goes on; each transaction reads the heads anew.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+import lmdb
+import trio
+
+from turnlog.actors.ports import Batch, Fate, Refused, Stored, Unknown
+from turnlog.protocol.errors import LogPaused, StoreError, TurnlogError
+from turnlog.protocol.ids import SessionId
+from turnlog.runtime.store.appending import Packed, append_batch
+from turnlog.runtime.store.environment import CommitUncertain, Environment, Tables, Txn
+from turnlog.runtime.store.waiting import Bell, PendingTicket, Room, weight
+
+T = TypeVar("T")
+
+GROUP_BYTES: Final = 4 << 20
+GROUP_RECORDS: Final = 4096
+PROBE_INTERVAL_S: Final = 1.0  # while the log is paused
+RESUME_BYTES: Final = 1 << 20  # free on the disk: a small write may fit where no batch does
+
+
+@attrs.define(eq=False)
+class _Append:
+    session: SessionId
+    batch: Batch
+    fence: int
+    size: int
+    era: int  # of the session: grows with each failure that was made known
+    ticket: PendingTicket
+    fate: Fate = attrs.field(factory=lambda: Unknown("the log was closed"))
+
+
+@attrs.define(eq=False)
+class _Change(Generic[T]):
+    """An awaited write. May find out that it is not to be, before it has written anything."""
+
+    change: Callable[[Txn, Tables], T]
+    done: trio.Event
+    results: list[T] = attrs.field(factory=list[T])
+    error: Exception | None = None
+
+
+_Job = _Append | _Change[Any]
+_JobQueue = SimpleQueue[list[_Job] | None]
+
+
+@attrs.define(eq=False)
+class Writer:
+    """The only one that writes, in this process, to `environment`."""
+
+    environment: Environment
+    engine: bytes
+    bell: Bell
+    room: Room
+    paused: str | None = None  # why; set by the writer's thread
+    _resumed: trio.Event | None = None  # made by the first that waits
+    _trio: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
+    _jobs: _JobQueue = attrs.field(factory=_JobQueue)
+    _gathered: list[_Job] | None = None  # trio thread's; None: jobs go straight to the writer
+    _taken: deque[_Job] = attrs.field(factory=deque[_Job])  # writer thread's
+    _eras: dict[SessionId, int] = attrs.field(factory=dict[SessionId, int])  # trio thread's
+    _failed: dict[SessionId, int] = attrs.field(factory=dict[SessionId, int])  # writer thread's
+    _thread: Thread = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # A daemon: a process that ends without closing its log loses what is unacknowledged only.
+        self._thread = Thread(target=self._run, name="turnlog-log-writer", daemon=True)
+        self._thread.start()
+
+    # --- in the trio thread ---------------------------------------------------------------
+
+    def append(self, session: SessionId, batch: Batch, fence: int) -> PendingTicket:
+        """Queue a batch.
+
+        Raises:
+            LogPaused: the disk takes nothing.
+        """
+        if self.paused is not None:
+            raise LogPaused(pause_text(self.paused))
+        job = _Append(
+            session, batch, fence, weight(batch), self._eras.get(session, 0), PendingTicket()
+        )
+        self.room.take(job.size)
+        self._enqueue(job)
+        return job.ticket
+
+    def _enqueue(self, job: _Job) -> None:
+        if self._gathered is None:
+            self._jobs.put([job])
+        else:
+            self._gathered.append(job)
+
+    def _gather(self) -> None:
+        """Hold jobs back until the tasks that were just woken have had their turn.
+
+        So what they append next is one commit. A thread that took the first job at once would
+        commit that alone, and compete with the loop for the interpreter meanwhile.
+        """
+        self._gathered = []
+        # The second call is made in the pass behind the one that runs those tasks.
+        self._tell(self._tell, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._jobs.put(self._gathered)
+        self._gathered = None
+
+    async def run(self, change: Callable[[Txn, Tables], T]) -> T:
+        """Commit `change` in its turn, and return what it returns. Cannot be cancelled.
+
+        Raises:
+            LogPaused: the disk does not take it.
+        """
+        job = _Change(change, trio.Event())
+        self._enqueue(job)
+        with trio.CancelScope(shield=True):
+            await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.results[0]
+
+    async def resumed(self) -> None:
+        """Wait while the log is paused. No checkpoint if it is not."""
+        while self.paused is not None:
+            if self._resumed is None:
+                self._resumed = trio.Event()
+            await self._resumed.wait()
+
+    async def close(self) -> None:
+        """Commit what is queued, and end the thread."""
+        self._hand_over()
+        self._jobs.put(None)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._thread.join)
+
+    def _settle(self, group: list[_Job]) -> None:
+        written: set[SessionId] = set()
+        for job in group:
+            if isinstance(job, _Change):
+                job.done.set()
+                continue
+            self.room.give_back(job.size)
+            if isinstance(job.fate, Stored):
+                written.add(job.session)
+            else:
+                self._eras[job.session] = job.era + 1
+            job.ticket.settle(job.fate)
+        for session in written:
+            self.bell.ring(session)
+        if len(group) > 1 and self._gathered is None:
+            self._gather()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._resumed is not None and self.paused is None:
+            self._resumed.set()
+            self._resumed = None
+
+    # --- in the writer's thread -----------------------------------------------------------
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            group, closing = self._collect()
+            if group:
+                self._commit(group)
+                self._tell(self._settle, group)
+            elif not closing:
+                self._probe()
+
+    def _collect(self) -> tuple[list[_Job], bool]:
+        """Wait for work; return all of it that fits one transaction, and whether to end."""
+        group: list[_Job] = []
+        size = records = 0
+        patience = None if self.paused is None else PROBE_INTERVAL_S
+        while size < GROUP_BYTES and records < GROUP_RECORDS:
+            if not self._taken:
+                try:
+                    jobs = self._jobs.get(block=not group, timeout=patience)
+                except Empty:
+                    break
+                if jobs is None:
+                    return group, True
+                self._taken.extend(jobs)
+            job = self._taken.popleft()
+            group.append(job)
+            if isinstance(job, _Append):
+                size += job.size
+                records += len(job.batch.records)
+        return group, False
+
+    def _probe(self) -> None:
+        try:
+            self.environment.probe()
+        except (StoreError, lmdb.Error) as error:
+            self.paused = str(error)
+        else:
+            self._resume()
+            self._tell(self._wake)
+
+    def _resume(self) -> None:
+        if self.paused is not None and self.environment.free_bytes() >= RESUME_BYTES:
+            self.paused = None
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        """Have the trio thread call this. Without an effect once trio has ended."""
+        with suppress(trio.RunFinishedError):
+            self._trio.run_sync_soon(call, *args)
+
+    def _commit(self, group: list[_Job]) -> None:
+        if self.paused is not None and all(isinstance(job, _Append) for job in group):
+            self._fail(group, Refused(pause_text(self.paused)))
+            return
+        packed: Packed = {}
+        try:
+            self.environment.write(lambda txn: self._apply(txn, group, packed))
+        except CommitUncertain as error:
+            self.paused = str(error)
+            self._fail(group, Unknown(str(error)))
+        except Exception as error:  # nothing is written; the thread must outlive any bug
+            self.paused = f"{type(error).__name__}: {error}"
+            self._fail(group, Refused(pause_text(self.paused)))
+        else:
+            self._resume()
+            for job in group:
+                if isinstance(job, _Append) and not isinstance(job.fate, Stored):
+                    self._failed[job.session] = job.era
+
+    def _apply(self, txn: Txn, group: list[_Job], packed: Packed) -> None:
+        """Write all of `group`. Called again, from the start, when the map has grown."""
+        if self.paused is not None:
+            self.environment.touch(txn)
+        failed = dict(self._failed)
+        tables = self.environment.tables
+        for job in group:
+            if isinstance(job, _Change):
+                _apply_change(txn, tables, job)
+                continue
+            if failed.get(job.session, -1) >= job.era:
+                job.fate = Refused("an append before it failed")
+            else:
+                job.fate = append_batch(
+                    txn, tables, self.engine, job.session, job.batch, job.fence, packed
+                )
+            if not isinstance(job.fate, Stored):
+                failed[job.session] = job.era
+
+    def _fail(self, group: list[_Job], fate: Refused | Unknown) -> None:
+        """Give `fate` to what would have been written. Refusals stand as they are."""
+        for job in group:
+            if isinstance(job, _Change):
+                job.error = job.error or LogPaused(pause_text(fate.why))
+                continue
+            if not isinstance(job.fate, Refused):
+                job.fate = fate
+            self._failed[job.session] = job.era
+
+
+def _apply_change(txn: Txn, tables: Tables, job: _Change[Any]) -> None:
+    job.results, job.error = [], None
+    try:
+        job.results.append(job.change(txn, tables))
+    except TurnlogError as error:
+        job.error = error
+        del txn  # the error's traceback keeps this frame
+
+
+def pause_text(why: str) -> str:
+    """Say that the log is paused, and what ends that."""
+    return f"the log takes no writes: {why}. Free some space on its disk; writing then resumes."
