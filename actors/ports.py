@@ -78,6 +78,15 @@ class Claim:
     head: Head
 
 
+@attrs.frozen
+class StoredSnapshot:
+    """What a session's state was at one of its events. A cache: see `core.snapshot`."""
+
+    sequence: int
+    digest: bytes  # of that event
+    data: bytes
+
+
 class EventLog(Protocol):
     """Where sessions live. Sequences are dense from 1; a fork's go on from its cut.
 
@@ -90,15 +99,23 @@ class EventLog(Protocol):
         ...
 
     async def create(self, session: SessionId) -> Claim:
-        """Make an empty session, claimed. The id must be new."""
+        """Make an empty session, claimed.
+
+        Raises:
+            UsageError: the id is in use, or no UUID in lower case.
+        """
         ...
 
     async def fork(self, parent: SessionId, cut: int, child: SessionId) -> None:
         """Make `child`, whose events up to `cut` are the parent's, by reference. One commit.
 
+        It is nobody's yet, and is listed with the parent's row until it writes its own. The
+        parent may be claimed, by any engine.
+
         Raises:
             SessionNotFound: there is no `parent`.
             SequenceOutOfRange: it has no event `cut`.
+            UsageError: the child's id is in use, or no UUID in lower case.
         """
         ...
 
@@ -107,19 +124,22 @@ class EventLog(Protocol):
 
         Raises:
             SessionNotFound: there is none.
-            SessionBusy: a living engine holds it; the error names it.
+            SessionBusy: a living engine holds it, perhaps this one; the error names it.
+            LogDamaged: it is in quarantine.
         """
         ...
 
     async def release(self, claim: Claim) -> None:
-        """Give the session up. A claim that has been overtaken is ignored."""
+        """Give the session up, behind its appends. A claim that was overtaken is ignored."""
         ...
 
     def append(self, session: SessionId, batch: Batch, *, fence: int) -> Ticket:
         """Queue `batch` for one transaction, and return at once.
 
-        It is refused if the fence is not the newest or its first sequence is not next, and so
-        is everything that was queued behind it.
+        It is refused if the claim with this fence is not held any more, or if it does not follow
+        the head in sequence, digest and time. Behind a batch that was refused or is unknown,
+        everything that was queued for the session before that was known is refused, too.
+        Awaited writes take their turn behind the appends before them.
 
         Raises:
             LogPaused: the disk is full; nothing was queued.
@@ -134,12 +154,20 @@ class EventLog(Protocol):
         """
         ...
 
-    async def head(self, session: SessionId) -> Head: ...
+    async def head(self, session: SessionId) -> Head:
+        """Return where the session stands on disk.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+        ...
 
     async def read(
         self, session: SessionId, *, after: int = 0, until: int | None = None, limit: int = 1000
     ) -> list[Recorded]:
         """Return at most `limit` events behind `after`, and not behind `until`, in order.
+
+        10,000 at most, whatever the limit: a long read keeps old versions of the store alive.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -147,8 +175,44 @@ class EventLog(Protocol):
         """
         ...
 
+    async def read_at(self, session: SessionId, sequences: Sequence[int]) -> list[Recorded]:
+        """Return the events with these sequences, in this order. Fastest in ascending order.
+
+        Ask for some thousands at most: a long read keeps old versions of the store alive.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SequenceOutOfRange: it has no such event.
+            LogDamaged: one of them cannot be read.
+        """
+        ...
+
+    def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
+        """Queue a snapshot behind the appends, in place of the last one, and return at once.
+
+        It is dropped silently if the claim with this fence is not held any more, if its event
+        is not in the log then, or while the log is paused.
+        """
+        ...
+
+    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
+        """Return the session's newest snapshot; of a fork without one, that of its parent,
+        unless the parent's is later than the cut.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+        ...
+
     def follow(self, session: SessionId, *, after: int = 0) -> AsyncIterator[Recorded]:
-        """Yield the events behind `after`, then each new one, whichever process writes it."""
+        """Yield the events behind `after`, then each new one, whichever process writes it.
+
+        May be dropped at any time, and goes on after a cancelled wait.
+
+        Raises:
+            SessionNotFound: there is no such session, or not any more.
+            LogDamaged: the next event cannot be read.
+        """
         ...
 
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
@@ -173,6 +237,10 @@ class EventLog(Protocol):
 
     async def leave(self, session: SessionId, submission: Submission) -> None:
         """Leave an op for the session's writer, now or later. Equal op ids are one op."""
+        ...
+
+    async def waiting(self) -> list[SessionId]:
+        """Return the sessions in whose inbox something waits. Cheap when there is none."""
         ...
 
     async def inbox(self, session: SessionId) -> list[Submission]:

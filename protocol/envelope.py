@@ -104,8 +104,12 @@ Upcaster = Callable[[list[object]], list[object]]
 UPCASTERS: Final[dict[tuple[int, int], Upcaster]] = {}
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_event: Final = msgspec.msgpack.Decoder(SessionEvent).decode
-_decode_fact: Final = msgspec.msgpack.Decoder(SessionFact).decode
+_decode_event: Final[Callable[[bytes | Raw], SessionEvent]] = msgspec.msgpack.Decoder(
+    SessionEvent
+).decode
+_decode_fact: Final[Callable[[bytes | Raw], SessionFact]] = msgspec.msgpack.Decoder(
+    SessionFact
+).decode
 _decode_envelope: Final = msgspec.msgpack.Decoder(Envelope).decode
 _NO_BLOBS: Final[Mapping[bytes, bytes]] = {}
 

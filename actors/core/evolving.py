@@ -101,7 +101,7 @@ def _happened(state: State, fact: SessionFact) -> None:
         case ModelItemReceived(effect=effect):
             state.belongs_to = state.outstanding.get(effect)
             if state.belongs_to is not None and state.turn is not None:
-                _item_received(state.turn, fact)
+                _item_received(state.turn, fact, state.head)
         case ToolStarted(effect=effect):
             running = state.outstanding.get(effect)
             if isinstance(running, RunTool):
@@ -132,6 +132,7 @@ def _forked(state: State, fact: SessionForked) -> None:
         )
     # What waited in the parent is the parent's, and so is what its user allowed or asked to end.
     state.queue.clear()
+    state.queued_at.clear()
     state.approved.clear()
     state.closing = state.closed = False
 
@@ -141,7 +142,7 @@ def _op_received(state: State, fact: OpReceived) -> None:
     state.repeated_op = fact.op_id in state.op_ids
     if state.repeated_op:
         return
-    state.op = fact
+    state.op, state.op_at = fact, state.head
     state.op_ids[fact.op_id] = None
     if len(state.op_ids) > REMEMBERED_OPS:
         del state.op_ids[next(iter(state.op_ids))]
@@ -179,14 +180,14 @@ def _answered(state: State, question: str, decision: str) -> None:
             state.approved.add(call.plan.approval_key)
 
 
-def _item_received(turn: Turn, fact: ModelItemReceived) -> None:
+def _item_received(turn: Turn, fact: ModelItemReceived, at: int) -> None:
     item = model_call.sendable(fact.item_json)
     if item is None:
         return
-    turn.items.append(model_call.received(fact.item_json, item))
+    turn.items.append(model_call.received(fact.item_json, item, at))
     if isinstance(item, FunctionCall | CustomToolCall):
         unplanned = ToolPlan(item.name, refusal=texts.UNPLANNED.format(name=item.name))
-        turn.calls.append(Call(item, fact.plan or unplanned))
+        turn.calls.append(Call(item, fact.plan or unplanned, at))
         turn.owes_request = True
 
 
@@ -232,11 +233,14 @@ def _decided(state: State, decision: SessionDecision) -> None:
         case InputQueued(until="turn"):
             if state.op is not None:
                 state.queue.append(state.op)
+                state.queued_at.append(state.op_at)
         case ItemsRecorded(items=items):
-            for item in items:
-                state.history.add(item.item_json)
+            for index, item in enumerate(items):
+                source = (state.head, index)
+                state.history.add(item.item_json, source)
                 if item.kind not in _TOLD_ONCE:
                     state.context[item.kind] = item.item_json
+                    state.context_at[item.kind] = source
             if turn is not None:
                 turn.prompted = True
                 turn.steered.clear()
@@ -298,7 +302,7 @@ def _mark(turn: Turn, number: int, status: CallStatus) -> None:
 
 def _settle(state: State, turn: Turn, number: int, output: str) -> None:
     if (call := turn.find(number)) is not None:
-        call.status, call.output = "settled", output
+        call.settle(output, state.head)
         state.flush_outputs(turn)
 
 
@@ -306,6 +310,7 @@ def _turn_opened(state: State, decision: TurnOpened) -> None:
     op = state.op
     if state.queue and state.queue[0].op_id == decision.op_id:
         op = state.queue.pop(0)
+        del state.queued_at[0]
     if op is None:
         return
     state.turns = decision.turn
@@ -360,7 +365,7 @@ def _step_failed(state: State) -> None:
         _abandon(state, turn, keep=True)
         for call in turn.calls:
             if not call.settled:
-                call.status, call.output = "settled", texts.UNKNOWN
+                call.settle(texts.UNKNOWN, state.head)
         state.flush_outputs(turn)
     state.outstanding.clear()
     _turn_over(state)

@@ -55,10 +55,10 @@ def sendable(item_json: JsonText) -> ResponseItem | OtherItem | None:
     return None if isinstance(item, FunctionCallOutput | CustomToolCallOutput) else item
 
 
-def received(item_json: JsonText, item: ResponseItem | OtherItem) -> Received:
-    """Return what the state keeps of a finished item."""
+def received(item_json: JsonText, item: ResponseItem | OtherItem, at: int) -> Received:
+    """Return what the state keeps of a finished item, whose event has the sequence `at`."""
     text = message_text(item) if isinstance(item, Message) and item.role == "assistant" else None
-    return Received(item_json, isinstance(item, Reasoning), text or None)
+    return Received(item_json, at, isinstance(item, Reasoning), text or None)
 
 
 def keeps_items(turn: Turn) -> bool:

@@ -18,6 +18,10 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 _NO_SESSION: Final = SessionId("")
 _NO_USAGE: Final = TokenUsage()
 
+# Where a text stands in the log: the sequence of an event, and a number that is the item's index
+# in ItemsRecorded; of an output, how many events before it its call's item came; else 0.
+Source = tuple[int, int]
+
 CallStatus = Literal["waiting", "asked", "dispatched", "stopped", "unknown", "settled"]
 
 
@@ -26,10 +30,12 @@ class History:
     """The conversation as the model is sent it: parts that are only ever appended."""
 
     parts: list[JsonText] = attrs.field(factory=list[JsonText])
+    sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
     digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
 
-    def add(self, part: JsonText) -> None:
+    def add(self, part: JsonText, source: Source) -> None:
         self.parts.append(part)
+        self.sources.append(source)
         self.digest = chain(self.digest, part.encode())
 
 
@@ -39,14 +45,19 @@ class Call:
 
     item: ToolCallItem
     plan: ToolPlan
+    item_at: int  # sequence of the item's event
     status: CallStatus = "waiting"
     approved: bool = False
     question: str | None = None
     output: str = ""  # what the model is told, once settled
+    output_at: int = 0  # sequence of the event that settled it
 
     @property
     def settled(self) -> bool:
         return self.status == "settled"
+
+    def settle(self, output: str, at: int) -> None:
+        self.status, self.output, self.output_at = "settled", output, at
 
 
 @attrs.frozen
@@ -54,6 +65,7 @@ class Received:
     """A finished item of a response that is not whole yet."""
 
     item_json: JsonText
+    at: int  # sequence of its event
     is_reasoning: bool
     text: str | None  # of an assistant's message
 
@@ -113,11 +125,14 @@ class State:
     turns: int = 0
     turn: Turn | None = None
     queue: list[OpReceived] = attrs.field(factory=list[OpReceived])  # input for later turns
+    queued_at: list[int] = attrs.field(factory=list[int])  # sequences of `queue`, one each
     history: History = attrs.field(factory=History)
     context: dict[str, JsonText] = attrs.field(factory=dict[str, JsonText])  # last told, by kind
+    context_at: dict[str, Source] = attrs.field(factory=dict[str, Source])
     outstanding: dict[EffectId, Effect] = attrs.field(factory=dict[EffectId, Effect])
     belongs_to: Effect | None = None  # the effect that the fact in hand is about; None: late
     op: OpReceived | None = None  # the op in hand
+    op_at: int = 0  # its sequence
     repeated_op: bool = False  # it has been done before
     op_ids: dict[str, None] = attrs.field(factory=dict[str, None])  # done, oldest first
     approved: set[str] = attrs.field(factory=set[str])  # approval keys, for the session
@@ -131,7 +146,7 @@ class State:
     def commit_items(self, turn: Turn) -> None:
         """Move a response's finished items into the history."""
         for received in turn.items:
-            self.history.add(received.item_json)
+            self.history.add(received.item_json, (received.at, 0))
             if received.text is not None:
                 turn.last_agent_message = received.text
         turn.items.clear()
@@ -141,6 +156,7 @@ class State:
         """Put the outputs into the history, in call order, once all of a response are there."""
         if not turn.items and all(call.settled for call in turn.calls):
             for call in turn.calls:
-                self.history.add(output_item(call.item, call.output))
+                output = output_item(call.item, call.output)
+                self.history.add(output, (call.output_at, call.output_at - call.item_at))
             turn.first_call += len(turn.calls)
             turn.calls.clear()

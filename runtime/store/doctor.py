@@ -27,6 +27,7 @@ from turnlog.runtime.store.lease import is_in_use
 from turnlog.runtime.store.lmdb_log import LmdbLog
 from turnlog.runtime.store.reading import DIGEST_BYTES
 from turnlog.runtime.store.rows import decode_row, decode_summary, encode
+from turnlog.runtime.store.snapshots import drop_flawed
 from turnlog.runtime.store.suitability import DATA_FILE
 
 ADVICE: Final[dict[Kind, str]] = {
@@ -39,6 +40,7 @@ ADVICE: Final[dict[Kind, str]] = {
     "leftover": "A repair removes the rest.",
     "blob": "Events that refer to it cannot be read; they are listed, too, if there are any.",
     "op": "Nobody will answer it. Send it again to a session that is there.",
+    "snapshot": "Nothing is lost: the session opens from its events. A repair drops the snapshot.",
 }
 
 
@@ -144,6 +146,8 @@ async def repair(log: LmdbLog) -> Report:
     for finding in found.findings:
         if finding.kind == "leftover" and finding.session:
             await log.collect(session_key(finding.session))
+    if any(finding.kind == "snapshot" for finding in found.findings):
+        await log.commit(drop_flawed)
     if found.unused_blobs:
         await log.commit(_sweep)
     return _report(found)

@@ -46,6 +46,7 @@ class Tables:
     children: "Table"  # base, fork -> cut
     blobs: "Table"  # SHA-256 -> codec byte, content
     inbox: "Table"  # session, hash of the op id -> InboxRow
+    snapshots: "Table"  # session -> SnapshotRow
     meta: "Table"
 
 

@@ -6,7 +6,7 @@ from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.runtime.store.environment import Tables, Txn
-from turnlog.runtime.store.keys import inbox_key, session_key
+from turnlog.runtime.store.keys import inbox_end, inbox_key, session_key, session_of
 from turnlog.runtime.store.reading import find_row
 from turnlog.runtime.store.rows import InboxRow, decode_inbox, encode
 
@@ -24,6 +24,18 @@ def submissions(txn: Txn, tables: Tables, session: SessionId) -> list[Submission
     find_row(txn, tables, session)
     rows = sorted(_rows(txn, tables, session), key=lambda row: row.arrival)
     return [row.submission for row in rows]
+
+
+def waiting(txn: Txn, tables: Tables) -> list[SessionId]:
+    """Return the sessions in whose inbox something waits: one look-up each, and one for none."""
+    found = list[SessionId]()
+    cursor = txn.cursor(db=tables.inbox)
+    there = cursor.first()
+    while there:
+        key = bytes(cursor.key())
+        found.append(session_of(key))
+        there = cursor.set_range(inbox_end(key))
+    return found
 
 
 def _rows(txn: Txn, tables: Tables, session: SessionId) -> list[InboxRow]:

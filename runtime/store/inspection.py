@@ -1,4 +1,4 @@
-"""Checks of a store's contents: every event, row, blob, index entry and op. Reads only.
+"""Checks of a store's contents: every event, row, blob, index entry, op and snapshot. Reads only.
 
 Walks in pages, a transaction each, so that a store in use can be inspected.
 """
@@ -31,13 +31,14 @@ from turnlog.runtime.store.rows import (
     decode_summary,
 )
 from turnlog.runtime.store.rules import MAX_PAGE
+from turnlog.runtime.store.snapshots import flaw
 
 if TYPE_CHECKING:
     from lmdb import _Database as Table  # pyright: ignore[reportPrivateUsage]
 
 LAST_SUFFIX: Final = b"\xff" * 8  # behind every event of a session
 
-Kind = Literal["file", "event", "row", "index", "leftover", "blob", "op"]
+Kind = Literal["file", "event", "row", "index", "leftover", "blob", "op", "snapshot"]
 
 
 @attrs.frozen
@@ -69,6 +70,10 @@ class Inspection:
         self._inspect_indexes()
         for digest in self._keys(self.environment.tables.blobs):
             self._inspect_blob(digest)
+        for key in self._keys(self.environment.tables.snapshots):
+            why = self.environment.read(partial(flaw, tables=self.environment.tables, key=key))
+            if why is not None:
+                self._add("snapshot", key, why)
         return self
 
     def _keys(self, table: "Table") -> Iterator[bytes]:

@@ -66,6 +66,11 @@ def inbox_key(session: bytes, op_id: str) -> bytes:
     return session + blake2b(op_id.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
+def inbox_end(place: bytes) -> bytes:
+    """Return a key behind all ops of the session that `place` belongs to."""
+    return place[:SESSION_BYTES] + b"\xff" * 17
+
+
 def first_key(prefix: str) -> bytes | None:
     """Return the lowest session key whose text may begin with `prefix`; None if none can."""
     digits = prefix.replace("-", "")

@@ -1,7 +1,7 @@
 """The durable event log: one LMDB environment in a folder, one writer thread, many readers."""
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from turnlog.actors.ports import Batch, Claim, Head
+from turnlog.actors.ports import Batch, Claim, Head, StoredSnapshot
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store import claims, inbox, listing, removal
+from turnlog.runtime.store import claims, inbox, listing, removal, snapshots
 from turnlog.runtime.store.environment import MAP_SIZE, Environment, Tables, Txn
 from turnlog.runtime.store.follow import Follower, Page
 from turnlog.runtime.store.lease import Lease, describe_process
@@ -74,6 +74,12 @@ class LmdbLog:
         while self._room.is_full or writer.paused is not None:
             await self._room.wait()
             await writer.resumed()
+
+    def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
+        writer, lease = self._writing()
+        writer.run_unheard(
+            lambda txn, tables: snapshots.save(txn, tables, lease.engine, session, snapshot, fence)
+        )
 
     async def create(self, session: SessionId) -> Claim:
         writer, lease = self._writing()
@@ -155,6 +161,19 @@ class LmdbLog:
         self._reading()
         return await trio.to_thread.run_sync(self.reader.page, session, after, until, limit)
 
+    async def read_at(self, session: SessionId, sequences: Sequence[int]) -> list[Recorded]:
+        self._reading()
+        read = partial(snapshots.read_at, self.reader, session, sequences)
+        events, damage = await trio.to_thread.run_sync(read)
+        if damage:
+            raise LogDamaged(session, damage.sequence, damage.why)
+        return events
+
+    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
+        env = self._reading()
+        await trio.lowlevel.checkpoint()
+        return env.read(lambda txn: snapshots.newest(txn, env.tables, session))
+
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
         return Follower(session, after, self._bell, self._news, self._patience)
 
@@ -183,6 +202,11 @@ class LmdbLog:
         env = self._reading()
         await trio.lowlevel.checkpoint()
         return env.read(lambda txn: inbox.submissions(txn, env.tables, session))
+
+    async def waiting(self) -> list[SessionId]:
+        env = self._reading()
+        await trio.lowlevel.checkpoint()
+        return env.read(lambda txn: inbox.waiting(txn, env.tables))
 
     async def backup(self, destination: Path) -> None:
         """Write a compacted copy of this moment's state into a new folder, while running.

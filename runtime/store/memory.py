@@ -6,14 +6,14 @@ writes queue behind appends. Its disk fails on request, and outlives the engine.
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import attrs
 import msgspec
 import trio
 
-from turnlog.actors.ports import Batch, Claim, Fate, Head, Refused, Stored, Unknown
+from turnlog.actors.ports import Batch, Claim, Fate, Head, Refused, Stored, StoredSnapshot, Unknown
 from turnlog.protocol.envelope import Record, Recorded, unseal
 from turnlog.protocol.errors import (
     AmbiguousSession,
@@ -54,6 +54,9 @@ class _Session:
     fence: int = 0
     owner: "MemoryLog | None" = None
     inbox: dict[str, Submission] = attrs.field(factory=dict[str, Submission])
+    snapshot: StoredSnapshot | None = None
+    base: "_Session | None" = None
+    cut: int = 0
 
 
 @attrs.define(eq=False)
@@ -161,6 +164,24 @@ class MemoryLog:
         self._queue.append(settle)
         self._schedule()
         return ticket
+
+    def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
+        self._require_open()
+        if self._paused is not None:
+            return
+
+        def save(_: set[SessionId]) -> None:
+            row = self.store.sessions.get(session)
+            if row is None or not self._alive or self._paused is not None:
+                return
+            fits = 1 <= snapshot.sequence <= len(row.records) and (
+                row.records[snapshot.sequence - 1].digest == snapshot.digest
+            )
+            if row.owner is self and row.fence == fence and fits:
+                row.snapshot = snapshot
+
+        self._queue.append(save)
+        self._schedule()
 
     async def room(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -272,7 +293,7 @@ class MemoryLog:
             summary = fork_summary(row.summary, child, origin=parent, cut=cut)
             time_us = _unsealed(self.store, parent, last).time_us
             head = Head(cut, last.digest, time_us)
-            self._insert(child, _Session(summary, head, row.records[:cut]))
+            self._insert(child, _Session(summary, head, row.records[:cut], base=row, cut=cut))
 
         await self._write(change)
 
@@ -290,7 +311,7 @@ class MemoryLog:
 
     async def delete(self, session: SessionId) -> None:
         def change() -> None:
-            self._free(session)
+            self._free(session).snapshot = None
             del self.store.sessions[session]
 
         await self._write(change)
@@ -311,6 +332,27 @@ class MemoryLog:
         last = last_of_page(first, until, limit, len(records))
         page = records[first : max(first, last)]
         return [_unsealed(self.store, session, record) for record in page]
+
+    async def read_at(self, session: SessionId, sequences: Sequence[int]) -> list[Recorded]:
+        await trio.lowlevel.checkpoint()
+        records = self.store.find(session).records
+        events: list[Recorded] = []
+        for sequence in sequences:
+            if not 1 <= sequence <= len(records):
+                raise SequenceOutOfRange(sequence, len(records))
+            events.append(_unsealed(self.store, session, records[sequence - 1]))
+        return events
+
+    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
+        await trio.lowlevel.checkpoint()
+        found = self.store.find(session)
+        row: _Session | None = found
+        last = len(found.records)
+        while row is not None:
+            if row.snapshot is not None and row.snapshot.sequence <= last:
+                return row.snapshot
+            last, row = min(last, row.cut), row.base
+        return None
 
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
         return Follower(session, after, self.store.bell, self._page, lambda _: math.inf)
@@ -341,6 +383,10 @@ class MemoryLog:
             self.store.find(session).inbox.setdefault(submission.op_id, submission)
 
         await self._write(change)
+
+    async def waiting(self) -> list[SessionId]:
+        await trio.lowlevel.checkpoint()
+        return sorted(name for name, row in self.store.sessions.items() if row.inbox)
 
     async def inbox(self, session: SessionId) -> list[Submission]:
         await trio.lowlevel.checkpoint()

@@ -80,7 +80,7 @@ def head_at(txn: Txn, tables: Tables, session: SessionId, row: SessionRow, seque
 
 
 @attrs.define(eq=False)
-class _Scan:
+class Scan:
     """One walk over events in order, within one transaction."""
 
     txn: Txn
@@ -96,14 +96,15 @@ class _Scan:
             if cursor.set_range(event_key(stretch.holder, self.after + 1)):
                 values = cursor.iternext(keys=False, values=True)
                 for value in islice(values, stretch.last - self.after):
-                    why = self._take(value)
+                    why = self.take_value(value)
                     if why:
                         return Damage(self.after + 1, why)
         except lmdb.Error as error:
             return Damage(self.after + 1, f"the store's pages are damaged: {error}")
         return None if self.after == stretch.last else Damage(self.after + 1, "it is missing")
 
-    def _take(self, value: bytes) -> str | None:
+    def take_value(self, value: bytes) -> str | None:
+        """Take the next event from its stored bytes; return what is wrong with it."""
         digest, data = value[:DIGEST_BYTES], value[DIGEST_BYTES:]
         try:
             event = unseal(data, digest, self._load)
@@ -161,7 +162,7 @@ class Reader:
         if last <= after:
             return None
         before = event_value(txn, tables, key, row, after) if after else GENESIS
-        scan = _Scan(txn, tables, events, after, before and before[:DIGEST_BYTES])
+        scan = Scan(txn, tables, events, after, before and before[:DIGEST_BYTES])
         lineage = self.lineages.of(txn, tables, row)
         for stretch in stretches(lineage, Stretch(key, row.sequence), after, last):
             damage = scan.take(stretch)

@@ -28,6 +28,7 @@ def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
     key = session_key(session)
     txn.put(key, encode(msgspec.structs.replace(row, deleted=True, engine=b"")), db=tables.sessions)
     drop_summary(txn, tables, key)
+    txn.delete(key, db=tables.snapshots)
     for place in keys_under(txn, tables.inbox, key):
         txn.delete(place, db=tables.inbox)
     return key

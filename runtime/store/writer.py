@@ -135,6 +135,11 @@ class Writer:
             raise job.error
         return job.results[0]
 
+    def run_unheard(self, change: Callable[[Txn, Tables], None]) -> None:
+        """Commit `change` in its turn, if it can be. Returns at once, and nobody hears of it."""
+        if self.paused is None:
+            self._enqueue(_Change(change, trio.Event()))
+
     async def resumed(self) -> None:
         """Wait while the log is paused. No checkpoint if it is not."""
         while self.paused is not None:

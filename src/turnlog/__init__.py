@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from turnlog.protocol.version import VERSION
 
 if TYPE_CHECKING:
+    from turnlog.replay.offline import ReplayReport
     from turnlog.runtime.config.schema import Config
     from turnlog.runtime.engine import Engine
 
 __version__ = VERSION
-__all__ = ["__version__", "open_engine"]
+__all__ = ["__version__", "open_engine", "replay_session"]
 
 
 def open_engine(
@@ -32,3 +33,13 @@ def open_engine(
     return assembly.open_engine(
         home=home, config=config, ephemeral=ephemeral, originator=originator, warn=warn
     )
+
+
+def replay_session(prefix: str, *, home: str | PathLike[str] | None = None) -> "ReplayReport":
+    """Replay a stored session offline: `replay_session(id).divergences` is empty if all is well.
+
+    See `turnlog.replay.offline.replay_session`, which this imports when it is called.
+    """
+    from turnlog.replay import offline
+
+    return offline.replay_session(prefix, home=home)

@@ -285,3 +285,11 @@ class SessionsConformance:
         assert await log.inbox(stream.session) == [op("a"), op("c")]
         await log.leave(stream.session, op("d"))
         assert await log.inbox(stream.session) == [op("a"), op("c"), op("d")]
+
+    async def test_the_sessions_with_something_in_their_inbox_are_told(self, log: EventLog) -> None:
+        streams = [(await start(log))[0] for _ in range(3)]
+        assert await log.waiting() == []
+        for stream in streams[1:]:
+            for name in "ab":
+                await log.leave(stream.session, op(name))
+        assert sorted(await log.waiting()) == sorted(stream.session for stream in streams[1:])

@@ -1,0 +1,370 @@
+"""The trio shell of a session: the only writer of its stream, the only holder of its state."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, cast
+
+import attrs
+import trio
+
+from turnlog.actors.core.effects import Effect, LoadContext, Wait, effect_of
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.session import step
+from turnlog.actors.core.state import State
+from turnlog.actors.hub import Hub
+from turnlog.actors.jobs import Job, job_for
+from turnlog.actors.mailbox import Mailbox
+from turnlog.actors.outbox import Outbox, Release
+from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
+from turnlog.actors.replies import Replies, Waiter
+from turnlog.actors.snapshot_keeper import SnapshotKeeper
+from turnlog.actors.turn_actor import TurnActor
+from turnlog.protocol.envelope import (
+    EncodedEvent,
+    Record,
+    Recorded,
+    Role,
+    decode_fact,
+    encode_event,
+    require_known,
+    seal,
+)
+from turnlog.protocol.errors import (
+    LogPaused,
+    OpRejected,
+    StoreError,
+    TurnlogError,
+    WriteLost,
+)
+from turnlog.protocol.events import (
+    Decision,
+    OpReceived,
+    SessionEvent,
+    SessionFact,
+    SessionOpened,
+    StepFailed,
+    ToolDispatched,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.ops import (
+    ExecApproval,
+    Interrupt,
+    PatchApproval,
+    Shutdown,
+    Submission,
+)
+from turnlog.protocol.settings import OnRecovery
+
+CLAIM_PERIOD: Final = 0.1  # seconds between two attempts, while the log is paused
+_URGENT = (Interrupt, ExecApproval, PatchApproval, Shutdown)
+
+
+@attrs.frozen
+class _NotStored:
+    """The ticket of a step that a paused log did not even queue."""
+
+    fate: Refused
+
+    async def settled(self) -> Fate:
+        await trio.lowlevel.checkpoint()
+        return self.fate
+
+
+@attrs.define(eq=False)
+class SessionActor:
+    """Owns one session from claim to release.
+
+    The loop takes one fact at a time and awaits nothing but the next one and room in the log's
+    queue: not the disk, for which the outbox waits, and not its children, which may be waiting
+    for it.
+    """
+
+    ports: Ports
+    claim: Claim
+    engine: str  # turnlog's version
+    on_recovery: OnRecovery = "continue"
+    hub: Hub = attrs.field(init=False)
+    mailbox: Mailbox = attrs.field(factory=Mailbox, init=False)
+    state: State = attrs.field(factory=State, init=False)
+    failure: TurnlogError | None = attrs.field(default=None, init=False)  # what ended it
+    _snapshots: SnapshotKeeper = attrs.field(init=False)
+    _replies: Replies = attrs.field(factory=Replies, init=False)
+    _outbox: Outbox = attrs.field(init=False)
+    _turn: TurnActor = attrs.field(init=False)
+    _left: set[str] = attrs.field(factory=set[str], init=False)  # in hand, from the inbox
+    _unanswered: deque[tuple[str, Sequence[Recorded]]] = attrs.field(
+        factory=deque[tuple[str, Sequence[Recorded]]], init=False
+    )  # ops whose steps are on their way to the disk
+    _lost: str | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.hub = Hub(self.ports.log, self.claim.session, self.claim.head.sequence)
+        self._snapshots = SnapshotKeeper(self.ports.log, self.claim.session)
+
+    # --- for the engine ----------------------------------------------------------------------
+
+    def tell(self, submission: Submission) -> Waiter:
+        """Leave an op. Its answer comes once the step that dealt with it is on disk.
+
+        Raises:
+            Overloaded: the mailbox has no room for it; nothing was queued.
+            OpRejected: the session has ended, or the op cannot be stored.
+            TurnlogError: what the session's actor ended with.
+        """
+        if self.hub.closed:
+            raise self.failure or OpRejected("this session has been closed; resume it to go on")
+        fact = OpReceived(submission.op_id, submission.op, submission.origin)
+        try:
+            message = encode_event(fact)
+        except UnicodeEncodeError as error:
+            raise OpRejected(f"the op holds a text that is no Unicode: {error}") from error
+        if isinstance(submission.op, _URGENT):
+            self.mailbox.tell_urgent(message)
+        else:
+            self.mailbox.tell_op(message)
+        return self._replies.expect(submission.op_id)
+
+    async def take_left(self) -> None:
+        """Take the ops that were left for this session in the store's inbox."""
+        for submission in await self.ports.log.inbox(self.claim.session):
+            if submission.op_id not in self._left:
+                with suppress(TurnlogError):  # no room, or its end: it stays in the inbox
+                    self.tell(submission)
+                    self._left.add(submission.op_id)
+
+    def raise_failure(self) -> None:
+        """Raise what the session ended with, if it was not closed in order."""
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def ending(self) -> bool:
+        """Whether it takes no more prompts: it has ended, or was asked to."""
+        return self.hub.closed or self.state.closing
+
+    async def serve(
+        self,
+        beginning: SessionFact | None = None,
+        *,
+        started: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run until the session is closed.
+
+        A write that was refused or whose answer was lost ends the work, not the session: what
+        is on disk is folded anew and taken over, as after a crash.
+
+        Args:
+            beginning: the first fact of a new session or of a fork.
+            started: called once what opens the session is on disk, and after each recovery.
+
+        Raises:
+            Exception: what it ended with, if it was not closed; `failure` says it to users.
+        """
+        try:
+            while True:
+                await self._live(beginning, started)
+                if self._lost is None:
+                    return
+                head = self.claim.head
+                await self._claim_again()
+                if self.claim.head != head:
+                    beginning = None
+        except Exception as error:
+            self.failure = _failure(error)
+            raise
+        finally:
+            with trio.CancelScope(shield=True), suppress(StoreError):
+                await self.ports.log.release(self.claim)
+            closed = OpRejected("the session was closed before it took this")
+            self._replies.fail_all(self.failure or closed)
+            self.hub.close()
+
+    async def _claim_again(self) -> None:
+        """Become the writer anew, with what is on disk, as soon as the log takes writes."""
+        while True:
+            await self.ports.log.room()
+            try:
+                await self.ports.log.release(self.claim)
+                self.claim = await self.ports.log.claim(self.claim.session)
+                return
+            except LogPaused:
+                await trio.sleep(CLAIM_PERIOD)
+
+    # --- one life, from a fold of the log to the end or to a lost write -------------------------
+
+    async def _live(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
+        self.mailbox.forget_work()
+        self.state = await self._fold()
+        self._lost = None
+        self._outbox = Outbox(self.hub.publish)
+        async with trio.open_nursery() as nursery:
+            self._turn = TurnActor(self.ports, self.mailbox, nursery, self._outbox.notice)
+            nursery.start_soon(self._let_out, nursery.cancel_scope)
+            self._open(beginning, started)
+            await self.take_left()
+            await self._take_facts()
+            await self._outbox.drained()
+            self._take_snapshot(closing=True)
+            nursery.cancel_scope.cancel()
+
+    async def _fold(self) -> State:
+        """Return the state on disk; publish and answer what an unknown fate has held back."""
+        head = self.claim.head.sequence
+        state = await self._snapshots.restore(until=min(head, self.hub.published))
+        found: set[bytes] = set()  # digests of what is on disk, though nobody has heard of it
+        while state.head < head:
+            page = await self.ports.log.read(self.claim.session, after=state.head, until=head)
+            require_known(page)
+            rebuild(page, state)
+            for recorded in page:
+                if recorded.sequence > self.hub.published:
+                    found.add(recorded.digest)
+                    self.hub.publish(recorded)
+        self._settle_unanswered(found)
+        return state
+
+    def _settle_unanswered(self, found: set[bytes]) -> None:
+        lost = WriteLost(f"the write was lost ({self._lost}); send it again")
+        while self._unanswered:
+            op_id, seen = self._unanswered.popleft()
+            self._left.discard(op_id)
+            self._replies.give(op_id, seen if seen[-1].digest in found else lost)
+
+    def _open(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
+        if beginning is not None:
+            self._step(beginning, encode_event(beginning))
+        opened = SessionOpened(
+            self.claim.fence, self.ports.log.owner, self.engine, self.on_recovery
+        )
+        self._step(opened, encode_event(opened), started)
+
+    async def _take_facts(self) -> None:
+        while not self.state.closed:
+            await self.mailbox.filled()
+            await self.ports.log.room()
+            message = self.mailbox.take()
+            self._step(decode_fact(message), message)
+
+    async def _let_out(self, life: trio.CancelScope) -> None:
+        self._lost = (await self._outbox.run()).why
+        life.cancel()
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def _step(self, fact: SessionFact, encoded: EncodedEvent, *then: Callable[[], None]) -> None:
+        """Apply a fact, queue it and its decisions for the disk, and what they lead to behind."""
+        state = self.state
+        first, turn = state.head + 1, state.turn.number if state.turn else 0
+        summary = state.summary
+        events = step(state, fact, time_us=self.ports.clock.now_us())
+        records = self._seal(events, first, turn, encoded)
+        seen = [recorded for _, recorded in records]
+        after = [*self._begin_effects(events), *then]
+        done_ops: tuple[str, ...] = ()
+        if isinstance(fact, OpReceived):
+            done_ops = (fact.op_id,) if fact.op_id in self._left else ()
+            self._unanswered.append((fact.op_id, seen))
+            after.append(self._answer)
+        if self._snapshots.is_due(state):
+            after.append(self._take_snapshot)
+        batch = Batch(
+            tuple(record for record, _ in records),
+            state.summary if state.summary is not summary else None,
+            done_ops,
+        )
+        self._outbox.release(Release(self._append(batch), seen, after))
+
+    def _append(self, batch: Batch) -> Ticket:
+        try:
+            return self.ports.log.append(self.claim.session, batch, fence=self.claim.fence)
+        except LogPaused as error:  # since there was room; the step is lost, as if refused
+            return _NotStored(Refused(str(error)))
+
+    def _seal(
+        self, events: list[SessionEvent], first: int, turn: int, encoded: EncodedEvent
+    ) -> list[tuple[Record, Recorded]]:
+        state, sealed = self.state, list[tuple[Record, Recorded]]()
+        for sequence, (event, of_turn) in enumerate(_with_turns(events, turn), first):
+            cause = first if isinstance(event, Decision) else 0
+            record = seal(
+                event,
+                sequence=sequence,
+                time_us=state.time_us,
+                cause=cause,
+                turn=of_turn,
+                previous=state.digest,
+                encoded=None if cause else encoded,
+            )
+            state.digest = record.digest
+            role: Role = "decision" if cause else "fact"
+            recorded = Recorded(sequence, state.time_us, role, cause, of_turn, record.digest, event)
+            sealed.append((record, recorded))
+        return sealed
+
+    def _begin_effects(self, events: list[SessionEvent]) -> list[Callable[[], None]]:
+        """Start what needs no disk, stop what is over; return how to start the rest."""
+        state = self.state
+        self._turn.keep_only(set(state.outstanding))
+        then: list[Callable[[], None]] = []
+        for effect, dispatched in _opened(events, state):
+            assert state.turn is not None  # effects belong to turns
+            job = job_for(state, state.turn, effect, dispatched)
+            if self._needs_no_disk(effect):
+                self._turn.start(job, stopped=state.turn.stopping is not None)
+            else:
+                then.append(partial(self._begin, job))
+        if state.turn is not None and state.turn.stopping is not None:
+            self._turn.stop()
+        return then
+
+    def _take_snapshot(self, *, closing: bool = False) -> None:
+        self._snapshots.take(self.state, fence=self.claim.fence, closing=closing)
+
+    def _answer(self) -> None:
+        op_id, seen = self._unanswered.popleft()
+        self._left.discard(op_id)
+        self._replies.give(op_id, seen)
+
+    def _needs_no_disk(self, effect: Effect) -> bool:
+        """Say whether an effect may begin at once: it changes nothing, or durability is relaxed."""
+        relaxed = self.state.settings is not None and self.state.settings.durability == "relaxed"
+        return relaxed or isinstance(effect, LoadContext | Wait)
+
+    def _begin(self, job: Job) -> None:
+        turn = self.state.turn
+        if turn is not None and job.effect in self.state.outstanding:
+            self._turn.start(job, stopped=turn.stopping is not None)
+
+
+def _failure(error: Exception) -> TurnlogError:
+    """Return what a session ended with, as its users are told."""
+    if isinstance(error, TurnlogError):
+        return error
+    causes = cast("Sequence[Exception]", getattr(error, "exceptions", ()))  # of a group
+    if len(causes) == 1:
+        return _failure(causes[0])
+    return WriteLost(f"the session's actor failed ({type(error).__name__}: {error}); resume it")
+
+
+def _with_turns(events: Iterable[SessionEvent], turn: int) -> Iterator[tuple[SessionEvent, int]]:
+    """Give each event the number of the turn that it belongs to; 0 is none."""
+    for event in events:
+        if isinstance(event, TurnOpened):
+            turn = event.turn
+        yield event, turn
+        if isinstance(event, TurnEnded | StepFailed):
+            turn = 0
+
+
+def _opened(
+    events: Iterable[SessionEvent], state: State
+) -> Iterator[tuple[Effect, ToolDispatched | None]]:
+    """Yield the effects that a step opened and left open."""
+    for event in events:
+        if not isinstance(event, Decision) or (effect := effect_of(event)) is None:
+            continue
+        if effect.effect in state.outstanding:
+            yield effect, event if isinstance(event, ToolDispatched) else None

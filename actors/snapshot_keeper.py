@@ -1,0 +1,67 @@
+"""A session's snapshots: used when it is opened, taken while it rests between turns.
+
+None of it is needed for correctness, and no turn waits for it.
+"""
+
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from turnlog.actors.core.snapshot import Restoration, snapshot
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import EventLog, StoredSnapshot
+from turnlog.protocol.errors import StoreError, TurnlogError
+from turnlog.protocol.ids import SessionId
+
+SNAPSHOT_EVERY: Final = 1000  # events, while a session runs
+SNAPSHOT_AT_CLOSE: Final = 200  # events that are worth a snapshot when it is closed
+READ_AT_ONCE: Final = 1000  # events
+
+
+@attrs.define(eq=False)
+class SnapshotKeeper:
+    """Keeps the newest snapshot of one session."""
+
+    log: EventLog
+    session: SessionId
+    _last: int = attrs.field(default=0, init=False)  # sequence of the newest; 0: none
+
+    async def restore(self, *, until: int) -> State:
+        """Return the state of the newest snapshot, from which the log is to be folded on.
+
+        Without one that fits and is not behind event `until`, it is the state of no events.
+        """
+        state = State()
+        with suppress(TurnlogError):  # the fold of the whole log says what is wrong with it
+            state = await self._restored(until) or state
+        self._last = state.head
+        return state
+
+    async def _restored(self, until: int) -> State | None:
+        stored = await self.log.snapshot(self.session)
+        if stored is None or stored.sequence > until:
+            return None
+        restoration = Restoration.begin(stored.data)
+        if restoration is None:
+            return None
+        sequences = restoration.sequences()
+        for begin in range(0, len(sequences), READ_AT_ONCE):
+            page = sequences[begin : begin + READ_AT_ONCE]
+            restoration.take(await self.log.read_at(self.session, page))
+        state = restoration.finish()
+        # One that was stored for another event than its own would go on from a wrong place.
+        return state if state is not None and state.head == stored.sequence else None
+
+    def is_due(self, state: State, *, closing: bool = False) -> bool:
+        """Say whether `state` is at rest, and far enough behind the last snapshot."""
+        least = SNAPSHOT_AT_CLOSE if closing else SNAPSHOT_EVERY
+        return state.turn is None and state.head - self._last >= least
+
+    def take(self, state: State, *, fence: int, closing: bool = False) -> None:
+        """Store a snapshot of `state`, if it is due. Never waits."""
+        if self.is_due(state, closing=closing) and (data := snapshot(state)) is not None:
+            new = StoredSnapshot(state.head, state.digest, data)
+            with suppress(StoreError):
+                self.log.save_snapshot(self.session, new, fence=fence)
+            self._last = state.head

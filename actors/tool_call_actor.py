@@ -1,0 +1,55 @@
+"""The trio shell of one tool call."""
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from turnlog.actors.jobs import ToolJob
+from turnlog.actors.ports import Ports, ToolResult
+from turnlog.protocol.events import EffectClosed, SessionFact, ToolFinished, ToolStarted
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.notices import Notice, ToolOutputDelta
+
+
+@attrs.define(eq=False)
+class ToolCallActor:
+    """Runs a call through the registry, and is the monitor that its handler speaks to."""
+
+    job: ToolJob
+    ports: Ports
+    tell: Callable[[SessionFact], Awaitable[None]]
+    notify: Callable[[Notice], None]
+    _left: ToolResult | None = attrs.field(default=None, init=False)
+
+    @property
+    def effect(self) -> EffectId:
+        return self.job.effect
+
+    async def run(self) -> SessionFact:
+        """Run the call to its end; return the fact that closes it."""
+        return self._finished(await self.ports.tools.run(self.job.order, self))
+
+    def cancelled(self) -> SessionFact:
+        """Return the closing fact of a call that was stopped, with what it had to say."""
+        if self._left is not None:
+            return self._finished(self._left)
+        return EffectClosed(self.effect, "cancelled")
+
+    def _finished(self, result: ToolResult) -> ToolFinished:
+        return ToolFinished(
+            self.effect,
+            result.outcome,
+            result.preamble,
+            result.output,
+            result.full_output,
+            result.report,
+        )
+
+    async def started(self) -> None:
+        await self.tell(ToolStarted(self.effect))
+
+    def output(self, text: str) -> None:
+        self.notify(ToolOutputDelta(self.effect, text))
+
+    def stopped(self, result: ToolResult) -> None:
+        self._left = result

@@ -1,0 +1,143 @@
+"""The trio shell of a turn: owns the tasks of its work, stops them, and reaps them."""
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+import attrs
+import trio
+
+from turnlog.actors.approval_actor import ApprovalActor
+from turnlog.actors.jobs import ContextJob, Job, ModelJob, QuestionJob, TimerJob, ToolJob
+from turnlog.actors.mailbox import Mailbox, Slot
+from turnlog.actors.model_call_actor import ModelCallActor
+from turnlog.actors.ports import Ports
+from turnlog.actors.tool_call_actor import ToolCallActor
+from turnlog.protocol.envelope import EncodedEvent, encode_event
+from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.events import EffectClosed, SessionFact, TimerFired
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.notices import Notice
+
+
+class Child(Protocol):
+    """What runs an effect. Exactly one of its two facts closes it."""
+
+    async def run(self) -> SessionFact:
+        """Do the work; return the closing fact."""
+        ...
+
+    def cancelled(self) -> SessionFact:
+        """Return the closing fact of work that was stopped."""
+        ...
+
+
+@attrs.define(eq=False)
+class TimerActor:
+    job: TimerJob
+
+    async def run(self) -> SessionFact:
+        await trio.sleep(self.job.delay_ms / 1000)
+        return TimerFired(self.job.effect)
+
+    def cancelled(self) -> SessionFact:
+        return EffectClosed(self.job.effect, "cancelled")
+
+
+@attrs.define(eq=False)
+class ContextActor:
+    job: ContextJob
+    ports: Ports
+
+    async def run(self) -> SessionFact:
+        try:
+            return await self.ports.context.load(self.job.request)
+        except TurnlogError as error:
+            return EffectClosed(self.job.effect, "failed", str(error), error.code)
+
+    def cancelled(self) -> SessionFact:
+        return EffectClosed(self.job.effect, "cancelled")
+
+
+@attrs.define(eq=False)
+class TurnActor:
+    """The work of the turn in hand: one task and one cancel scope for each open effect."""
+
+    ports: Ports
+    mailbox: Mailbox
+    nursery: trio.Nursery
+    notify: Callable[[Notice], None]
+    _scopes: dict[EffectId, trio.CancelScope] = attrs.field(
+        factory=dict[EffectId, trio.CancelScope], init=False
+    )
+    _forgotten: set[EffectId] = attrs.field(factory=set[EffectId], init=False)
+
+    def start(self, job: Job, *, stopped: bool) -> None:
+        """Begin a job. One that begins when the turn has been stopped is closed as cancelled."""
+        scope = trio.CancelScope()
+        self._scopes[job.effect] = scope
+        if stopped:
+            scope.cancel()
+        self.nursery.start_soon(self._supervise, job.effect, self._child(job), scope)
+
+    def stop(self) -> None:
+        """Cancel all work. Each job's closing fact follows once its processes are gone."""
+        for scope in self._scopes.values():
+            scope.cancel()
+
+    def keep_only(self, outstanding: set[EffectId]) -> None:
+        """End the tasks of effects that have been closed by something else, such as an answer."""
+        for effect in self._scopes.keys() - outstanding:
+            self._forgotten.add(effect)
+            self._scopes[effect].cancel()
+
+    def _child(self, job: Job) -> Child:
+        match job:
+            case ModelJob():
+                return ModelCallActor(job, self.ports, self._tell, self.notify)
+            case ToolJob():
+                return ToolCallActor(job, self.ports, self._tell, self.notify)
+            case ContextJob():
+                return ContextActor(job, self.ports)
+            case QuestionJob():
+                return ApprovalActor(job)
+            case TimerJob():
+                return TimerActor(job)
+            case _:
+                assert_never(job)
+
+    async def _tell(self, fact: SessionFact) -> None:
+        await self.mailbox.send(encode_event(fact))
+
+    async def _supervise(self, effect: EffectId, child: Child, scope: trio.CancelScope) -> None:
+        """Run a child; whatever becomes of it, close its effect exactly once."""
+        slot = self.mailbox.reserve()
+        closing: SessionFact | None = None
+        try:
+            with scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                closing = await child.run()
+        except Exception as error:  # a crash ends its turn, never the session
+            closing = _crashed(effect, error)
+        finally:
+            self._close(effect, slot, closing or child.cancelled())
+
+    def _close(self, effect: EffectId, slot: Slot, closing: SessionFact) -> None:
+        del self._scopes[effect]
+        if effect in self._forgotten:
+            self._forgotten.discard(effect)
+            slot.give_back()
+        else:
+            slot.send(_encoded(effect, closing))
+
+
+def _crashed(effect: EffectId, error: Exception) -> EffectClosed:
+    why = f"{type(error).__name__}: {error}"
+    return EffectClosed(effect, "crashed", why.encode(errors="replace").decode())
+
+
+def _encoded(effect: EffectId, closing: SessionFact) -> EncodedEvent:
+    """Return a closing fact as bytes. One that holds no valid text is a crash of its maker."""
+    try:
+        return encode_event(closing)
+    except UnicodeEncodeError as error:
+        return encode_event(_crashed(effect, error))

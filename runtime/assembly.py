@@ -1,0 +1,126 @@
+"""Assembly: the engine over the real world, as the configuration asks for it."""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import attrs
+
+from turnlog.actors.ports import EventLog, ModelClient, Ports
+from turnlog.runtime.config.credentials import Credential
+from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
+from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.schema import Config, ProviderConfig
+from turnlog.runtime.context.loader import TurnContextLoader
+from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.model.provider import CredentialSource, Provider
+from turnlog.runtime.model.responses import ResponsesClient
+from turnlog.runtime.processes.spawner import Spawner
+from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.tools.apply_patch import ApplyPatch
+from turnlog.runtime.tools.exec_command import ExecCommand
+from turnlog.runtime.tools.registry import ToolRegistry
+from turnlog.runtime.tools.update_plan import UpdatePlan
+
+
+@attrs.frozen
+class SystemClock:
+    """The `Clock` port over the machine's own."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+@asynccontextmanager
+async def open_engine(
+    *,
+    home: str | os.PathLike[str] | None = None,
+    config: Config | None = None,
+    ephemeral: bool = False,
+    originator: str = "turnlog",
+    warn: Callable[[str], None] | None = None,
+) -> AsyncGenerator[Engine]:
+    """Open the store and run an engine over it; on leaving, stop and close every session.
+
+    Args:
+        home: where the store and the configuration are. Default: `$TURNLOG_HOME`, `~/.turnlog`.
+        config: a configuration that was loaded already. Default: that of the current folder.
+        ephemeral: keep nothing: the log is in memory, and gone in the end.
+        originator: which front-end this is, as providers are told.
+        warn: is told what the user should know.
+
+    Raises:
+        ConfigInvalid: the configuration cannot be used.
+        StoreUnsuitable: the home folder cannot hold a store, or holds something else.
+        SchemaTooNew: a newer turnlog has written there.
+    """
+    environ = dict(os.environ)
+    if home is not None:
+        environ["TURNLOG_HOME"] = os.fspath(home)
+    config = config or load_config(os.getcwd(), environ=environ)
+    store = turnlog_home(environ) / STORE_FOLDER
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
+        spawner = await stack.enter_async_context(Spawner())
+        sandbox = Sandbox(spawner, hidden=[] if ephemeral else [str(store)])
+        stack.callback(sandbox.close)
+        tools = _tools(spawner, sandbox, environ)
+        clock = SystemClock()
+        ports = Ports(
+            log,
+            model_client(config, environ, originator),
+            tools,
+            TurnContextLoader(config, tools, clock, environ, warn),
+            clock,
+        )
+        yield await stack.enter_async_context(running(ports, config.session_settings))
+
+
+@asynccontextmanager
+async def _log(store: Path, *, ephemeral: bool) -> AsyncGenerator[EventLog]:
+    if ephemeral:
+        from turnlog.runtime.store.memory import MemoryLog
+
+        yield MemoryLog()
+    else:
+        from turnlog.runtime.store.lmdb_log import open_log
+
+        async with open_log(store) as log:
+            yield log
+
+
+def _tools(spawner: Spawner, sandbox: Sandbox, environ: dict[str, str]) -> ToolRegistry:
+    patch = ApplyPatch(spawner, sandbox, environ)
+    return ToolRegistry((ExecCommand(spawner, sandbox, patch, environ), patch, UpdatePlan()))
+
+
+def model_client(config: Config, environ: Mapping[str, str], originator: str) -> ModelClient:
+    """Return a client for the providers of `config`."""
+    providers = {
+        name: _provider(name, provider, environ) for name, provider in config.providers.items()
+    }
+    return ResponsesClient(providers, originator, environ)
+
+
+def _provider(name: str, configured: ProviderConfig, environ: Mapping[str, str]) -> Provider:
+    return Provider(
+        name,
+        configured.base_url,
+        credential=_credential(name, configured, environ),
+        http_headers=configured.http_headers,
+        env_http_headers=configured.env_http_headers,
+        query_params=configured.query_params,
+        request_max_retries=configured.request_max_retries,
+        stream_max_retries=configured.stream_max_retries,
+        stream_idle_timeout_ms=configured.stream_idle_timeout_ms,
+    )
+
+
+def _credential(
+    name: str, configured: ProviderConfig, environ: Mapping[str, str]
+) -> CredentialSource | None:
+    if not (configured.env_key or configured.key_command or configured.keyring):
+        return None  # a server on this machine needs no key
+    return Credential(name, configured, environ).key

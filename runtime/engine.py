@@ -1,0 +1,273 @@
+"""The engine: opens, resumes and forks sessions, keeps each one's actor running, and closes them.
+
+It knows ports only. `turnlog.runtime.assembly` gives it the real ones.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import attrs
+import trio
+from msgspec import structs
+
+from turnlog.actors.ports import Claim, Ports
+from turnlog.actors.session_actor import SessionActor
+from turnlog.protocol.errors import (
+    InputUnreadable,
+    Overloaded,
+    SequenceOutOfRange,
+    TurnlogError,
+    UsageError,
+)
+from turnlog.protocol.events import SessionFact, SessionForked, SessionStarted
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Shutdown, Submission
+from turnlog.protocol.settings import OnRecovery, SessionSettings, SettingsUpdate
+from turnlog.protocol.summary import SessionSummary
+from turnlog.protocol.version import VERSION
+from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.session import Session
+
+CLOSING_SECONDS: Final = 10.0  # how long a session may take to stop its turn
+INBOX_PERIOD: Final = 0.1  # seconds between two looks into the store's inboxes
+OVERLOAD_PERIOD: Final = 0.05  # seconds between two attempts to close a session that is swamped
+
+
+@attrs.define(eq=False)
+class _Seat:
+    """A session's place in the engine, from before it is claimed until after it is released."""
+
+    actor: SessionActor | None = None
+    taken: trio.Event = attrs.field(factory=trio.Event, init=False)  # it runs, or will not
+    empty: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+
+@attrs.define(eq=False)
+class Engine:
+    """Runs sessions over one store. Make it with `turnlog.open_engine`."""
+
+    ports: Ports
+    _nursery: trio.Nursery
+    _defaults: Callable[[str], SessionSettings]  # of a new session, by its folder
+    _seats: dict[SessionId, _Seat] = attrs.field(factory=dict[SessionId, _Seat], init=False)
+    _closing: bool = attrs.field(default=False, init=False)
+
+    async def start(
+        self,
+        *,
+        cwd: str | os.PathLike[str] = ".",
+        model: str | None = None,
+        update: SettingsUpdate | None = None,
+        originator: str = "api",
+        on_recovery: OnRecovery = "continue",
+    ) -> Session:
+        """Begin a session. It is on disk before this returns.
+
+        Args:
+            cwd: the folder that it works in.
+            model: as the provider names it. Default: the configuration's.
+            update: further settings that differ from the configuration's.
+            originator: which front-end this is, for lists.
+
+        Raises:
+            InputUnreadable: `cwd` is no folder.
+            ConfigInvalid: the settings cannot be used there.
+            LogPaused: the disk is full.
+        """
+        settings = (update or SettingsUpdate()).apply(self._defaults(_folder(cwd)))
+        if model is not None:
+            settings = structs.replace(settings, model=model)
+        session = SessionId(new_id())
+        started = SessionStarted(session, settings, originator, VERSION)
+        return await self._run(session, self.ports.log.create, started, on_recovery)
+
+    async def resume(self, prefix: str, *, on_recovery: OnRecovery = "continue") -> Session:
+        """Go on with a session, where it stands. A turn that was cut off goes on too, or ends.
+
+        One that runs in this engine already is returned as it is.
+
+        Args:
+            prefix: the session's id, or as much of it as is unique.
+
+        Raises:
+            SessionNotFound, AmbiguousSession, SessionBusy, LogDamaged, SchemaTooNew
+        """
+        session = await self.ports.log.resolve(prefix)
+        while (seat := self._seats.get(session)) is not None:
+            await seat.taken.wait()
+            if seat.actor is not None and not seat.actor.ending:
+                return Session(self, seat.actor)
+            await seat.empty.wait()
+        return await self._run(session, self.ports.log.claim, None, on_recovery)
+
+    async def fork(self, prefix: str, *, at: int | None = None) -> Session:
+        """Branch from a session, which is not touched.
+
+        Args:
+            at: sequence of the last event that counts. A cut inside a step means the end of
+                that step; `Session.cut` of the fork tells where it was made. None: at the head.
+
+        Raises:
+            SessionNotFound, AmbiguousSession, SequenceOutOfRange, LogDamaged
+        """
+        parent = await self.ports.log.resolve(prefix)
+        cut, digest = await self._end_of_step(parent, at)
+        child = SessionId(new_id())
+        await self.ports.log.fork(parent, cut, child)
+        forked = SessionForked(child, parent, cut, digest.hex(), VERSION)
+        return await self._run(child, self.ports.log.claim, forked, "interrupt", cut)
+
+    async def _end_of_step(self, session: SessionId, at: int | None) -> tuple[int, bytes]:
+        head = await self.ports.log.head(session)
+        if at is None:
+            at = head.sequence
+        if not 1 <= at <= head.sequence:
+            raise SequenceOutOfRange(at, head.sequence)
+        cut, digest = at, b""
+        while True:
+            page = await self.ports.log.read(session, after=cut if digest else cut - 1, limit=64)
+            for recorded in page:
+                if digest and recorded.role == "fact":
+                    return cut, digest
+                cut, digest = recorded.sequence, recorded.digest
+            if not page or cut == head.sequence:
+                return cut, digest
+
+    async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
+        """Return the store's sessions, the one with the newest turn first."""
+        return await self.ports.log.sessions(limit=limit)
+
+    async def _run(
+        self,
+        session: SessionId,
+        claim: Callable[[SessionId], Awaitable[Claim]],
+        beginning: SessionFact | None,
+        on_recovery: OnRecovery,
+        cut: int | None = None,
+    ) -> Session:
+        if self._closing:
+            raise UsageError("this engine is being closed. Open another one to go on.")
+        seat = self._seats[session] = _Seat()
+        try:
+            actor = SessionActor(self.ports, await claim(session), VERSION, on_recovery)
+        except BaseException:
+            self._vacate(session, seat)
+            raise
+        seat.actor = actor
+        await self._nursery.start(self._serve, actor, seat, beginning)
+        if actor.failure is not None:
+            raise actor.failure
+        return Session(self, actor, cut)
+
+    async def _serve(
+        self,
+        actor: SessionActor,
+        seat: _Seat,
+        beginning: SessionFact | None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Supervise one session: whatever it raises ends it alone, and its actor keeps it."""
+
+        def taken() -> None:
+            if not seat.taken.is_set():
+                seat.taken.set()
+                task_status.started()
+
+        try:
+            with suppress(Exception):
+                await actor.serve(beginning, started=taken)
+            taken()
+        finally:
+            self._vacate(actor.claim.session, seat)
+
+    def _vacate(self, session: SessionId, seat: _Seat) -> None:
+        del self._seats[session]
+        seat.taken.set()
+        seat.empty.set()
+
+    async def take_left(self, session: SessionId) -> None:
+        """Let a session that is open here take what was left in its inbox."""
+        seat = self._seats.get(session)
+        if seat is not None and seat.actor is not None and seat.taken.is_set():
+            await seat.actor.take_left()
+
+    async def close(self) -> None:
+        """Stop every turn, close every session, and wait until all of it is on disk."""
+        self._closing = True
+        with trio.move_on_after(CLOSING_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for seat in self._seats.values():
+                    nursery.start_soon(_shut_down, seat)
+
+
+async def _shut_down(seat: _Seat) -> None:
+    """Close a session. Its shutdown may be refused by the disk: then it is asked again."""
+    await seat.taken.wait()
+    while seat.actor is not None and not seat.actor.hub.closed:
+        try:
+            await seat.actor.tell(Submission(new_id(), Shutdown(), "engine")).answer()
+            await seat.actor.hub.ended()
+        except Overloaded:
+            await trio.sleep(OVERLOAD_PERIOD)
+        except TurnlogError:
+            await trio.lowlevel.checkpoint()
+    await seat.empty.wait()
+
+
+def _folder(cwd: str | os.PathLike[str]) -> str:
+    folder = os.path.abspath(cwd)
+    if not os.path.isdir(folder):
+        raise InputUnreadable(f"{folder} is no folder that a session could work in.")
+    return folder
+
+
+@asynccontextmanager
+async def running(
+    ports: Ports, defaults: Callable[[str], SessionSettings]
+) -> AsyncGenerator[Engine]:
+    """Run an engine over `ports`; on leaving, close its sessions in order.
+
+    A block that is cancelled, or raises, still has its sessions closed before it is left; they
+    are shielded from what hit the block.
+
+    Args:
+        defaults: gives the settings of a new session that works in a folder.
+    """
+    failure: Exception | KeyboardInterrupt | None = None
+    async with trio.open_nursery() as outer:
+        sessions = await outer.start(_shielded_nursery)
+        engine = Engine(ports, sessions, defaults)
+        outer.start_soon(_watch_inboxes, engine)
+        try:
+            yield engine
+        except (Exception, KeyboardInterrupt) as error:  # the block's own, not to be grouped
+            failure = error
+        finally:
+            with trio.CancelScope(shield=True):
+                await engine.close()
+            sessions.cancel_scope.cancel()
+            outer.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _watch_inboxes(engine: Engine) -> None:
+    """Hand over what other processes leave. One look for all sessions, however many are open."""
+    while True:
+        await trio.sleep(INBOX_PERIOD)
+        with suppress(TurnlogError):  # what is in the store's way, its sessions report
+            for session in await engine.ports.log.waiting():
+                with suppress(TurnlogError):  # this one's inbox is no trouble of the others'
+                    await engine.take_left(session)
+
+
+async def _shielded_nursery(
+    *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()

@@ -1,0 +1,173 @@
+"""Index snapshots: the newest of each session, and the single events that one refers to.
+
+A snapshot is a cache. It is stored without anybody waiting for it, and what does not fit the log
+is not stored, not returned, or dropped by a repair.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from turnlog.actors.ports import StoredSnapshot
+from turnlog.protocol.envelope import GENESIS, Digest, Recorded
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.ids import SessionId
+from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.keys import event_key, session_key
+from turnlog.runtime.store.lineage import Lineages, event_value
+from turnlog.runtime.store.reading import DIGEST_BYTES, Damage, Reader, Scan, find_row
+from turnlog.runtime.store.rows import SessionRow, decode_row, encode
+
+
+class SnapshotRow(Struct, frozen=True, array_like=True, gc=False):
+    """A session's newest snapshot. Fields are only appended."""
+
+    sequence: int
+    digest: Digest  # of that event
+    data: bytes
+
+
+_decode: Final = msgspec.msgpack.Decoder(SnapshotRow).decode
+
+
+def save(
+    txn: Txn, tables: Tables, engine: bytes, session: SessionId, new: StoredSnapshot, fence: int
+) -> None:
+    """Put a snapshot in the place of the one before, if it is its writer's and fits the log.
+
+    Raises:
+        SessionNotFound: there is no such session. Nothing is written.
+    """
+    row, key = find_row(txn, tables, session), session_key(session)
+    if (row.engine, row.fence) == (engine, fence) and _fits(txn, tables, key, row, new):
+        stored = SnapshotRow(new.sequence, new.digest, new.data)
+        txn.put(key, encode(stored), db=tables.snapshots)
+
+
+def newest(txn: Txn, tables: Tables, session: SessionId) -> StoredSnapshot | None:
+    """Return the session's snapshot, or else that of the nearest ancestor that is no later than
+    what the session has of it.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    row, key = find_row(txn, tables, session), session_key(session)
+    last = row.sequence
+    while True:
+        found = _read(txn.get(key, b"", db=tables.snapshots))
+        if found is not None and found.sequence <= last:
+            return StoredSnapshot(found.sequence, found.digest, found.data)
+        if not row.base:
+            return None
+        key, last = row.base, min(last, row.cut)
+        value = txn.get(key, db=tables.sessions)
+        if value is None:
+            return None
+        row = decode_row(value)
+
+
+def flaw(txn: Txn, tables: Tables, key: bytes) -> str | None:
+    """Return what is wrong with the snapshot that is stored under `key`, if there is one."""
+    stored = txn.get(key, db=tables.snapshots)
+    if stored is None:
+        return None
+    try:
+        row = decode_row(txn.get(key, b"", db=tables.sessions))
+    except msgspec.MsgspecError:
+        row = None
+    if row is None or row.deleted:
+        return "there is a snapshot, and no session"
+    found = _read(stored)
+    if found is None:
+        return "its snapshot cannot be decoded"
+    if not _fits(txn, tables, key, row, found):
+        return f"its snapshot is not of event {found.sequence}"
+    return None
+
+
+def drop_flawed(txn: Txn, tables: Tables) -> None:
+    """Remove the snapshots that do not fit the log."""
+    keys = list(txn.cursor(db=tables.snapshots).iternext(keys=True, values=False))
+    for key in keys:
+        if flaw(txn, tables, key) is not None:
+            txn.delete(key, db=tables.snapshots)
+
+
+def _read(value: bytes) -> SnapshotRow | None:
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _fits(
+    txn: Txn, tables: Tables, key: bytes, row: SessionRow, one: StoredSnapshot | SnapshotRow
+) -> bool:
+    if not 1 <= one.sequence <= row.sequence:
+        return False
+    event = event_value(txn, tables, key, row, one.sequence)
+    return event is not None and event[:DIGEST_BYTES] == one.digest
+
+
+# --- single events ----------------------------------------------------------------------------
+
+
+def read_at(
+    reader: Reader, session: SessionId, sequences: Iterable[int]
+) -> tuple[list[Recorded], Damage | None]:
+    """Return these events of a session, each checked against the one before it in the chain.
+
+    Returns:
+        The events in the order of `sequences`, and what stopped the reading early.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        SequenceOutOfRange: it has no such event.
+    """
+    tables, events = reader.environment.tables, list[Recorded]()
+
+    def look(txn: Txn) -> Damage | None:
+        events.clear()
+        row = find_row(txn, tables, session)
+        own = session_key(session)
+        place = _Places(txn, tables, own, row, reader.lineages)
+        scan = Scan(txn, tables, events, 0, None)
+        for sequence in sequences:
+            if not 1 <= sequence <= row.sequence:
+                raise SequenceOutOfRange(sequence, row.sequence)
+            if scan.after != sequence - 1 or scan.previous is None:
+                scan.after, scan.previous = sequence - 1, place.digest(sequence - 1)
+            value = place.value(sequence)
+            why = "it is missing" if value is None else scan.take_value(value)
+            if why:
+                return Damage(sequence, why)
+        return None
+
+    damage = reader.environment.read(look)
+    return events, damage
+
+
+class _Places:
+    """Where the events of one session lie, within one transaction."""
+
+    def __init__(
+        self, txn: Txn, tables: Tables, own: bytes, row: SessionRow, lineages: Lineages
+    ) -> None:
+        lineage = lineages.of(txn, tables, row)
+        self._txn, self._table = txn, tables.events
+        self._ends = [stretch.last for stretch in lineage]
+        self._holders = [*(stretch.holder for stretch in lineage), own]
+
+    def value(self, sequence: int) -> bytes | None:
+        holder = self._holders[bisect_left(self._ends, sequence)]
+        return self._txn.get(event_key(holder, sequence), db=self._table)
+
+    def digest(self, sequence: int) -> Digest | None:
+        """Return an event's digest; None if it is missing, so that the next is not checked."""
+        if sequence == 0:
+            return GENESIS
+        value = self.value(sequence)
+        return None if value is None else value[:DIGEST_BYTES]

@@ -1,0 +1,178 @@
+"""The tool `apply_patch`: changes files by a patch, all of it or none.
+
+Under a sandbox the files are written by a confined child, so that the kernel judges each write
+and no link or race can trick a check of ours.
+"""
+
+import os
+import sys
+from typing import Any, Final
+
+import attrs
+import trio
+
+from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
+from turnlog.protocol.calls import FileChange, PatchPreview, PatchReport, ToolPlan
+from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
+from turnlog.protocol.items import CustomToolCall, ToolCallItem
+from turnlog.protocol.settings import TurnSettings
+from turnlog.runtime.patch.apply import PlannedPatch, plan_patch, touched_paths
+from turnlog.runtime.patch.parse import AddFile, DeleteFile, Patch, parse_patch
+from turnlog.runtime.processes.command import run_command
+from turnlog.runtime.processes.environment import child_environment
+from turnlog.runtime.processes.output import decode_output
+from turnlog.runtime.processes.spawner import Spawner
+from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.paths import writable_roots
+from turnlog.runtime.tools.tool import CallRefused
+
+# What clients and models match on. Source: measured on Codex 0.169.
+_REFUSED: Final = "apply_patch verification failed: {why}"
+_READ_ONLY: Final = (
+    "patch rejected: writing is blocked by read-only sandbox; rejected by user approval settings"
+)
+_OUTSIDE: Final = (
+    "patch rejected: writing outside of the project; rejected by user approval settings"
+)
+_DONE: Final = "Exit code: 0\nWall time: {seconds:.1f} seconds\nOutput:\n"
+_FAILED: Final = "Exit code: 1\nWall time: {seconds:.1f} seconds\nOutput:\n"
+
+_GRAMMAR: Final = """\
+start: begin hunk+ end
+begin: "*** Begin Patch" LF
+end: "*** End Patch" LF?
+hunk: add | delete | update
+add: "*** Add File: " path LF added+
+delete: "*** Delete File: " path LF
+update: "*** Update File: " path LF move? chunk*
+move: "*** Move to: " path LF
+path: /(.+)/
+added: "+" /(.*)/ LF
+chunk: (anchor | line)+ eof?
+anchor: ("@@" | "@@ " /(.+)/) LF
+line: ("+" | "-" | " ") /(.*)/ LF
+eof: "*** End of File" LF
+%import common.LF
+"""
+SPEC: Final[dict[str, Any]] = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Add, change, move and delete files by a patch. Write the patch, not JSON.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": _GRAMMAR},
+}
+
+
+@attrs.define(eq=False)
+class ApplyPatch:
+    """Verifies a patch against the files as they are when its turn comes, then writes it."""
+
+    spawner: Spawner
+    sandbox: Sandbox
+    inherited: dict[str, str]
+    name: str = "apply_patch"
+    spec: dict[str, Any] = attrs.field(factory=lambda: SPEC)
+
+    def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        if not isinstance(call, CustomToolCall):
+            raise CallRefused(f"{self.name} takes the patch as free text, not as JSON arguments")
+        return self.plan_text(call.input, settings.session.cwd, settings)
+
+    def plan_text(self, text: str, cwd: str, settings: TurnSettings) -> ToolPlan:
+        """Plan a patch whose relative paths start from `cwd`."""
+        try:
+            patch = parse_patch(text)
+        except TurnlogError as error:
+            raise CallRefused(_REFUSED.format(why=error)) from error
+        paths = touched_paths(patch, cwd)
+        denial = self._denial(paths, settings)
+        return ToolPlan(
+            self.name,
+            wants="inside" if denial is None else "outside",
+            approval_key="\0".join(("apply_patch", *paths)),
+            preview=PatchPreview(_preview(patch, cwd)),
+            denial=denial,
+        )
+
+    def _denial(self, paths: tuple[str, ...], settings: TurnSettings) -> str | None:
+        session = settings.session
+        if session.sandbox.mode == "danger-full-access":
+            return None
+        if session.sandbox.mode == "read-only":
+            return _READ_ONLY
+        env = child_environment(session.shell_environment, self.inherited)
+        try:
+            roots = writable_roots(session.sandbox, workspace=session.cwd, env=env)
+        except SandboxUnavailable as error:
+            raise CallRefused(str(error)) from error
+        inside = all(any(_is_below(path, root) for root in roots) for path in paths)
+        return None if inside else _OUTSIDE
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        assert isinstance(order.call, CustomToolCall)  # as planned
+        return await self.run_text(order.call.input, order.settings.session.cwd, order, monitor)
+
+    async def run_text(
+        self, text: str, cwd: str, order: ToolOrder, monitor: ToolMonitor
+    ) -> ToolResult:
+        """Apply a patch whose relative paths start from `cwd`."""
+        begun = trio.current_time()
+        try:
+            planned = await trio.to_thread.run_sync(lambda: plan_patch(parse_patch(text), cwd))
+        except TurnlogError as error:
+            return ToolResult("failed", "", _REFUSED.format(why=error))
+        await monitor.started()
+        changes = tuple(FileChange(change.path, change.kind) for change in planned.changes)
+        failure: str | None = None
+        # A patch is short, and half of one is worse than a moment's wait.
+        with trio.CancelScope(shield=True):
+            failure = await self._write(planned, text, cwd, order)
+        seconds = trio.current_time() - begun
+        if failure is None:
+            preamble = _DONE.format(seconds=seconds)
+            return ToolResult(
+                "done", preamble, planned.summary, report=PatchReport(changes, applied=True)
+            )
+        preamble = _FAILED.format(seconds=seconds)
+        return ToolResult("failed", preamble, failure, report=PatchReport(changes, applied=False))
+
+    async def _write(
+        self, planned: PlannedPatch, text: str, cwd: str, order: ToolOrder
+    ) -> str | None:
+        """Write the patch; return why that failed, if it did."""
+        try:
+            if order.dispatched.sandbox.mode == "danger-full-access":
+                await trio.to_thread.run_sync(planned.apply)
+                return None
+            return await self._write_confined(text, cwd, order)
+        except TurnlogError as error:
+            return f"{error}\n"
+
+    async def _write_confined(self, text: str, cwd: str, order: ToolOrder) -> str | None:
+        session = order.settings.session
+        env = child_environment(session.shell_environment, self.inherited)
+        script = [sys.executable, "-I", "-X", "utf8", "-m", "turnlog.runtime.patch", "--cwd", cwd]
+        argv = await self.sandbox.prepare(
+            script, cwd=cwd, workspace=session.cwd, policy=order.dispatched.sandbox, env=env
+        )
+        result = await run_command(self.spawner, argv, cwd=cwd, env=env, stdin=text.encode())
+        return None if result.exit_code == 0 else decode_output(result.output)
+
+
+def _preview(patch: Patch, cwd: str) -> tuple[FileChange, ...]:
+    """Return the files that a patch names, a moved one under its old path. Pure."""
+    kinds: dict[str, FileChange] = {}
+    for hunk in patch.hunks:
+        path = os.path.normpath(os.path.join(cwd, hunk.path))
+        match hunk:
+            case AddFile():
+                kinds[path] = FileChange(path, "add")
+            case DeleteFile():
+                kinds[path] = FileChange(path, "delete")
+            case _:
+                kinds[path] = FileChange(path, "update")
+    return tuple(kinds[path] for path in sorted(kinds))
+
+
+def _is_below(path: str, root: str) -> bool:
+    real = os.path.realpath(root)
+    return os.path.commonpath((os.path.realpath(path), real)) == real

@@ -1,0 +1,52 @@
+"""What a tool is to the registry."""
+
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
+from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.items import ToolCallItem
+from turnlog.protocol.settings import TurnSettings
+
+T = TypeVar("T")
+
+
+class CallRefused(Exception):
+    """The call makes no sense as it stands. The text is the model's answer."""
+
+
+class Tool(Protocol):
+    """One tool: its specification and its handler. It must be safe to plan any call."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The specification as the Responses API takes it. Constant for a session's life."""
+        ...
+
+    def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        """Say what the call would do, without touching the world.
+
+        Raises:
+            CallRefused: it cannot be done; the model is told why.
+        """
+        ...
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        """Do it. See `Tools.run` in `turnlog.actors.ports`."""
+        ...
+
+
+def parse_arguments(text: str, kind: type[T]) -> T:
+    """Return a function call's arguments.
+
+    Raises:
+        CallRefused: they are not JSON, or not of `kind`.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise CallRefused(f"failed to parse function arguments: {error}") from error

@@ -1,0 +1,92 @@
+"""Forks: at every event of a finished session, and of one that runs; the source is untouched."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.engine.kit import house, kinds, of, play, shell, the, until
+from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound
+from turnlog.protocol.events import CallSettled, SessionForked, ToolStarted, TurnEnded
+from turnlog.protocol.ops import prompt
+from turnlog.runtime.scripted_model.script import custom
+from turnlog.runtime.store.lmdb_log import open_log
+
+PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
+
+
+async def test_a_fork_at_every_event_runs_on_and_the_source_is_untouched(tmp_path: Path) -> None:
+    script = ([shell("echo a"), shell("echo b")], custom("apply_patch", PATCH), "one", "two")
+    async with house(tmp_path, *script, *["more"] * 99) as h:
+        session = await h.start()
+        await play(session, "alpha")
+        await play(session, "omega")
+        source = await h.events(session)
+        ends = [record.sequence for record, after in pairwise(source) if after.role == "fact"]
+        ends.append(source[-1].sequence)
+        for at in range(1, len(source) + 1):
+            branch = await session.fork(at=at)
+            cut = next(end for end in ends if end >= at)
+            assert branch.cut == cut
+            events = await play(branch, "go on")
+            assert of(TurnEnded, events)[-1].status == "completed"
+            assert branch.head > cut
+            records = await h.events(branch)
+            assert records[:cut] == source[:cut]
+            forked = the(SessionForked, records)
+            assert (forked.parent, forked.cut) == (session.id, cut)
+            await branch.close()
+        assert await h.events(session) == source
+
+
+async def test_a_fork_of_a_session_that_runs_ends_its_turn_and_leaves_the_source_running(
+    tmp_path: Path,
+) -> None:
+    waiting = shell("until [ -e go ]; do :; done; echo went")
+    async with house(tmp_path, waiting, "from the branch", "from the source") as h:
+        session = await h.start()
+        await session.submit(prompt("go"))
+        await until(session, ToolStarted, after=0)
+        branch = await session.fork()
+        assert the(TurnEnded, await h.events(branch)).status == "interrupted"
+        assert [event.outcome for event in of(CallSettled, await h.events(branch))] == ["stopped"]
+        events = await play(branch, "and you")
+        assert the(TurnEnded, events).last_agent_message == "from the branch"
+        assert len(of(TurnEnded, await h.events(session))) == 0
+        (tmp_path / "go").touch()
+        await until(session, TurnEnded, after=0)
+        assert the(TurnEnded, await h.events(session)).last_agent_message == "from the source"
+
+
+@pytest.mark.parametrize("at", [0, -1, 1000])
+async def test_a_fork_at_no_event_is_refused(at: int, tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        session = await h.start()
+        with pytest.raises(SequenceOutOfRange):
+            await session.fork(at=at)
+        assert len(await h.engine.sessions()) == 1
+
+
+async def test_a_fork_of_nothing_is_refused(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        with pytest.raises(SessionNotFound):
+            await h.engine.fork("ffff")
+
+
+async def test_a_fork_on_disk_lives_on_with_its_parents_usage_and_history(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "store") as log:
+        async with house(tmp_path, "one", "two", log=log) as h:
+            session = await h.start()
+            await play(session, "alpha")
+            branch = await session.fork()
+            assert branch.usage == session.usage
+            assert branch.history() == session.history()
+            await play(branch, "omega")
+            assert branch.usage.input_tokens == 2 * session.usage.input_tokens
+        async with house(tmp_path, "three", log=log) as h:
+            again = await h.engine.resume(branch.id)
+            with trio.fail_after(10):
+                await play(again, "more")
+            assert again.usage.input_tokens == 3 * session.usage.input_tokens
+            assert kinds(await h.events(again)).count("session_forked") == 1
