@@ -1,0 +1,98 @@
+"""The command line: `turnlog COMMAND`. A command's module is imported when it is called."""
+
+import gc
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn, cast
+
+import click
+
+from turnlog.protocol.version import VERSION
+
+# Name of the command: its module here, and its line in the help.
+COMMANDS: Final = {
+    "exec": ("exec", "Run a session until the agent is done."),
+    "sessions": ("sessions", "List sessions, the newest first."),
+    "show": ("show", "Show a session's events as a timeline."),
+    "history": ("history", "Show what the model is sent at an event."),
+    "fork": ("fork", "Branch from a session at an event."),
+    "delete": ("delete", "Delete a session."),
+    "doctor": ("doctor", "Check the store, and repair it."),
+    "config": ("config", "Show each setting, and where it comes from."),
+    "scripted-model": ("scripted_model", "Serve a model that follows a script."),
+    "schema": ("schema", "Print the JSON Schema of ops, events and items."),
+    "demo": ("demo", "Watch a session run, be killed, go on and branch."),
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a wrong name is answered with the ones that are near."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Sessions are kept in $TURNLOG_HOME (default: ~/.turnlog). An id may be shortened to "
+    "any beginning that is unique. Set TURNLOG_DEBUG=1 to see the traceback of an error.",
+)
+@click.version_option(VERSION, prog_name="turnlog")
+def turnlog() -> None:
+    """Run coding-agent sessions that you can resume, fork and replay."""
+
+
+def main() -> NoReturn:
+    """Run the command that this process was started for, and leave with its exit code."""
+    _hold_standard_streams()
+    gc.set_threshold(50_000, 20, 100)  # events are many and acyclic: collecting finds nothing
+    sys.setswitchinterval(0.0002)  # seconds; the log's writer must not wait for a busy loop
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; return its exit code. An error is told on stderr, in one paragraph."""
+    try:
+        code: int | None = turnlog.main(list(arguments), prog_name="turnlog", standalone_mode=False)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        from turnlog.frontends.cli.failing import tell
+
+        return tell(error)
+    return code or 0
+
+
+def _hold_standard_streams() -> None:
+    """Keep a closed 0, 1 or 2 from being given to the next file: it would get what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:  # it was closed when the interpreter began
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
+    # A terminal may not have every letter. The stream is the interpreter's, or that of above.
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")

@@ -1,0 +1,79 @@
+"""From an error to what its user reads, and to the exit code that scripts see."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import ClassVar, Final
+
+import click
+
+from turnlog.protocol.errors import TurnlogError, UsageError
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+
+
+class PromptMissing(UsageError):
+    """There is nothing to tell the model."""
+
+    code: ClassVar[str] = "prompt_missing"
+
+
+class OutputUnwritable(UsageError):
+    """A file that the user named cannot be written."""
+
+    code: ClassVar[str] = "output_unwritable"
+
+
+def tell(error: BaseException) -> int:
+    """Say on stderr what went wrong; return the exit code.
+
+    With TURNLOG_DEBUG=1 the error is raised again, for its traceback.
+    """
+    if os.environ.get("TURNLOG_DEBUG") == "1" and not isinstance(error, click.ClickException):
+        raise error
+    match cause(error):
+        case click.ClickException() as usage:
+            usage.show()
+            return usage.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            return INTERRUPTED
+        case BrokenPipeError():
+            _silence_stdout()
+            return FAILED
+        case TurnlogError() as known:
+            click.echo(f"Error: {known} [{known.code}]", err=True)
+            return FAILED
+        case other:
+            click.echo(
+                f"Error: {type(other).__name__}: {other}. This is a bug in turnlog: what is in "
+                "the log is safe. Set TURNLOG_DEBUG=1 for the traceback, and report it. "
+                "[internal_error]",
+                err=True,
+            )
+            return FAILED
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return the one error out of those that were raised together that the user should know."""
+    leaves = list(_leaves(error))
+    for kind in (KeyboardInterrupt, click.ClickException, TurnlogError, BrokenPipeError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            yield from _leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        yield error
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining, at its end, that nobody reads stdout."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    sys.stderr.flush()

@@ -1,0 +1,54 @@
+"""`turnlog history`: what the model is sent, or would be, at an event of a session."""
+
+import sys
+
+import click
+import trio
+
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.gist import item_text
+from turnlog.frontends.cli.places import reading
+from turnlog.frontends.cli.text import excerpt
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import JsonText
+
+_LINES = 20  # of each item that are shown
+_WIDTH = 160
+
+
+@click.command("history")
+@click.argument("session", metavar="ID")
+@click.option("--at", type=int, metavar="SEQ", help="At this event. Default: the last one.")
+@click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
+def command(session: str, at: int | None, as_json: bool) -> None:
+    """Show what the model would be sent, were session ID cut off at an event and asked again.
+
+    Calls without an output have the one that they would get: never started, stopped, unknown.
+    """
+    items = trio.run(_history, session, at)
+    if as_json:
+        sys.stdout.buffer.write(f"[{','.join(items)}]\n".encode())
+        return
+    for number, item in enumerate(items, 1):
+        click.secho(f"--- {number}", dim=True)
+        click.echo(excerpt(item_text(item), _LINES, _WIDTH))
+
+
+async def _history(prefix: str, at: int | None) -> list[JsonText]:
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        head = (await log.head(session)).sequence
+        if at is not None and not 1 <= at <= head:
+            raise SequenceOutOfRange(at, head)
+        return model_input(await _state(log, session, head if at is None else at))
+
+
+async def _state(log: EventLog, session: SessionId, until: int) -> State:
+    state = State()
+    while state.head < until:
+        rebuild(await log.read(session, after=state.head, until=until), state)
+    return state

@@ -1,0 +1,61 @@
+"""`turnlog sessions`: the list of sessions."""
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+import trio
+
+from turnlog.frontends.cli.places import has_store, reading, store_path
+from turnlog.frontends.cli.text import moment, one_line, timestamp
+from turnlog.protocol.summary import SessionSummary
+
+_TITLE_WIDTH = 60
+
+
+@click.command("sessions")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+)
+def command(as_json: bool, limit: int) -> None:
+    """List sessions, the one with the newest turn first."""
+    found = trio.run(_sessions, limit) if has_store() else []
+    if as_json:
+        for summary in found:
+            sys.stdout.buffer.write(msgspec.json.encode(_row(summary)) + b"\n")
+    elif found:
+        click.secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':7}  TITLE", bold=True)
+        for summary in found:
+            click.echo(_line(summary))
+    else:
+        click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
+
+
+async def _sessions(limit: int) -> list[SessionSummary]:
+    async with reading() as log:
+        return await log.sessions(limit=limit)
+
+
+def _row(summary: SessionSummary) -> dict[str, Any]:
+    return {
+        "id": summary.session,
+        "title": summary.title,
+        "cwd": summary.cwd,
+        "model": summary.model,
+        "created": timestamp(summary.created_us),
+        "updated": timestamp(summary.updated_us),
+        "turns": summary.turns,
+        "status": summary.status,
+        "parent": summary.parent,
+        "cut": summary.cut,
+    }
+
+
+def _line(summary: SessionSummary) -> str:
+    updated = f"{moment(summary.updated_us):%Y-%m-%d %H:%M}"
+    title = one_line(summary.title, _TITLE_WIDTH)
+    if summary.parent is not None:
+        title += click.style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
+    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {summary.status:7}  {title}"

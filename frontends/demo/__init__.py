@@ -1,0 +1,1 @@
+"""`turnlog demo`: one session from its first prompt to the proof, offline."""

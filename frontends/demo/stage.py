@@ -1,0 +1,36 @@
+"""How the demo speaks: chapters, remarks, and the events of a session."""
+
+import click
+
+from turnlog.frontends.cli.gist import gist
+from turnlog.protocol.envelope import Recorded
+
+WIDTH = 100  # columns
+_MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
+
+
+def chapter(number: int, title: str) -> None:
+    click.echo()
+    click.secho(f" {number}  {title} ".ljust(WIDTH), bold=True, reverse=True)
+
+
+def remark(text: str) -> None:
+    click.echo(click.wrap_text(text, WIDTH, "  ", "  "))
+
+
+def command(*words: str) -> None:
+    click.secho(f"  $ {' '.join(words)}", fg="cyan")
+
+
+def good(text: str) -> None:
+    click.secho(f"  ✓ {text}", fg="green")
+
+
+def event(recorded: Recorded) -> None:
+    """Show one event of the log: a fact is marked with a dot, a decision with an arrow."""
+    mark, colour = _MARKS[recorded.role]
+    place = click.style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
+    text = " ".join(gist(recorded.event).split())
+    room = WIDTH - 29
+    shown = text if len(text) <= room else f"{text[: room - 1]}…"
+    click.echo(f"{place}{recorded.kind:<20} {shown}")

@@ -1,0 +1,212 @@
+"""A user at a command line of their own: an isolated home, real processes, a scripted model."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from turnlog.runtime.processes.family import read_process
+from turnlog.runtime.scripted_model.script import Item, Response, Script
+from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
+
+TURNLOG = (sys.executable, "-m", "turnlog")
+_CONFIG = """\
+model = "scripted"
+model_provider = "local"
+sandbox_mode = "danger-full-access"
+
+[model_providers.local]
+base_url = "{url}"
+request_max_retries = {request_retries}
+stream_max_retries = {stream_retries}
+"""
+
+Line = dict[str, Any]
+
+
+T = TypeVar("T")
+
+
+async def in_thread(wait: Callable[[], T]) -> T:
+    """Wait for something that another process does, as long as the test may last."""
+    return await trio.to_thread.run_sync(wait, abandon_on_cancel=True)
+
+
+@attrs.frozen
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Line]:
+        """Its stdout as JSON lines. Only a line feed ends one."""
+        return [json.loads(line) for line in self.out.split("\n") if line]
+
+    @property
+    def thread(self) -> str:
+        thread_id: str = self.lines[0]["thread_id"]
+        return thread_id
+
+
+@attrs.frozen
+class User:
+    """Runs `turnlog` in a home and a folder that nobody else uses."""
+
+    root: Path
+    processes: "list[subprocess.Popen[bytes]]" = attrs.field(
+        factory=list["subprocess.Popen[bytes]"], init=False
+    )
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def cwd(self) -> Path:
+        return self.root / "work"
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
+        return {
+            **{name: os.environ[name] for name in kept if name in os.environ},
+            "HOME": str(self.root),
+            "TURNLOG_HOME": str(self.home),
+            **(more or {}),
+        }
+
+    def configure(self, text: str) -> None:
+        self.home.mkdir(exist_ok=True)
+        (self.home / "config.toml").write_text(text)
+
+    @asynccontextmanager
+    async def model(
+        self,
+        *responses: Response | Item | str | list[Item],
+        loop: bool = False,
+        request_retries: int = 0,
+        stream_retries: int = 0,
+    ) -> AsyncGenerator[ScriptedServer]:
+        """Serve a script, and configure it as this user's model."""
+        async with serve_script(Script.of(*responses, loop=loop)) as server:
+            self.configure(
+                _CONFIG.format(
+                    url=server.base_url,
+                    request_retries=request_retries,
+                    stream_retries=stream_retries,
+                )
+            )
+            with trio.fail_after(60):
+                yield server
+
+    async def run(
+        self, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run a command to its end."""
+        done = await trio.run_process(
+            [*TURNLOG, *words],
+            stdin=stdin,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=self.cwd,
+            env=self.environment(env),
+        )
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> "Started":
+        """Start a command, and let it run."""
+        process = subprocess.Popen(
+            [*TURNLOG, *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.cwd,
+            env=self.environment(),
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return Started(process)
+
+    def leave(self) -> None:
+        """Kill what a test that failed has left running."""
+        for process in self.processes:
+            with process:  # closes its pipes and waits
+                process.kill()
+
+    async def show(self, session: str) -> list[Line]:
+        """Return the session's events, as `show --json` prints them."""
+        return (await self.run("show", session, "--json")).lines
+
+    def pipe(self, name: str = "pipe") -> "Pipe":
+        """Make a named pipe below the working folder, for a command to say where it is."""
+        path = self.cwd / name
+        os.mkfifo(path)
+        return Pipe(path)
+
+
+@attrs.frozen
+class Started:
+    """A command that runs."""
+
+    process: "subprocess.Popen[bytes]"
+
+    async def read_text(self) -> str:
+        """Return the next line of its stdout."""
+        assert self.process.stdout is not None
+        return (await in_thread(self.process.stdout.readline)).decode()
+
+    async def read_line(self) -> Line:
+        """Return the next JSON line of its stdout."""
+        line: Line = json.loads(await self.read_text())
+        return line
+
+    async def read_note(self) -> str:
+        """Return the next line of its stderr."""
+        assert self.process.stderr is not None
+        return (await in_thread(self.process.stderr.readline)).decode()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def exit_code(self) -> int:
+        """Wait for its end, and read nothing of what it says meanwhile."""
+        code = await in_thread(self.process.wait)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+    async def finished(self) -> Outcome:
+        """Wait for its end; return what had not been read yet."""
+        out, err = await in_thread(self.process.communicate)
+        return Outcome(self.process.returncode, out.decode(), err.decode())
+
+
+@attrs.frozen
+class Pipe:
+    """A named pipe: `writes_pid` is a piece of shell that says who runs it."""
+
+    path: Path
+
+    @property
+    def writes_pid(self) -> str:
+        return f"echo $$ > {self.path}"
+
+    async def read_pid(self) -> int:
+        """Wait for a command to say its pid."""
+        return int(await in_thread(self.path.read_text))
+
+
+def is_running(pid: int) -> bool:
+    process = read_process(pid)
+    return process is not None and process.is_alive
