@@ -21,7 +21,7 @@ check: $(STAMP)  ## style, types, import direction, wheel contents
 	PYTHON=$(BIN)/python .ci/wheel-contents
 
 bench: $(STAMP)  ## every claim, as a ratio to a reference measured in the same run
-	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python benchmarks
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
