@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import attrs
 import trio
@@ -170,6 +170,11 @@ class Started:
         line: Line = json.loads(await self.read_text())
         return line
 
+    async def read_until(self, kind: str) -> None:
+        """Pass over lines until one of this type has come."""
+        while (await self.read_line())["type"] != kind:
+            pass
+
     async def read_note(self) -> str:
         """Return the next line of its stderr."""
         assert self.process.stderr is not None
@@ -188,8 +193,18 @@ class Started:
 
     async def finished(self) -> Outcome:
         """Wait for its end; return what had not been read yet."""
-        out, err = await in_thread(self.process.communicate)
-        return Outcome(self.process.returncode, out.decode(), err.decode())
+        rest: dict[str, str] = {}
+
+        async def read(name: str, stream: IO[bytes] | None) -> None:
+            assert stream is not None
+            with stream:  # `communicate` would pass over what `readline` has buffered
+                rest[name] = (await in_thread(stream.read)).decode()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, "out", self.process.stdout)
+            nursery.start_soon(read, "err", self.process.stderr)
+        code = await in_thread(self.process.wait)
+        return Outcome(code, rest["out"], rest["err"])
 
 
 @attrs.frozen

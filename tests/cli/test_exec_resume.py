@@ -20,6 +20,7 @@ async def killed_while_a_command_runs(user: User) -> str:
     started = user.start("exec", "--json", "deploy")
     thread: str = (await started.read_line())["thread_id"]
     pid = await pipe.read_pid()
+    await started.read_until("item.started")
     started.signal(signal.SIGKILL)
     await started.exit_code()
     if is_running(pid):
