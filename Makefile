@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench kill-test clean
 
 demo: $(STAMP)  ## a whole session, offline: run, patch, kill, continue, fork, fold
 	@$(BIN)/turnlog demo
@@ -22,6 +22,9 @@ check: $(STAMP)  ## style, types, import direction, wheel contents
 
 bench: $(STAMP)  ## every claim, as a ratio to a reference measured in the same run
 	@$(BIN)/python benchmarks
+
+kill-test: $(STAMP)  ## kill -9 a session 200 times at random moments, and look what is left
+	$(BIN)/python -m tests.engine.kill_many 200
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -20,6 +20,8 @@ import attrs
 import msgspec
 from msgspec import Struct
 
+from turnlog.runtime.tuning import tune_process
+
 T = TypeVar("T")
 
 ROUNDS: Final = 5
@@ -176,6 +178,7 @@ def main(name: str, claims: Sequence[Claim], measure: Callable[[Bench], None]) -
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--folder", help="measure on this folder's disk (default: $TMPDIR)")
     args = parser.parse_args()
+    tune_process()  # as the command does
     with tempfile.TemporaryDirectory(prefix="turnlog-bench-", dir=args.folder) as folder:
         bench = Bench(Path(folder))
         measure(bench)

@@ -1,6 +1,5 @@
 """The command line: `turnlog COMMAND`. A command's module is imported when it is called."""
 
-import gc
 import importlib
 import io
 import os
@@ -11,6 +10,7 @@ from typing import Final, NoReturn, cast
 import click
 
 from turnlog.protocol.version import VERSION
+from turnlog.runtime.tuning import tune_process
 
 # Name of the command: its module here, and its line in the help.
 COMMANDS: Final = {
@@ -69,8 +69,7 @@ def turnlog() -> None:
 def main() -> NoReturn:
     """Run the command that this process was started for, and leave with its exit code."""
     _hold_standard_streams()
-    gc.set_threshold(50_000, 20, 100)  # events are many and acyclic: collecting finds nothing
-    sys.setswitchinterval(0.0002)  # seconds; the log's writer must not wait for a busy loop
+    tune_process()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -70,7 +70,6 @@ class LmdbLog:
 
     async def room(self) -> None:
         writer, _ = self._writing()
-        await trio.lowlevel.checkpoint()
         while self._room.is_full or writer.paused is not None:
             await self._room.wait()
             await writer.resumed()

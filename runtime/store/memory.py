@@ -184,7 +184,6 @@ class MemoryLog:
         self._schedule()
 
     async def room(self) -> None:
-        await trio.lowlevel.checkpoint()
         while self._room.is_full or self._paused is not None:
             await self._room.wait()
             if self._paused is not None:
