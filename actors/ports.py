@@ -149,8 +149,8 @@ class EventLog(Protocol):
     async def room(self) -> None:
         """Wait until the queue of appends has room, and the log is not paused.
 
-        Returns at once, without a checkpoint, unless the disk is slow or full. An append that follows without an
-        await in between is not refused for want of room.
+        Returns at once, without a checkpoint, unless the disk is slow or full. An append that
+        follows without an await in between is not refused for want of room.
         """
         ...
 
