@@ -43,7 +43,7 @@ from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.drawn_ids import new_id
 
-SETTINGS: Final = SessionSettings(cwd="/work/project", model="gpt-5.5", approval_policy="never")
+SETTINGS: Final = SessionSettings(cwd="/home/me/project", model="gpt-5.5", approval_policy="never")
 START_US: Final = 1_750_000_000_000_000
 CALLS: Final = 4  # in each turn
 _WORDS: Final = (

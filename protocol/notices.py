@@ -7,7 +7,8 @@ same: it never overtakes an event that came before it.
 from msgspec import Struct
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.ids import EffectId
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import JsonText
 
 
 class _Notice(Struct, frozen=True, tag_field="type"): ...
@@ -49,6 +50,47 @@ class BackgroundEvent(_Notice, frozen=True, tag="background_event"):
     message: str
 
 
+class TurnDiff(_Notice, frozen=True, tag="turn_diff"):
+    """What a turn has changed so far, as one unified diff."""
+
+    turn: int
+    unified_diff: str
+
+
+class EnteredReviewMode(_Notice, frozen=True, tag="entered_review_mode"):
+    """A review began. It is a session of its own; `review` is its id."""
+
+    review: SessionId
+    prompt: str
+
+
+class ExitedReviewMode(_Notice, frozen=True, tag="exited_review_mode"):
+    """A review ended; without an output, it was interrupted."""
+
+    review: SessionId
+    output: JsonText | None = None
+
+
+class HistoryEntry(_Notice, frozen=True, tag="history_entry"):
+    """Answers `get_history_entry_request`; without a text, there is no such entry."""
+
+    offset: int
+    log_id: int
+    text: str | None = None
+
+
+class McpToolsListed(_Notice, frozen=True, tag="mcp_tools_listed"):
+    """Answers `list_mcp_tools`: the tools' specifications, by qualified name."""
+
+    tools: dict[str, JsonText]
+
+
+class CustomPromptsListed(_Notice, frozen=True, tag="custom_prompts_listed"):
+    """Answers `list_custom_prompts`: the prompts, by name."""
+
+    prompts: dict[str, str]
+
+
 class SubscriberLagged(_Notice, frozen=True, tag="subscriber_lagged"):
     """This subscriber was too slow: that many notices were dropped. Events are never dropped."""
 
@@ -62,6 +104,12 @@ Notice = (
     | AgentReasoningRawContentDelta
     | ToolOutputDelta
     | BackgroundEvent
+    | TurnDiff
+    | EnteredReviewMode
+    | ExitedReviewMode
+    | HistoryEntry
+    | McpToolsListed
+    | CustomPromptsListed
     | SubscriberLagged
 )
 Publication = Recorded | Notice

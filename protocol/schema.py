@@ -12,6 +12,7 @@ from msgspec import NODEFAULT, Struct, structs
 from turnlog.protocol.envelope import EVENT_TYPES, KIND_NAMES, SCHEMA
 from turnlog.protocol.events import Decision, Fact
 from turnlog.protocol.items import ResponseItem
+from turnlog.protocol.notices import Notice
 from turnlog.protocol.ops import Op, Submission
 from turnlog.protocol.view import JSON_SUFFIX, has_json_text
 
@@ -20,16 +21,18 @@ _REF: Final = "#/$defs/{name}"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return one schema document. Its roots are `Op`, `Item`, `Event` and `Record` in `$defs`.
+    """Return one schema document, with `Op`, `Item`, `Notice`, `Event` and `Record` in `$defs`.
 
-    Ops and items are in their wire form. Events are in the object form of `view.event_object`,
-    each annotated with `x-turnlog-role` (fact or decision), `x-turnlog-tag` (its number in the
+    Ops, items and notices are in their wire form; events in the object form of
+    `view.event_object`, each annotated with `x-turnlog-role` (fact or decision), `x-turnlog-tag` (its number in the
     log) and `x-turnlog-ignorable` (a reader that does not know it may go on). A `Record` is a
     line of `turnlog show --json`.
     """
     twins = {kind: _twin(kind) for kind in EVENT_TYPES.values()}
-    roots: list[Any] = [Op, ResponseItem, Submission, *twins.values()]
-    (ops, items, _, *events), components = msgspec.json.schema_components(roots, ref_template=_REF)
+    roots: list[Any] = [Op, ResponseItem, Notice, Submission, *twins.values()]
+    (ops, items, notices, _, *events), components = msgspec.json.schema_components(
+        roots, ref_template=_REF
+    )
     definitions: dict[str, Any] = dict(components)
     references = dict(zip(twins, events, strict=True))
     for tag, kind in EVENT_TYPES.items():
@@ -40,6 +43,7 @@ def json_schema() -> dict[str, Any]:
         }
     definitions["Op"] = ops
     definitions["Item"] = items
+    definitions["Notice"] = notices
     definitions["UnknownEvent"] = _unknown_event()
     definitions["Event"] = {"anyOf": [*events, _reference("UnknownEvent")]}
     definitions["Record"] = _record(references)
@@ -47,7 +51,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "turnlog",
         "x-turnlog-schema": SCHEMA,
-        "anyOf": [_reference(name) for name in ("Op", "Item", "Event", "Record")],
+        "anyOf": [_reference(name) for name in ("Op", "Item", "Notice", "Event", "Record")],
         "$defs": definitions,
     }
 
