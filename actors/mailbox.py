@@ -119,4 +119,3 @@ class Mailbox:
         """
         self._queue = deque(entry for entry in self._queue if entry[0] in ("op", "urgent"))
         self._waiting = Counter(lane for lane, _ in self._queue)
-        self._room.unpark_all()

@@ -243,6 +243,7 @@ class SessionActor:
 
     async def _take_facts(self) -> None:
         while not self.state.closed:
+            await trio.lowlevel.checkpoint()  # other sessions have their turn, too
             await self.mailbox.filled()
             await self.ports.log.room()
             message = self.mailbox.take()

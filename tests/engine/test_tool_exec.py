@@ -182,7 +182,12 @@ async def test_another_shell_may_be_asked_for(tmp_path: Path) -> None:
 
 
 async def test_secrets_of_the_engine_are_not_inherited(tmp_path: Path) -> None:
-    secrets = {"OPENAI_API_KEY": "sk-1", "MY_TOKEN": "t-2", "DB_SECRET": "s-3", "PLAIN": "p-4"}
+    secrets = {
+        "OPENAI_API_KEY": "sk-mine",
+        "MY_TOKEN": "secret-token",
+        "DB_SECRET": "hidden",
+        "PLAIN": "p-4",
+    }
     for inherit, plain in (("all", True), ("core", False)):
         policy = ShellEnvironmentPolicy(inherit=inherit)  # type: ignore[arg-type]
         events, _ = await run(
@@ -190,7 +195,7 @@ async def test_secrets_of_the_engine_are_not_inherited(tmp_path: Path) -> None:
         )
         shown = the(ToolFinished, events).output
         assert "PATH=" in shown
-        assert not any(value in shown for value in ("sk-1", "t-2", "s-3"))
+        assert not any(value in shown for value in ("sk-mine", "secret-token", "hidden"))
         assert ("PLAIN=p-4" in shown) == plain
 
 
