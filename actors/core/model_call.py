@@ -107,7 +107,11 @@ def _delay_ms(state: State, failure: ModelFailure, retry: int, limits: RetryLimi
     return int(min(limits.base_delay_ms * 2 ** (retry - 1), limits.max_delay_ms) * jitter)
 
 
-def abandon_lost(turn: Turn, effect: EffectId) -> Iterator[SessionDecision]:
-    """Decide about the items of a response whose engine went away in the middle of it."""
+def abandon_lost(turn: Turn, effect: EffectId, *, keep: bool) -> Iterator[SessionDecision]:
+    """Decide about the items of a response whose engine went away in the middle of it.
+
+    Args:
+        keep: whether a call among them had been acted on, before its effect was lost too.
+    """
     if turn.items:
-        yield ResponseAbandoned(effect, keep=keeps_items(turn) or turn.stopping is not None)
+        yield ResponseAbandoned(effect, keep=keep or turn.stopping is not None)

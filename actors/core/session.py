@@ -98,6 +98,7 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
 def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[SessionDecision]:
     """Close what an engine that is gone had begun, so that the turn can go on, or end."""
     lost = tuple(state.outstanding.items())
+    keep = state.turn is not None and model_call.keeps_items(state.turn)
     for effect, _ in lost:
         yield EffectLost(effect)
     current = state.turn
@@ -108,7 +109,7 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
         yield TurnStopping("interrupted")
     for effect, what in lost:
         if isinstance(what, CallModel):
-            yield from model_call.abandon_lost(current, effect)
+            yield from model_call.abandon_lost(current, effect, keep=keep)
     yield from tool_call.settle_cut_off(current)
 
 

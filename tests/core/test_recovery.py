@@ -171,6 +171,21 @@ def test_a_waiting_question_is_asked_again_under_its_own_id() -> None:
     assert [type(one) for one in play.answer("approved")] == [ToolDispatched]
 
 
+def test_a_question_is_asked_again_also_when_its_response_was_not_whole() -> None:
+    play = Play.started()
+    play.ask("hi")
+    play.item(function_call("c1"), OUTSIDE)
+    question = play.the(AskQuestion).question
+    decided = play.open("continue")
+    assert [type(one) for one in decided] == [
+        EffectLost,
+        EffectLost,
+        ResponseAbandoned,
+        ApprovalAsked,
+    ]
+    assert play.the(AskQuestion).question == question
+
+
 def test_a_call_that_had_been_approved_is_not_asked_about_again() -> None:
     play = Play.started()
     play.ask("hi")
