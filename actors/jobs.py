@@ -5,7 +5,7 @@ The state goes on while a job waits for the disk; what the job was given does no
 
 from typing import assert_never
 
-import attrs
+from msgspec import Struct
 
 from turnlog.actors.core.effects import (
     AskQuestion,
@@ -24,32 +24,27 @@ from turnlog.protocol.ops import UserTurn
 from turnlog.protocol.settings import TurnSettings
 
 
-@attrs.frozen
-class ModelJob:
+class ModelJob(Struct, frozen=True):
     effect: EffectId
     request: ModelRequest
 
 
-@attrs.frozen
-class ToolJob:
+class ToolJob(Struct, frozen=True):
     effect: EffectId
     order: ToolOrder
 
 
-@attrs.frozen
-class ContextJob:
+class ContextJob(Struct, frozen=True):
     effect: EffectId
     request: ContextRequest
 
 
-@attrs.frozen
-class QuestionJob:
+class QuestionJob(Struct, frozen=True):
     effect: EffectId
     timeout_ms: int | None
 
 
-@attrs.frozen
-class TimerJob:
+class TimerJob(Struct, frozen=True):
     effect: EffectId
     delay_ms: int
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-import attrs
+from msgspec import Struct
 
 from turnlog.protocol.calls import ModelFailure, ToolOutcome, ToolPlan, ToolReport
 from turnlog.protocol.envelope import Record, Recorded
@@ -18,8 +18,7 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 # --- the event log ----------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Batch:
+class Batch(Struct, frozen=True):
     """One step on its way to the log: a fact and its decisions, all or none."""
 
     records: tuple[Record, ...]  # 1 to 4096, dense
@@ -27,8 +26,7 @@ class Batch:
     done_ops: tuple[str, ...] = ()  # taken out of the inbox in the same transaction
 
 
-@attrs.frozen
-class Head:
+class Head(Struct, frozen=True):
     """Where a session stands. A session without events has sequence 0 and a zero digest."""
 
     sequence: int
@@ -36,20 +34,17 @@ class Head:
     time_us: int
 
 
-@attrs.frozen
-class Stored:
+class Stored(Struct, frozen=True):
     """The batch is on disk."""
 
 
-@attrs.frozen
-class Refused:
+class Refused(Struct, frozen=True):
     """The batch was not written: another writer has been here, or the sequence is not next."""
 
     why: str
 
 
-@attrs.frozen
-class Unknown:
+class Unknown(Struct, frozen=True):
     """The answer was lost. The head's digest tells whether the batch is there."""
 
     why: str
@@ -69,8 +64,7 @@ class Ticket(Protocol):
         ...
 
 
-@attrs.frozen
-class Claim:
+class Claim(Struct, frozen=True):
     """The right to write a session, until it is released or the engine is gone."""
 
     session: SessionId
@@ -78,8 +72,7 @@ class Claim:
     head: Head
 
 
-@attrs.frozen
-class StoredSnapshot:
+class StoredSnapshot(Struct, frozen=True):
     """What a session's state was at one of its events. A cache: see `core.snapshot`."""
 
     sequence: int
@@ -251,8 +244,7 @@ class EventLog(Protocol):
 # --- the model --------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class ModelRequest:
+class ModelRequest(Struct, frozen=True):
     """Everything that one attempt at the model sends."""
 
     session: SessionId  # the prompt cache's key
@@ -263,38 +255,31 @@ class ModelRequest:
     output_schema: dict[str, object] | None = None
 
 
-@attrs.frozen
-class ItemDone:
+class ItemDone(Struct, frozen=True):
     item_json: JsonText
 
 
-@attrs.frozen
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     delta: str
 
 
-@attrs.frozen
-class ReasoningDelta:
+class ReasoningDelta(Struct, frozen=True):
     delta: str
 
 
-@attrs.frozen
-class ReasoningBreak:
+class ReasoningBreak(Struct, frozen=True):
     """A new part of the reasoning summary begins."""
 
 
-@attrs.frozen
-class RawReasoningDelta:
+class RawReasoningDelta(Struct, frozen=True):
     delta: str
 
 
-@attrs.frozen
-class LimitsReported:
+class LimitsReported(Struct, frozen=True):
     limits: RateLimits
 
 
-@attrs.frozen
-class Completed:
+class Completed(Struct, frozen=True):
     """The last signal of a whole response."""
 
     response_id: str
@@ -337,8 +322,7 @@ class ModelClient(Protocol):
 # --- tools ------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class ToolOrder:
+class ToolOrder(Struct, frozen=True):
     """One tool call, ready to run."""
 
     call: ToolCallItem
@@ -347,8 +331,7 @@ class ToolOrder:
     settings: TurnSettings
 
 
-@attrs.frozen
-class ToolResult:
+class ToolResult(Struct, frozen=True):
     """What a tool has to say. The model sees `preamble` and `output`, joined."""
 
     outcome: ToolOutcome
@@ -396,8 +379,7 @@ class Tools(Protocol):
 # --- the rest of the world --------------------------------------------------------------------
 
 
-@attrs.frozen
-class ContextRequest:
+class ContextRequest(Struct, frozen=True):
     """What a turn's context is loaded for."""
 
     effect: EffectId
@@ -422,8 +404,7 @@ class Clock(Protocol):
         ...
 
 
-@attrs.frozen
-class Ports:
+class Ports(Struct, frozen=True):
     """The world, as one session sees it."""
 
     log: EventLog

@@ -1,6 +1,6 @@
 """Effects: what a decision asks of the world. Each is open until its one closing event."""
 
-import attrs
+from msgspec import Struct
 
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -13,23 +13,20 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import EffectId
 
 
-@attrs.frozen
-class LoadContext:
+class LoadContext(Struct, frozen=True):
     """Load what the turn starts with. Closed by ContextLoaded. Reads only."""
 
     effect: EffectId
 
 
-@attrs.frozen
-class CallModel:
+class CallModel(Struct, frozen=True):
     """Make one attempt at the model. Closed by ModelCompleted or ModelFailed."""
 
     effect: EffectId
     parts: int
 
 
-@attrs.frozen
-class RunTool:
+class RunTool(Struct, frozen=True):
     """Run a call. Closed by ToolFinished. Never repeated."""
 
     effect: EffectId
@@ -37,8 +34,7 @@ class RunTool:
     started: bool = False
 
 
-@attrs.frozen
-class AskQuestion:
+class AskQuestion(Struct, frozen=True):
     """Put a question. Closed by the op that answers it."""
 
     effect: EffectId
@@ -46,8 +42,7 @@ class AskQuestion:
     call: int
 
 
-@attrs.frozen
-class Wait:
+class Wait(Struct, frozen=True):
     """Let time pass. Closed by TimerFired."""
 
     effect: EffectId

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from turnlog.actors.core import texts
 from turnlog.actors.core.effects import (
@@ -136,7 +136,7 @@ def _sources(flat: list[int]) -> list[Source]:
 
 
 def _effect_fields(effect: Effect | None) -> tuple[str, dict[str, str | int | bool]] | None:
-    return None if effect is None else (type(effect).__name__, attrs.asdict(effect))
+    return None if effect is None else (type(effect).__name__, structs.asdict(effect))
 
 
 @attrs.define

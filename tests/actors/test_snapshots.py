@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from msgspec import structs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors.ports import in_turn, inline_engine, said, working
@@ -144,25 +145,25 @@ Wrong = Callable[[MemoryStore, StoredSnapshot], StoredSnapshot]
 
 
 def changed(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
-    return attrs.evolve(good, data=good.data[:-1] + bytes([good.data[-1] ^ 1]))
+    return structs.replace(good, data=good.data[:-1] + bytes([good.data[-1] ^ 1]))
 
 
 def of_another_release(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
-    return attrs.evolve(good, data=bytes(16) + good.data[16:])
+    return structs.replace(good, data=bytes(16) + good.data[16:])
 
 
 def of_another_session(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
     other = next(row.snapshot for row in store.sessions.values() if row.snapshot is not good)
     assert other is not None
-    return attrs.evolve(good, data=other.data)
+    return structs.replace(good, data=other.data)
 
 
 def of_another_event(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
-    return attrs.evolve(good, sequence=good.sequence - 1)
+    return structs.replace(good, sequence=good.sequence - 1)
 
 
 def empty(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
-    return attrs.evolve(good, data=b"")
+    return structs.replace(good, data=b"")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from tests.store.support import LmdbPlace, MemoryPlace, Place, Stream, op
 from turnlog.actors.ports import Claim, EventLog, Head
@@ -134,7 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
         session = self.pick(which)
         head = self.both(lambda log: log.head(session))
         stream = Stream(session, head if isinstance(head, Head) else Head(0, bytes(16), 0))
-        stream.head = attrs.evolve(stream.head, sequence=stream.head.sequence + off)
+        stream.head = structs.replace(stream.head, sequence=stream.head.sequence + off)
         row = SessionSummary(session, updated_us=len(texts), title=texts[0][:20]) if turn else None
         batch = stream.batch(*texts, summary=row, done_ops=("1",))
         fence = self.fences.get(session, 0)
