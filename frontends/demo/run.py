@@ -43,6 +43,8 @@ class Demo:
     session: SessionId = _NOT_YET
     before_the_patch: int = 0  # sequence of the event that the branch begins at
 
+    started: list["subprocess.Popen[bytes]"] = attrs.field(factory=list["subprocess.Popen[bytes]"])
+
     @property
     def home(self) -> Path:
         return self.folder / "home"
@@ -58,7 +60,7 @@ class Demo:
     def command(self, *words: str) -> subprocess.Popen[bytes]:
         """Start `turnlog exec WORDS` as a user would, in a process of its own."""
         argv = [sys.executable, "-m", "turnlog", "exec", "--json", *words]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             cwd=self.project,
             env=self.environment,
@@ -67,6 +69,8 @@ class Demo:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def store(self) -> Path:
         return self.home / "store"
@@ -77,14 +81,19 @@ async def run() -> None:
     with tempfile.TemporaryDirectory(prefix="turnlog-demo-") as name:
         async with serve_script(story.script()) as server:
             demo = Demo(Path(name), server.base_url, await _sandbox_mode())
-            _prepare(demo)
-            with trio.fail_after(_PATIENCE):
-                await _session_runs_and_is_killed(demo)
-            with trio.fail_after(_PATIENCE):
-                await _session_goes_on(demo)
-            with trio.fail_after(_PATIENCE):
-                await _branch_with_a_question(demo)
-            await _fold_back(demo)
+            try:
+                await _play(demo)
+            finally:
+                for process in demo.started:
+                    process.kill()
+
+
+async def _play(demo: Demo) -> None:
+    _prepare(demo)
+    for chapter in (_session_runs_and_is_killed, _session_goes_on, _branch_with_a_question):
+        with trio.fail_after(_PATIENCE):
+            await chapter(demo)
+    await _fold_back(demo)
 
 
 async def _sandbox_mode() -> str:
@@ -133,7 +142,7 @@ async def _session_runs_and_is_killed(demo: Demo) -> None:
                     started += 1
                 case _:
                     pass
-            if started == 4:  # two looks, the patch, and now the command that takes ten minutes
+            if started == 4:  # two looks, the patch, and now the command that takes a minute
                 break
     await _until(lambda: (demo.project / "deploy.log").exists())
     os.kill(process.pid, signal.SIGKILL)

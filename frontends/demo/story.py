@@ -30,7 +30,7 @@ FILES: Final = {"greeting.py": GREETING, "test_greeting.py": CHECK}
 
 PROMPT: Final = "The greeting test fails. Find out why, and mend it."
 BRANCH_PROMPT: Final = "Before you change anything: who am I outside of the sandbox?"
-SLOW_COMMAND: Final = "echo deploying >> deploy.log; sleep 600; echo deployed >> deploy.log"
+SLOW_COMMAND: Final = "echo deploying >> deploy.log; sleep 60; echo deployed >> deploy.log"
 
 
 def script() -> Script:
