@@ -11,7 +11,6 @@ happened, where, and what to do next.
     * `Overloaded`: the session's mailbox is full; try again later
     * `StoreError`: the log cannot do it
         * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `WriteLost`
-    * `ModelError`: the model did not answer as it should
     * `SandboxUnavailable`: commands cannot be confined here as the settings ask
     * `CredentialMissing`: a key is needed and none was found
 """
@@ -162,12 +161,6 @@ class WriteLost(StoreError):
     """The session's state was thrown away, since its last write was refused or unanswered."""
 
     code = "write_lost"
-
-
-class ModelError(TurnlogError):
-    """The model provider did not answer as it should."""
-
-    code = "model_error"
 
 
 class SandboxUnavailable(TurnlogError):

@@ -73,7 +73,6 @@ def evolve(state: State, event: SessionEvent, *, time_us: int) -> None:
     else:
         state.facts += 1
         state.time_us = time_us
-        state.fact_sequence = state.head
         _happened(state, event)
 
 
@@ -91,8 +90,8 @@ def _happened(state: State, fact: SessionFact) -> None:
             )
         case SessionForked(session=session):
             _forked(state, fact)
-        case SessionOpened(fence=fence, on_recovery=on_recovery):
-            state.fence, state.on_recovery = fence, on_recovery
+        case SessionOpened(fence=fence):
+            state.fence = fence
             state.closing = state.closed = False
         case OpReceived():
             _op_received(state, fact)

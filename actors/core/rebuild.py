@@ -28,5 +28,4 @@ def _pass_over(state: State, recorded: Recorded) -> None:
     state.head += 1
     if recorded.role == "fact":
         state.facts += 1
-        state.fact_sequence = state.head
         state.time_us = recorded.time_us

@@ -37,12 +37,12 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, output_item, read_item
-from turnlog.protocol.settings import OnRecovery, SessionSettings
+from turnlog.protocol.settings import SessionSettings
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 1  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 2  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
@@ -59,10 +59,8 @@ class _Index(Struct, frozen=True, array_like=True):
     session: SessionId
     time_us: int
     facts: int
-    fact_sequence: int
     settings: SessionSettings | None
     fence: int
-    on_recovery: OnRecovery
     turns: int
     queue: list[int]  # sequences
     parts: list[int]  # sources
@@ -96,10 +94,8 @@ def snapshot(state: State) -> bytes | None:
             session=state.session,
             time_us=state.time_us,
             facts=state.facts,
-            fact_sequence=state.fact_sequence,
             settings=state.settings,
             fence=state.fence,
-            on_recovery=state.on_recovery,
             turns=state.turns,
             queue=state.queued_at,
             parts=_flat(state.history.sources),
@@ -216,10 +212,8 @@ class Restoration:
             digest=index.digest,
             time_us=index.time_us,
             facts=index.facts,
-            fact_sequence=index.fact_sequence,
             settings=index.settings,
             fence=index.fence,
-            on_recovery=index.on_recovery,
             turns=index.turns,
             queue=[self._ops[at] for at in index.queue],
             queued_at=index.queue,

@@ -11,7 +11,7 @@ from turnlog.protocol.events import OpReceived, TurnStopping
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
 from turnlog.protocol.items import JsonText, ToolCallItem, output_item
 from turnlog.protocol.ops import UserInputItem
-from turnlog.protocol.settings import OnRecovery, SessionSettings, TurnSettings
+from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 
@@ -118,10 +118,8 @@ class State:
     digest: bytes = GENESIS  # of the last event
     time_us: int = 0  # of the last fact
     facts: int = 0  # number of the last fact, facts counted alone
-    fact_sequence: int = 0
     settings: SessionSettings | None = None
     fence: int = 0
-    on_recovery: OnRecovery = "continue"
     turns: int = 0
     turn: Turn | None = None
     queue: list[OpReceived] = attrs.field(factory=list[OpReceived])  # input for later turns
