@@ -1,0 +1,1 @@
+"""The user's files: what stood where, what changed, and how to bring it back."""
