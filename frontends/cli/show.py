@@ -32,12 +32,37 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
     help="Begin behind this event.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
-def command(session: str, as_json: bool, follow: bool, after: int, limit: int | None) -> None:
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="Show the session as it was at this event. -1 is the last one, -2 the one before it.",
+)
+def command(
+    session: str, as_json: bool, follow: bool, after: int, limit: int | None, at: int | None
+) -> None:
     """Show the events of session ID: a fact is marked with a dot, a decision with an arrow.
+
+    With --at, show one event, the state of the session there, what the event changed, and the
+    request that the model was sent or would be sent; all of it with --json.
 
     Nothing is claimed or changed: a session that another process runs can be watched.
     """
-    trio.run(_show, session, as_json, follow, after, limit)
+    if at is None:
+        trio.run(_show, session, as_json, follow, after, limit)
+    elif follow or after or limit is not None:
+        raise click.UsageError("--at shows one event: leave out --follow, --after and --limit.")
+    else:
+        trio.run(_show_at, session, as_json, at)
+
+
+async def _show_at(prefix: str, as_json: bool, at: int) -> None:
+    from turnlog.frontends.cli.at_event import print_json, print_text
+    from turnlog.replay.moment import moment_at
+
+    async with reading(prefix) as log:
+        moment = await moment_at(log, await log.resolve(prefix), at)
+    (print_json if as_json else print_text)(moment)
 
 
 async def _show(prefix: str, as_json: bool, follow: bool, after: int, limit: int | None) -> None:

@@ -1,0 +1,156 @@
+"""What an event says, apart from when and under which ids it was said.
+
+Two runs of the same work never have the same ids, times and sequence numbers. A key is equal for
+two events that differ in nothing else.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Final, NewType, cast, get_args, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from turnlog.protocol.envelope import UnknownEvent
+from turnlog.protocol.view import JSON_SUFFIX
+from turnlog.replay.structure import Difference, differences, plain
+
+# Fields that say which, where or when, in any event. An effect is compared by its kind.
+INCIDENTAL: Final = frozenset(
+    {
+        # ids, and who held the session
+        *("session", "parent", "turn_id", "op_id", "question", "call_id", "id", "response_id"),
+        *("fence", "owner", "engine"),
+        # places in the log, and digests over what stands before
+        *("turn", "cut", "parts", "digest", "input_digest"),
+        # times
+        *("duration_ms", "resets_at"),
+    }
+)
+_EFFECT: Final = "effect"
+# In JSON text. A key of an object stands in plain quotes; within a string they would be escaped.
+_ID: Final = r'"(?:id|call_id)"\s*:\s*"(?:[^"\\]|\\.)*"'
+_JSON_IDS: Final = re.compile(rf",\s*{_ID}|{_ID}\s*,?\s*")
+_JSON_FIELDS: Final = frozenset({"id", "call_id"})
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def content_key(event: object) -> bytes:
+    """Return 16 bytes that are equal for events that say the same.
+
+    An unknown event's are those of its bytes. Takes some microseconds.
+    """
+    return blake2b(_encode(_content(event)), digest_size=16).digest()
+
+
+def content(event: object) -> Any:  # noqa: ANN401
+    """Return the plain form of an event (see `plain`) without what is incidental."""
+    match event:
+        case UnknownEvent():
+            return plain(event)
+        case Struct():
+            whole = plain(event)
+            for name in event.__struct_fields__:
+                shown, value = name.removesuffix(JSON_SUFFIX), getattr(event, name)
+                if name in INCIDENTAL:
+                    whole.pop(name, None)
+                elif name == _EFFECT:
+                    whole[name] = _effect_kind(value)
+                elif name.endswith(JSON_SUFFIX):
+                    whole[shown] = _stripped(whole[shown])
+                elif shown in whole:
+                    whole[shown] = content(value)
+            return whole
+        case tuple() | list():
+            return [content(inner) for inner in cast(Sequence[object], event)]
+        case _:
+            return plain(event)
+
+
+def _stripped(value: object) -> object:
+    """Return decoded JSON without the ids in it; what is nested absurdly deep, as it is."""
+    try:
+        return _without_id_keys(value)
+    except RecursionError:
+        return value
+
+
+def _without_id_keys(value: object) -> object:
+    match value:
+        case dict():
+            return {
+                key: _without_id_keys(inner)
+                for key, inner in cast(dict[str, object], value).items()
+                if not (key in _JSON_FIELDS and isinstance(inner, str))
+            }
+        case list():
+            return [_without_id_keys(inner) for inner in cast(list[object], value)]
+        case _:
+            return value
+
+
+def content_differences(left: object, right: object) -> list[Difference]:
+    """Return how two events differ in what they say; not at all if their keys are equal."""
+    return differences(content(left), content(right))
+
+
+def _content(value: object) -> object:
+    """Return a value without what is incidental, for msgpack."""
+    match value:
+        case UnknownEvent(kind=kind, body=body):
+            return (kind, body)
+        case Struct():
+            taken: list[object] = [type(value).__name__]
+            for name, take in _plan(type(value)):
+                field = getattr(value, name)
+                taken.append(field if take is None else take(field))
+            return taken
+        case tuple() | list():
+            return [_content(inner) for inner in cast(Sequence[object], value)]
+        case dict():
+            pairs = cast(Mapping[object, object], value).items()
+            return {str(key): _content(inner) for key, inner in pairs}
+        case _:
+            return None if value is UNSET else value
+
+
+_Take = Callable[[object], object]
+
+
+@cache
+def _plan(kind: type[Struct]) -> tuple[tuple[str, _Take | None], ...]:
+    """Return the fields of a Struct that count, each with what is taken of it; None: all."""
+    hints = get_type_hints(kind)
+    names = (name for name in kind.__struct_fields__ if name not in INCIDENTAL)
+    return tuple((name, _taking(name, hints[name])) for name in names)
+
+
+def _taking(name: str, hint: object) -> _Take | None:
+    if name == _EFFECT:
+        return _effect_kind
+    if name.endswith(JSON_SUFFIX):
+        return _without_ids
+    return _content if _may_hold_incidental(hint) else None
+
+
+def _may_hold_incidental(hint: object) -> bool:
+    """Say whether a value of this type may hold a field that is not to be compared."""
+    if isinstance(hint, NewType):
+        return _may_hold_incidental(hint.__supertype__)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        names = hint.__struct_fields__
+        return any(name in INCIDENTAL for name in names) or any(
+            take is not None for _, take in _plan(hint)
+        )
+    return hint is UnsetType or any(map(_may_hold_incidental, get_args(hint)))
+
+
+def _without_ids(text: object) -> object:
+    return _JSON_IDS.sub("", text) if isinstance(text, str) else _content(text)
+
+
+def _effect_kind(effect: object) -> object:
+    """Return an effect's id without the number of the fact that caused it: `tool.0`."""
+    return effect.partition(".")[2] if isinstance(effect, str) else effect

@@ -1,0 +1,170 @@
+"""A session at one of its events: its state, what the event changed, and the model's request.
+
+Any event will do: in the middle of a step, behind an unknown kind, before the first turn.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Final, Literal
+
+import attrs
+import msgspec
+
+from turnlog.actors.core.effects import CallModel, Effect
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.state import State
+from turnlog.actors.jobs import ModelJob, job_for
+from turnlog.actors.ports import EventLog, ModelRequest
+from turnlog.actors.snapshot_keeper import SnapshotKeeper
+from turnlog.protocol.envelope import GENESIS, Recorded, chain
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.events import ModelAsked
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import JsonText
+from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.replay.structure import Difference, decoded, differences, plain
+
+# Of `State`: what every event moves, what only the step in hand needs, and where texts lie.
+_NOT_SHOWN: Final = frozenset(
+    {
+        *("head", "digest", "time_us", "facts"),
+        *("op", "op_at", "repeated_op", "belongs_to", "op_ids"),
+        *("queued_at", "context_at"),
+    }
+)
+_PAGE: Final = 5000  # events
+_PARTS: Final = ("history", "parts")  # the path to the conversation, which is kept as JSON text
+
+
+@attrs.frozen
+class Request:
+    """What the model is sent."""
+
+    status: Literal["sent", "in_flight", "would_be_sent"]
+    input: Sequence[JsonText]  # the parts, exactly as they stand in the request
+    input_digest: str  # chained over the parts, hex
+    recorded_digest: str | None  # what the log says it was; None: it was not sent
+    tools_json: JsonText | None  # None: they are loaded when the turn starts
+    settings: TurnSettings | SessionSettings | None  # a session's, where no turn has its own yet
+    request: ModelRequest | None  # None: no turn is open, so that it cannot be made whole
+
+
+@attrs.frozen
+class Moment:
+    """A session after one of its events."""
+
+    session: SessionId
+    recorded: Recorded
+    head: int  # sequence of the session's last event
+    state: State
+    changes: Sequence[Difference]  # of `state_view`, from the event before to this one
+    request: Request
+
+
+async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
+    """Return what a session was at event `at`. A snapshot is used where there is one.
+
+    Args:
+        at: sequence; a negative one counts from the end, and -1 is the last event.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        SequenceOutOfRange: it has no such event.
+        LogDamaged: an event up to `at` cannot be read.
+    """
+    head = (await log.head(session)).sequence
+    sequence = head + 1 + at if at < 0 else at
+    if not 1 <= sequence <= head:
+        raise SequenceOutOfRange(at, head)
+    state = await SnapshotKeeper(log, session).restore(until=sequence - 1)
+    while state.head < sequence - 1:
+        page = await log.read(session, after=state.head, until=sequence - 1, limit=_PAGE)
+        rebuild(page, state)
+    [recorded] = await log.read(session, after=sequence - 1, until=sequence)
+    before = state_view(state)
+    rebuild([recorded], state)
+    changes = [_readable(change) for change in differences(before, state_view(state))]
+    return Moment(session, recorded, head, state, changes, request_at(state, recorded))
+
+
+def state_view(state: State) -> dict[str, Any]:
+    """Return a state in plain form (see `plain`): what a reader may want to know of it.
+
+    The conversation's parts are left as the JSON texts that they are.
+    """
+    view: dict[str, Any] = {}
+    for field in attrs.fields(State):
+        name, value = field.name, getattr(state, field.name)
+        if name in _NOT_SHOWN:
+            continue
+        if name == "history":
+            view[name] = {"parts": list(state.history.parts)}
+        elif name == "outstanding":
+            view[name] = {
+                effect: {"kind": effect_kind(todo), **plain(todo)}
+                for effect, todo in state.outstanding.items()
+            }
+        elif name == "context":
+            view[name] = {kind: decoded(text) for kind, text in state.context.items()}
+        else:
+            view[name] = plain(value)
+    return view
+
+
+def effect_kind(effect: Effect) -> str:
+    """Return the name of an effect's kind, such as `call_model`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(effect).__name__).lower()
+
+
+def _readable(change: Difference) -> Difference:
+    """Return a change of the conversation with its item decoded."""
+    if change.path[: len(_PARTS)] != _PARTS:
+        return change
+    return Difference(change.path, decoded(change.left), decoded(change.right))
+
+
+def request_at(state: State, recorded: Recorded) -> Request:
+    """Return the request that was sent at an event, is in flight there, or would be sent.
+
+    Args:
+        state: the state after `recorded`.
+    """
+    asked = recorded.event if isinstance(recorded.event, ModelAsked) else None
+    flying = next(
+        (effect for effect in state.outstanding.values() if isinstance(effect, CallModel)), None
+    )
+    if flying is None or state.turn is None or state.turn.settings is None:
+        return _hypothetical(state)
+    job = job_for(state, state.turn, flying, None)
+    assert isinstance(job, ModelJob)  # it is that of CallModel
+    request = job.request
+    return Request(
+        "sent" if asked is not None else "in_flight",
+        request.input,
+        input_digest(request.input),
+        asked.input_digest if asked is not None else None,
+        request.tools_json,
+        request.settings,
+        request,
+    )
+
+
+def _hypothetical(state: State) -> Request:
+    """Return the request that would be made, were the turn cut off here and the model asked."""
+    parts, turn = model_input(state), state.turn
+    digest = input_digest(parts)
+    if turn is None or turn.settings is None:
+        return Request("would_be_sent", parts, digest, None, None, state.settings, None)
+    job = job_for(state, turn, CallModel(EffectId(""), len(state.history.parts)), None)
+    assert isinstance(job, ModelJob)  # it is that of CallModel
+    request = msgspec.structs.replace(job.request, input=tuple(parts))
+    return Request(
+        "would_be_sent", parts, digest, None, request.tools_json, request.settings, request
+    )
+
+
+def input_digest(parts: Sequence[JsonText]) -> str:
+    """Return the digest over a model's input, as `model_asked` records it."""
+    return reduce(lambda digest, part: chain(digest, part.encode()), parts, GENESIS).hex()
