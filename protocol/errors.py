@@ -6,13 +6,15 @@ happened, where, and what to do next.
 * `TurnlogError`
     * `UsageError`: the request itself is wrong; nothing was done
         * `ConfigInvalid`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`,
-          `SequenceOutOfRange`, `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`
+          `SequenceOutOfRange`, `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`,
+          `PortableInvalid`, `RerecordingRefused`, `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
     * `SessionBusy`: somebody else is writing; follow, fork or wait
     * `Overloaded`: the session's mailbox is full; try again later
     * `StoreError`: the log cannot do it
         * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `WriteLost`
     * `SandboxUnavailable`: commands cannot be confined here as the settings ask
     * `CredentialMissing`: a key is needed and none was found
+    * `RecordingMiss`: what is played back was asked for something that it does not hold
 """
 
 from typing import ClassVar
@@ -91,6 +93,59 @@ class InputUnreadable(UsageError):
     """A file or a stream that the user named cannot be read."""
 
     code = "input_unreadable"
+
+
+class PortableInvalid(UsageError):
+    """A portable session file is not what was written. What precedes the line is good.
+
+    `flaw` is stable: empty, header, version, torn, json, order, time, event, count, digest.
+    """
+
+    code = "portable_invalid"
+
+    def __init__(self, name: str, line: int, flaw: str, why: str) -> None:
+        super().__init__(
+            f"{name}, line {line}: {why}. Restore the file, or export the session once more."
+        )
+        self.name, self.line, self.flaw, self.why = name, line, flaw, why
+
+
+class RerecordingRefused(UsageError):
+    """Today's decisions do not fit the facts that were recorded. The file was left alone."""
+
+    code = "rerecording_refused"
+
+    def __init__(self, sequence: int, why: str) -> None:
+        super().__init__(
+            f"the change at event {sequence} cannot be accepted: {why}. Record the session once "
+            "more with today's code."
+        )
+        self.sequence, self.why = sequence, why
+
+
+class RolloutInvalid(UsageError):
+    """A file that should be imported holds no line that a recorded session is made of."""
+
+    code = "rollout_invalid"
+
+
+class RolloutEmpty(RolloutInvalid):
+    """There is nothing at all in a file that should be imported."""
+
+    code = "rollout_empty"
+
+
+class SessionExists(UsageError):
+    """A session with the id of an imported one is in the store already."""
+
+    code = "session_exists"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"there is a session {session} already; nothing was changed. See it with `turnlog "
+            f"show {session}`, or import the file under an id of its own with --new-id."
+        )
+        self.session = session
 
 
 class SessionBusy(TurnlogError):
@@ -173,3 +228,9 @@ class CredentialMissing(TurnlogError):
     """A provider needs a key, and no source gave one."""
 
     code = "credential_missing"
+
+
+class RecordingMiss(TurnlogError):
+    """A recorded model or tool was asked for something that the recording does not hold."""
+
+    code = "recording_miss"

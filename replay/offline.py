@@ -1,27 +1,27 @@
-"""Replaying a stored session: reads the log, and decides again what was decided."""
+"""Replaying stored sessions: reads the log, and decides again what was decided."""
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-import attrs
 import trio
 
-from turnlog.protocol.envelope import Recorded
+from turnlog.actors.ports import EventLog
+from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, TurnlogError
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.verify import Divergence, divergences
+from turnlog.replay.report import Damage, Replay, ReplayReport, damage_of
+from turnlog.replay.verdict import Verdict, failed, verdict_of
+from turnlog.replay.workers import in_processes
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.store.lmdb_log import open_log
 
+__all__ = ["ReplayReport", "replay_session", "replay_store", "replay_stored"]
 
-@attrs.frozen
-class ReplayReport:
-    """What a replay found. No divergences: today's code decides as the recorded session did."""
-
-    session: SessionId
-    events: int
-    divergences: Sequence[Divergence]
+_PAGE: Final = 1000  # events
+_WORTH_PROCESSES: Final = 20_000  # events; fewer are done before a process has started
 
 
 def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -> ReplayReport:
@@ -60,7 +60,67 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
 async def _replay(store: Path, prefix: str) -> ReplayReport:
     async with open_log(store, read_only=True) as log:
         session = await log.resolve(prefix)
-        records: list[Recorded] = []
-        while page := await log.read(session, after=len(records)):
-            records += page
-    return ReplayReport(session, len(records), tuple(divergences(records)))
+        found = Replay(session)
+        while page := await log.read(session, after=found.events, limit=_PAGE):
+            found.take(page)
+        return found.finish()
+
+
+async def replay_stored(
+    log: EventLog,
+    session: SessionId,
+    *,
+    start: int = 1,
+    seen: Callable[[int, int], object] = lambda done, all_of_them: None,
+) -> ReplayReport:
+    """Replay a session of an open store. Damage ends the report, and what precedes it is in it.
+
+    Args:
+        start: sequence from which on divergences are reported.
+        seen: is told how many events are done, and how many there are.
+
+    Raises:
+        SessionNotFound: there is none.
+        SequenceOutOfRange: it has no event `start`.
+    """
+    head = (await log.head(session)).sequence
+    if not 1 <= start <= max(head, 1):
+        raise SequenceOutOfRange(start, head)
+    found = Replay(session, start)
+    damage: Damage | None = None
+    until = head
+    while found.events < until:
+        try:
+            page = await log.read(session, after=found.events, until=until, limit=_PAGE)
+        except LogDamaged as error:
+            damage, until = damage_of(error, error.sequence - 1), error.sequence - 1
+            continue
+        found.take(page)
+        seen(found.events, head)
+    return found.finish(damage)
+
+
+def replay_store(
+    store: Path, sessions: Sequence[tuple[SessionId, int]], *, jobs: int | None = None
+) -> Iterator[Verdict]:
+    """Yield the verdict on each session of a store, in order, as they come.
+
+    Args:
+        sessions: each with the number of its events.
+        jobs: processes to share the work. Default: one for each processor, where that pays.
+    """
+    if jobs is None and sum(events for _, events in sessions) < _WORTH_PROCESSES:
+        jobs = 1
+    return in_processes(partial(_verdict, store), [session for session, _ in sessions], jobs)
+
+
+def _verdict(store: Path, session: SessionId) -> Verdict:
+    try:
+        return verdict_of(session, trio.run(_open_and_replay, store, session))
+    except TurnlogError as error:
+        return failed(session, error)
+
+
+async def _open_and_replay(store: Path, session: SessionId) -> ReplayReport:
+    async with open_log(store, read_only=True) as log:
+        return await replay_stored(log, session)

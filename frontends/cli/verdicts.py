@@ -1,0 +1,120 @@
+"""What `replay` and `check` print of verdicts, and how far they are."""
+
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+import msgspec
+
+from turnlog.frontends.cli.failing import FAILED, cause, tell
+from turnlog.frontends.cli.text import printable
+from turnlog.replay.verdict import Totals, Verdict
+
+SAME: Final = 0
+DIFFERENT: Final = 1  # or damaged
+TROUBLE: Final = 2
+_MARKS: Final = {
+    "same": ("ok", "green"),
+    "accepted": ("accepted", "yellow"),
+    "different": ("DIFFERENT", "red"),
+    "damaged": ("DAMAGED", "red"),
+    "error": ("ERROR", "red"),
+}
+_MARK_WIDTH: Final = max(len(mark) for mark, _ in _MARKS.values())
+Advance = Callable[[int, int | None], None]  # how much is done by now, and of how much
+
+
+def leaving(run: Callable[[], int]) -> int:
+    """Run a command whose 1 is for differences; return its exit code, which is 2 for an error."""
+    try:
+        return run()
+    except Exception as error:
+        if isinstance(cause(error), BrokenPipeError):
+            raise
+        code = tell(error)
+        return TROUBLE if code == FAILED else code
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Return 2 if something could not be replayed at all, 1 for differences and damage, or 0."""
+    if any(verdict.status == "error" for verdict in verdicts):
+        return TROUBLE
+    return SAME if all(verdict.is_good for verdict in verdicts) else DIFFERENT
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return a verdict in one line."""
+    mark, colour = _MARKS[verdict.status]
+    shown = click.style(f"{mark:<{_MARK_WIDTH}}", fg=colour)
+    parts = [f"{verdict.events} events"]
+    if verdict.divergences:
+        first = verdict.first["sequence"] if verdict.first else 0
+        kinds = "; ".join(f"{count} {kind}" for kind, count in verdict.by_kind.items())
+        parts.append(f"from event {first} on: {kinds}")
+    if verdict.message:
+        parts.append(f"{verdict.message} [{verdict.code}]")
+    return f"{shown} {printable(verdict.name)}  {', '.join(parts)}"
+
+
+def whole_verdict(verdict: Verdict) -> str:
+    """Return a verdict with its first divergence in full, and a count of the others."""
+    name, events = printable(verdict.name), verdict.events
+    lines = [f"{name}: {events} events, {verdict.divergences or 'no'} {_plural(verdict)}"]
+    if verdict.first is not None:
+        lines += ["", printable(verdict.explained)]
+        others = dict(verdict.by_kind)
+        others[verdict.first["label"]] -= 1
+        if rest := {kind: count for kind, count in others.items() if count}:
+            lines += ["", f"{sum(rest.values())} more:"]
+            lines += (f"  {count:>6}  {kind}" for kind, count in rest.items())
+    if verdict.message:
+        lines += ["", f"{printable(verdict.message)} [{verdict.code}]"]
+    return "\n".join(lines)
+
+
+def _plural(verdict: Verdict) -> str:
+    return "difference" if verdict.divergences == 1 else "differences"
+
+
+def totals_lines(totals: Totals) -> str:
+    """Return the summary of many."""
+    counts = ", ".join(f"{count} {_MARKS[status][0]}" for status, count in totals.by_status.items())
+    lines = [f"{totals.sessions} sessions, {totals.events} events: {counts or 'nothing to replay'}"]
+    lines += (f"{count:>8}  {kind}" for kind, count in totals.by_kind.items())
+    return "\n".join(lines)
+
+
+def verdict_object(verdict: Verdict) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": "session", **msgspec.to_builtins(verdict)}
+    del shown["explained"]
+    return shown
+
+
+def totals_object(totals: Totals) -> dict[str, Any]:
+    return {"type": "summary", **msgspec.to_builtins(totals)}
+
+
+def print_json(shown: dict[str, Any]) -> None:
+    try:
+        line = msgspec.json.encode(shown)
+    except UnicodeEncodeError:  # half a surrogate pair, in what a model said
+        line = json.dumps(shown, separators=(",", ":")).encode()
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def progress(what: str) -> Generator[Advance]:
+    """Show how far a long work is, on stderr, if that is a terminal; else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

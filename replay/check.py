@@ -1,0 +1,166 @@
+"""Replaying portable files: one, or a folder of them; and accepting what was meant to change."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from msgspec import structs
+
+from turnlog.protocol.errors import (
+    InputUnreadable,
+    PortableInvalid,
+    RerecordingRefused,
+    SchemaTooNew,
+    SequenceOutOfRange,
+    TurnlogError,
+)
+from turnlog.replay.portable import is_portable, read_portable, write_lines
+from turnlog.replay.report import ReplayReport, replay
+from turnlog.replay.rerecord import rerecord
+from turnlog.replay.verdict import Verdict, failed, verdict_of
+from turnlog.replay.workers import in_processes
+
+SUFFIX: Final = ".turnlog"
+_HEADER_BYTES: Final = 64 * 1024  # that are read of a file to see what it is
+_WORTH_PROCESSES: Final = 4_000_000  # bytes; less is done before a process has started
+
+
+def is_portable_file(path: Path) -> bool:
+    """Say whether a file claims to hold a portable session, by its name or its first line.
+
+    Raises:
+        InputUnreadable: it cannot be read.
+    """
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return is_portable(stream.readline(_HEADER_BYTES))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def portable_files(folder: Path) -> list[Path]:
+    """Return the portable files below a folder, in order; hidden folders are left out.
+
+    Raises:
+        InputUnreadable: it is no folder, or a file in it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputUnreadable(f"{folder} is no folder. Give one that holds exported sessions.")
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(place, name) for name in names)
+        found += (path for path in paths if path.is_file() and is_portable_file(path))
+    return sorted(found)
+
+
+def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
+    """Replay a portable file.
+
+    Args:
+        start: sequence from which on divergences are reported.
+
+    Raises:
+        InputUnreadable: it cannot be read.
+        PortableInvalid: it has no header to begin with; what is wrong behind it is reported.
+        SchemaTooNew: a newer release wrote it.
+        SequenceOutOfRange: it has no event `start`.
+    """
+    try:
+        with path.open("rb") as stream:
+            reader = read_portable(stream, name=str(path))
+            report = replay(reader.header.session, reader.recorded(), start=start)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if start > max(report.events, 1) and report.damage is None:
+        raise SequenceOutOfRange(start, report.events)
+    return report
+
+
+def check_file(path: Path, *, accept: bool = False) -> Verdict:
+    """Replay a portable file, and say what came of it. Never raises for what is in it.
+
+    Args:
+        accept: record today's decisions in the file, where they differ.
+    """
+    name = str(path)
+    try:
+        verdict = verdict_of(name, replay_file(path))
+        if verdict.status != "different" or not accept:
+            return verdict
+        try:
+            accept_file(path)
+        except RerecordingRefused as error:
+            return structs.replace(verdict, code=error.code, message=str(error))
+        return structs.replace(verdict, status="accepted")
+    except PortableInvalid as error:
+        return Verdict(name, "damaged", code=error.code, message=str(error))
+    except (InputUnreadable, SchemaTooNew) as error:
+        return failed(name, error)
+
+
+def accept_file(path: Path) -> None:
+    """Record today's decisions in a portable file, in place of those that stand there.
+
+    The file is replaced as a whole, or left alone. What did not change keeps its line.
+
+    Raises:
+        RerecordingRefused: today's decisions do not fit the recorded facts.
+        PortableInvalid, SchemaTooNew: it cannot be read as it should be.
+        InputUnreadable: it cannot be read, or not be written.
+    """
+    try:
+        with path.open("rb") as stream:
+            reader = read_portable(stream, name=str(path))
+            header, lines = rerecord(reader.header, reader)
+        text = io.StringIO()
+        write_lines(header, lines, text)
+        written = text.getvalue().encode()
+        again = read_portable(io.BytesIO(written), name=str(path))
+        for found in replay(header.session, again.recorded()).divergences:
+            why = "today's code decides otherwise when it is asked once more"
+            raise RerecordingRefused(found.sequence, why)
+        _replace(path, written)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def check_files(
+    paths: Sequence[Path], *, accept: bool = False, jobs: int | None = None
+) -> Iterator[Verdict]:
+    """Yield the verdict on each file, in order, as they come.
+
+    Args:
+        jobs: processes to share the work. Default: one for each processor, where that pays.
+    """
+    work = partial(check_file, accept=accept)
+    if jobs is None and sum(path.stat().st_size for path in paths) < _WORTH_PROCESSES:
+        jobs = 1
+    return in_processes(work, paths, jobs)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put `data` in place of a file: after a crash it is the old one or the new one, whole."""
+    path = path.resolve()  # of a link, its target is what changes
+    mode = path.stat().st_mode & 0o777
+    descriptor, temporary = tempfile.mkstemp(prefix=".turnlog-accept-", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+            os.fchmod(descriptor, mode)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _unreadable(path: Path, error: OSError) -> TurnlogError:
+    return InputUnreadable(f"{path} cannot be read or written: {error.strerror or error}.")

@@ -1,0 +1,101 @@
+"""A portable session on its way into a store."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.session import step
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import Batch, Claim, EventLog, Stored
+from turnlog.protocol.envelope import Record, UnknownEvent, seal
+from turnlog.protocol.errors import PortableInvalid, SessionExists, SessionNotFound, WriteLost
+from turnlog.protocol.events import SessionForked
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.version import VERSION
+from turnlog.replay.portable import PortableEvent, PortableReader
+
+_AT_ONCE: Final = 512  # records in one transaction
+
+
+async def load_portable(
+    log: EventLog, reader: PortableReader, *, new_id: SessionId | None = None
+) -> SessionId:
+    """Put a file's session into a store, and return its id. All of it or nothing.
+
+    Args:
+        reader: of a file; read to its end before anything is written.
+        new_id: an id for a copy, which is a fork of the file's session at its end: the events
+            say under which id they came to be, and what a fork does not take over is closed.
+
+    Raises:
+        PortableInvalid: the file is damaged, or lacks a text that it refers to.
+        SessionExists: the store has a session of this id.
+        UsageError: the id is no UUID in lower case.
+        LogPaused, WriteLost: the disk is full or failing.
+    """
+    events = list(reader)
+    _require_whole(reader, events)
+    records = [event.record for event in events]
+    state = rebuild(event.recorded for event in events)
+    session = new_id or reader.header.session
+    if new_id is not None:
+        records += _copied(state, new_id)
+    await _require_free(log, session)
+    claim = await log.create(session)
+    try:
+        await _append(log, claim, records, state)
+    except BaseException:
+        await log.release(claim)
+        await log.delete(session)
+        raise
+    await log.release(claim)
+    return session
+
+
+def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> None:
+    if not events:
+        raise PortableInvalid(reader.name, 1, "empty", "there is no event in this session")
+    for number, event in enumerate(events, 2):
+        found = event.recorded.event
+        if isinstance(found, UnknownEvent) and set(found.blobs) - set(event.record.blobs):
+            why = f"the texts of this {event.line.kind} are not in the file"
+            raise PortableInvalid(reader.name, number, "event", why)
+
+
+async def _require_free(log: EventLog, session: SessionId) -> None:
+    try:
+        await log.head(session)
+    except SessionNotFound:
+        return
+    raise SessionExists(session)
+
+
+def _copied(state: State, session: SessionId) -> Iterable[Record]:
+    """Take the step that makes a fork of `state`, and return its records."""
+    previous, first = state.digest, state.head + 1
+    turn = state.turn.number if state.turn else 0
+    fact = SessionForked(session, state.session, state.head, previous.hex(), VERSION)
+    for sequence, event in enumerate(step(state, fact, time_us=state.time_us), first):
+        record = seal(
+            event,
+            sequence=sequence,
+            time_us=state.time_us,
+            cause=0 if sequence == first else first,
+            turn=turn,
+            previous=previous,
+        )
+        previous = record.digest
+        yield record
+
+
+async def _append(log: EventLog, claim: Claim, records: Sequence[Record], state: State) -> None:
+    for at in range(0, len(records), _AT_ONCE):
+        page = tuple(records[at : at + _AT_ONCE])
+        last = at + len(page) == len(records)
+        await log.room()
+        ticket = log.append(
+            claim.session, Batch(page, state.summary if last else None), fence=claim.fence
+        )
+        fate = await ticket.settled()
+        if not isinstance(fate, Stored):
+            raise WriteLost(f"the session was not stored: {fate.why}. Try again.")

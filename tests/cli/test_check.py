@@ -1,0 +1,109 @@
+"""`turnlog check`: a folder of exported sessions, as CI runs it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from tests.cli.harness import User
+from tests.cli.test_replay import differing, retries
+from tests.replay.recordings import FILES, FOLDER, exported, named, records_of
+from turnlog.protocol.events import ToolDispatched
+from turnlog.replay.portable import write_portable
+
+
+@pytest.mark.parametrize("jobs", [[], ["-j", "2"]])
+async def test_sessions_without_a_difference_pass(jobs: list[str], user: User) -> None:
+    done = await user.run("check", str(FOLDER), *jobs)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [["ok", str(path)] for path in FILES]
+    events = sum(len(records_of(path)) for path in FILES)
+    assert lines[-1] == f"{len(FILES)} sessions, {events} events: {len(FILES)} ok"
+
+
+async def test_a_difference_fails_the_check_and_is_counted_by_its_kind(user: User) -> None:
+    path, number = differing(user.cwd), len(retries())
+    (user.cwd / "same.turnlog").write_bytes(named("turns").read_bytes())
+    done = await user.run("check", ".")
+    assert done.code == 1
+    kind = "changed retry_scheduled: delay_ms"
+    first, second, summary, count = done.out.splitlines()
+    assert first.startswith(f"DIFFERENT {path.name}  ")
+    assert first.endswith(f", from event {retries()[0]} on: {number} {kind}")
+    assert second.startswith("ok        same.turnlog  ")
+    assert summary.endswith("events: 1 DIFFERENT, 1 ok")
+    assert count == f"{number:>8}  {kind}"
+    *found, total = (await user.run("check", ".", "--json")).lines
+    assert [(line["name"], line["status"]) for line in found] == [
+        (path.name, "different"),
+        ("same.turnlog", "same"),
+    ]
+    assert found[0]["first"]["sequence"] == retries()[0]
+    assert total["by_kind"] == {kind: number}
+
+
+async def test_what_was_accepted_passes_and_changes_just_its_lines(user: User) -> None:
+    path = differing(user.cwd)
+    before = path.read_text().splitlines()
+    done = await user.run("check", ".", "--accept")
+    assert done.code == 0
+    assert done.out.startswith(f"accepted  {path.name}  ")
+    after = path.read_text().splitlines()
+    pairs = zip(before, after, strict=True)
+    changed = [number for number, (one, other) in enumerate(pairs) if one != other]
+    assert changed == [0, *retries()]
+    assert after == exported(records_of(named("retries"))).decode().splitlines()
+    assert (await user.run("check", ".")).code == 0
+
+
+async def test_what_cannot_be_accepted_is_left_alone_and_fails(user: User) -> None:
+    records = records_of(named("tools"))
+    at = next(i for i, record in enumerate(records) if isinstance(record.event, ToolDispatched))
+    dispatched = records[at].event
+    records[at] = structs.replace(
+        records[at], event=structs.replace(dispatched, effect="99.tool.0")
+    )
+    path = user.cwd / "renamed.turnlog"
+    with path.open("w") as stream:
+        write_portable(records, stream)
+    before = path.read_bytes()
+    done = await user.run("check", ".", "--accept", "--json")
+    assert done.code == 1
+    assert (done.lines[0]["status"], done.lines[0]["code"]) == ("different", "rerecording_refused")
+    assert path.read_bytes() == before
+
+
+async def test_a_damaged_file_does_not_hide_the_others(user: User) -> None:
+    shutil.copy(named("turns"), user.cwd / "b.turnlog")
+    (user.cwd / "a.turnlog").write_bytes(named("turns").read_bytes()[:-9])
+    done = await user.run("check", ".")
+    assert done.code == 1
+    first, second, _ = done.out.splitlines()
+    assert first.startswith("DAMAGED   a.turnlog  ")
+    assert first.endswith("[portable_invalid]")
+    assert second.startswith("ok        b.turnlog")
+
+
+async def test_a_file_of_a_later_schema_is_an_error_and_the_others_are_checked(user: User) -> None:
+    text = named("turns").read_text()
+    (user.cwd / "a.turnlog").write_text(text.replace('"schema":1', '"schema":99', 1))
+    (user.cwd / "b.turnlog").write_text(text)
+    done = await user.run("check", ".", "--json")
+    assert done.code == 2
+    assert [(line["status"], line["code"]) for line in done.lines[:2]] == [
+        ("error", "schema_too_new"),
+        ("same", ""),
+    ]
+
+
+async def test_an_empty_folder_passes(user: User) -> None:
+    done = await user.run("check", ".")
+    assert (done.code, done.out) == (0, "0 sessions, 0 events: nothing to replay\n")
+
+
+async def test_what_is_no_folder_is_an_error(user: User, tmp_path: Path) -> None:
+    done = await user.run("check", str(tmp_path / "nowhere"))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("[input_unreadable]\n")
