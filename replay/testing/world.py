@@ -1,0 +1,235 @@
+"""What can happen to a session at core level, and what follows from it. See `machine`, `drawn`.
+
+A world holds tools and plays users, models and machines to one `CoreSession`. It sends no fact
+that a real engine could not: a tool runs once it is dispatched, a result comes after its start.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+import msgspec
+
+from turnlog.actors.core.effects import CallModel, Effect, LoadContext, RunTool, Wait
+from turnlog.actors.core.state import Turn
+from turnlog.actors.ports import ToolOrder
+from turnlog.protocol.calls import ModelFailure
+from turnlog.protocol.events import (
+    ContextLoaded,
+    EffectClosed,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    SessionFact,
+    TimerFired,
+    ToolDispatched,
+    ToolStarted,
+)
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.items import CustomToolCall, FunctionCall, read_item, text_message
+from turnlog.protocol.ops import (
+    ApprovalAnswer,
+    ExecApproval,
+    Interrupt,
+    Op,
+    Shutdown,
+    TextInput,
+    UserInput,
+    UserTurn,
+)
+from turnlog.protocol.settings import OnRecovery, RetryLimits, TurnSettings
+from turnlog.protocol.usage import TokenUsage
+from turnlog.replay.testing.driver import CoreSession
+from turnlog.replay.testing.running import Ran, plan_call, run_call
+from turnlog.runtime.scripted_model.script import Item
+from turnlog.runtime.tools.registry import ToolRegistry
+from turnlog.runtime.tools.tool import Tool
+
+E = TypeVar("E")
+MOST_SETTLING: Final = 500  # steps to bring a session to rest; far above what any has open
+
+
+@attrs.define(eq=False)
+class World:
+    """A session and what surrounds it."""
+
+    tools: Sequence[Tool] = ()
+    session: CoreSession = attrs.field(factory=CoreSession.started)
+    retry: RetryLimits = attrs.field(factory=lambda: RetryLimits(1, 1))
+    held: dict[EffectId, SessionFact] = attrs.field(factory=dict[EffectId, SessionFact])
+    _items: int = 0
+
+    # --- what is open -----------------------------------------------------------------------------
+
+    def open(self, kind: type[E]) -> list[E]:
+        """Return the open effects of a kind, oldest first."""
+        return [one for one in self.session.state.outstanding.values() if isinstance(one, kind)]
+
+    @property
+    def turn(self) -> Turn | None:
+        return self.session.state.turn
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the turn's work is being cancelled."""
+        return self.turn is not None and self.turn.stopping is not None
+
+    def runnable(self) -> list[RunTool]:
+        """Return the calls that were dispatched and whose tools have not run yet."""
+        if self.is_stopping:
+            return []
+        return [
+            one for one in self.open(RunTool) if not one.started and one.effect not in self.held
+        ]
+
+    def reporting(self) -> list[RunTool]:
+        """Return the calls whose tools have run, and whose results are on their way."""
+        return [one for one in self.open(RunTool) if one.effect in self.held]
+
+    # --- users and machines -----------------------------------------------------------------------
+
+    def op(self, op: Op) -> None:
+        self.session.op(op)
+
+    def crash(self, on_recovery: OnRecovery = "continue") -> None:
+        """Kill the engine, and open the session with the next one. Results on their way are lost.
+
+        The tools, and what they did to the world, stay.
+        """
+        self.held.clear()
+        self.session.open(on_recovery)
+
+    def load(self) -> None:
+        """Load what the turn starts with."""
+        state, effect = self.session.state, self.open(LoadContext)[0]
+        assert state.settings is not None
+        assert state.turn is not None
+        op = state.turn.op.op
+        given = op.items if isinstance(op, UserInput | UserTurn) else ()
+        texts = [item.text if isinstance(item, TextInput) else "[image]" for item in given]
+        tools_json = ToolRegistry(self.tools).specs(state.settings)
+        settings = TurnSettings(state.settings, self.retry)
+        self.session.send(
+            ContextLoaded(effect.effect, settings, tools_json, (), text_message("user", *texts))
+        )
+
+    def answer(self, question: str, decision: ApprovalAnswer) -> None:
+        """Answer a question, be it open or not."""
+        self.op(ExecApproval(question, decision))
+
+    def fire(self) -> None:
+        self.session.send(TimerFired(self.open(Wait)[0].effect))
+
+    # --- the model --------------------------------------------------------------------------------
+
+    def say(self, item: Item) -> None:
+        """Let the model send an item. Ids that it lacks are numbered.
+
+        One that cannot be read fails the attempt, as it does in the real client.
+        """
+        self._items += 1
+        effect = self.open(CallModel)[0].effect
+        text = _item_text(item, self._items)
+        assert self.turn is not None
+        assert self.turn.settings is not None
+        try:
+            read = read_item(text)
+        except msgspec.MsgspecError as error:
+            failure = ModelFailure("invalid_response", str(error), "stream")
+            self.session.send(ModelFailed(effect, failure))
+            return
+        plan = None
+        if isinstance(read, FunctionCall | CustomToolCall):
+            plan = plan_call(self.tools, read, self.turn.settings)
+        self.session.send(ModelItemReceived(effect, text, plan))
+
+    def complete(self, usage: TokenUsage | None = None) -> None:
+        effect = self.open(CallModel)[0].effect
+        self.session.send(ModelCompleted(effect, f"resp-{self._items}", usage))
+
+    def fail(self, failure: ModelFailure) -> None:
+        self.session.send(ModelFailed(self.open(CallModel)[0].effect, failure))
+
+    # --- tools ------------------------------------------------------------------------------------
+
+    def run(self, tool: RunTool, *, stop_after: int | None = None) -> Ran:
+        """Run a dispatched call's tool, whose start is recorded. Its result is held back."""
+        order = self.order(tool)
+        ran = run_call(self.tools, order, tool.effect, stop_after=stop_after)
+        if ran.started:
+            self.session.send(ToolStarted(tool.effect))
+        self.held[tool.effect] = ran.closing
+        return ran
+
+    def report(self, tool: RunTool) -> None:
+        """Let the result of a tool that has run arrive."""
+        self.session.send(self.held.pop(tool.effect))
+
+    def interrupt_tool(self, tool: RunTool, stop_after: int) -> None:
+        """Interrupt the turn while a tool runs; it is cancelled at that checkpoint."""
+        ran = run_call(self.tools, self.order(tool), tool.effect, stop_after=stop_after)
+        if ran.started:
+            self.session.send(ToolStarted(tool.effect))
+        self.op(Interrupt())
+        self.session.send(ran.closing)
+
+    def order(self, tool: RunTool) -> ToolOrder:
+        """Return what the tool of a dispatched call is given."""
+        assert self.turn is not None
+        assert self.turn.settings is not None
+        call = self.turn.call(tool.call)
+        dispatched = next(
+            record.event
+            for record in reversed(self.session.records)
+            if isinstance(record.event, ToolDispatched) and record.event.effect == tool.effect
+        )
+        return ToolOrder(call.item, call.plan, dispatched, self.turn.settings)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def close(
+        self, effect: Effect, how: Literal["failed", "cancelled", "crashed"], why: str = ""
+    ) -> None:
+        """Let an effect end without a result: its task died, or was cancelled."""
+        self.held.pop(effect.effect, None)
+        self.session.send(EffectClosed(effect.effect, how, why))
+
+    def restart(self) -> None:
+        """Close the session in good order, and open it again."""
+        self.op(Shutdown())
+        self._end_turns()
+        self.session.open()
+
+    def settle(self) -> None:
+        """Interrupt what runs and cancel what is open, until nothing is.
+
+        Raises:
+            PromiseBroken: the session does not come to rest.
+        """
+        self._end_turns()
+        self.session.at_rest()
+
+    def _end_turns(self) -> None:
+        for _ in range(MOST_SETTLING):
+            state = self.session.state
+            if state.turn is not None and state.turn.stopping is None:
+                self.op(Interrupt())
+            elif state.outstanding:
+                effect = next(iter(state.outstanding.values()))
+                self.close(effect, "cancelled")
+            else:
+                return
+
+
+def questions(session: CoreSession) -> list[str]:
+    """Return every question that was ever put."""
+    found = [getattr(record.event, "question", None) for record in session.records]
+    return list(dict.fromkeys(question for question in found if question))
+
+
+def _item_text(item: Item, number: int) -> str:
+    numbered: dict[str, Any] = dict(item)
+    if item["type"] in {"function_call", "custom_tool_call"}:
+        numbered.setdefault("call_id", f"call-{number}")
+    return json.dumps(numbered)
