@@ -1,0 +1,1 @@
+"""A session as a text to be read by people: Markdown, or one HTML page."""

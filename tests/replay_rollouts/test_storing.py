@@ -1,0 +1,54 @@
+"""Imported sessions in a store."""
+
+import pytest
+
+from tests.replay_rollouts import kit
+from turnlog.actors.ports import EventLog
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import SessionExists, SessionNotFound, UsageError
+from turnlog.protocol.ids import SessionId
+from turnlog.replay.rollouts.importing import import_rollout
+from turnlog.replay.rollouts.storing import store_import
+from turnlog.runtime.store.memory import MemoryLog
+
+
+async def stored(log: EventLog, session: SessionId) -> list[Recorded]:
+    records: list[Recorded] = []
+    while page := await log.read(session, after=len(records)):
+        records += page
+    return records
+
+
+async def test_what_is_stored_is_what_was_imported() -> None:
+    log = MemoryLog()
+    found = kit.imported(kit.named("compact-fork-child"))
+    await store_import(log, found)
+    for made in found.sessions:
+        assert await stored(log, made.session) == list(made.records)
+    listed = {one.session: one for one in await log.sessions()}
+    assert listed.keys() == {made.session for made in found.sessions}
+    assert listed[found.newest.session] == found.newest.summary
+    assert listed[found.newest.session].turns == 2
+    claim = await log.claim(found.newest.session)  # it is nobody's any more
+    assert claim.head.sequence == len(found.newest.records)
+
+
+async def test_an_id_that_is_taken_is_refused_and_nothing_is_written() -> None:
+    log = MemoryLog()
+    found = kit.imported(kit.named("compact-parent"))
+    taken = await log.create(found.newest.session)
+    await log.release(taken)
+    with pytest.raises(SessionExists) as caught:
+        await store_import(log, found)
+    assert caught.value.code == "session_exists"
+    for earlier in found.report.earlier:
+        with pytest.raises(SessionNotFound):
+            await log.head(earlier)
+
+
+async def test_an_id_that_is_no_uuid_leaves_nothing_behind() -> None:
+    log = MemoryLog()
+    found = import_rollout(kit.read_whole(kit.named("text")), session=SessionId("no-uuid"))
+    with pytest.raises(UsageError):
+        await store_import(log, found)
+    assert await log.sessions() == []
