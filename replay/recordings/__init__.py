@@ -1,0 +1,1 @@
+"""Recorded ports: a model and tools that answer from a session's events, and never otherwise."""

@@ -1,0 +1,106 @@
+"""`turnlog rerun` and `turnlog simulate`, as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.harness import User
+from turnlog.runtime.scripted_model.script import call
+
+SHELL = call("exec_command", {"cmd": "cat data", "login": False})
+
+
+async def recorded(user: User) -> str:
+    (user.cwd / "data").write_text("old\n")
+    async with user.model([SHELL], "All is well."):
+        return (await user.run("exec", "--json", "Look around.")).thread
+
+
+async def test_a_simulation_of_what_was_recorded_is_the_same_without_any_server(
+    user: User,
+) -> None:
+    thread = await recorded(user)
+    people = await user.run("simulate", thread[:20])
+    assert (people.code, people.err) == (0, "")
+    assert people.out.splitlines()[0].startswith(f"Session {thread} from event ")
+    assert people.out.splitlines()[1] == "turn 1 same    Look around."
+    assert people.out.endswith("The conversation is the same, byte for byte.\n")
+    report = json.loads((await user.run("simulate", thread, "--json")).out)
+    assert (report["same"], report["same_conversation"], report["misses"]) == (True, True, [])
+    assert len((await user.run("sessions", "--json")).lines) == 1
+
+
+async def test_a_file_that_changed_is_told_and_is_the_exit_code(user: User) -> None:
+    thread = await recorded(user)
+    (user.cwd / "data").write_text("new\n")
+    outcome = await user.run("simulate", thread, "--tools", "live")
+    assert outcome.code == 1
+    assert "call output (1):\n      original: old\n      branch:   new\n" in outcome.out
+    assert "Not in the recording: the recording holds no such request" in outcome.out
+    tolerant = await user.run(
+        "simulate", thread, "--tools", "live", "--tolerate", "outputs,measurements", "--json"
+    )
+    report = json.loads(tolerant.out)
+    assert (tolerant.code, report["misses"]) == (1, [])
+    assert [d["what"] for d in report["turns"][0]["differences"]] == ["call output"]
+
+
+async def test_a_rerun_is_a_session_with_other_settings(user: User) -> None:
+    thread = await recorded(user)
+    (instructions := Path(user.root / "brief.md")).write_text("Be brief.")
+    words = ("-m", "other", "--base-instructions", str(instructions), "-c", "model_verbosity=low")
+    async with user.model([SHELL], "All is not well.") as server:
+        outcome = await user.run("rerun", thread, *words, "--json")
+        body = server.requests[0].body
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["same"]) == (0, False)
+    assert (body["model"], body["text"]["verbosity"]) == ("other", "low")
+    assert body["input"][0]["content"][0]["text"] == "Be brief."
+    [turn] = report["turns"]
+    assert (turn["original"]["answer"], turn["branch"]["answer"]) == (
+        "All is well.",
+        "All is not well.",
+    )
+    rows = (await user.run("sessions", "--json")).lines
+    assert {row["model"] for row in rows} == {"scripted", "other"}
+    ids = {row["id"] for row in rows}
+    assert ids == {thread, report["branch"]}
+
+
+async def test_a_changed_prompt_misses_and_nothing_is_called(user: User) -> None:
+    thread = await recorded(user)
+    outcome = await user.run("rerun", thread, "--record", "model", "--prompt", "Look away.")
+    assert outcome.code == 1
+    assert "Not in the recording: " in outcome.out
+    assert "Look around." in outcome.out.partition("recorded:")[2]
+    assert "Look away." in outcome.out.partition("asked:")[2]
+
+
+async def test_what_cannot_be_rerun_is_told(user: User) -> None:
+    assert (await user.run("rerun", "x")).err.endswith("[session_not_found]\n")
+    thread = await recorded(user)
+    head = str(len(await user.show(thread)))
+    assert (await user.run("rerun", thread, "--at", head)).err.endswith("[nothing_to_rerun]\n")
+    assert (await user.run("simulate", thread, "--at", "999")).err.endswith(
+        "[sequence_out_of_range]\n"
+    )
+    unknown = await user.run("simulate", thread, "--tolerate", "weather")
+    assert unknown.err.endswith("[tolerance_unknown]\n")
+
+
+@pytest.mark.parametrize("words", [(), ("Go on, please.",)])
+async def test_a_session_that_was_killed_and_went_on_is_simulated(
+    user: User, words: tuple[str, ...]
+) -> None:
+    endless = call("exec_command", {"cmd": "echo here; sleep 60", "login": False})
+    async with user.model([SHELL], [endless], "All is well.", "Still.", "Still."):
+        started = user.start("exec", "--json", "Look around.")
+        thread = (await started.read_line())["thread_id"]
+        for _ in range(2):
+            await started.read_until("item.started")
+        started.process.kill()
+        await started.exit_code()
+        assert (await user.run("exec", "resume", thread, *words)).code == 0
+    report = json.loads((await user.run("simulate", thread, "--json")).out)
+    assert (report["misses"], report["same_conversation"], report["same"]) == ([], True, True)
