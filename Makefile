@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench kill-test clean
+.PHONY: demo test check bench kill-test simulate clean
 
 demo: $(STAMP)  ## a whole session, offline: run, patch, kill, continue, fork, fold
 	@$(BIN)/turnlog demo
@@ -25,6 +25,10 @@ bench: $(STAMP)  ## every claim, as a ratio to a reference measured in the same 
 
 kill-test: $(STAMP)  ## kill -9 a session 200 times at random moments, and look what is left
 	$(BIN)/python -m tests.engine.kill_many 200
+
+SEEDS ?= 500
+simulate: $(STAMP)  ## the whole engine in simulated worlds, SEEDS of them
+	$(BIN)/python -m tests.simulation $(SEEDS)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

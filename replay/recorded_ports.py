@@ -1,0 +1,175 @@
+"""Ports that play a recorded life: each gives the facts that the log has of an effect, in order.
+
+They run ahead of the log's order, which the mailbox restores (`replay.acting`), and wait for ever
+where the recorded effect was not closed, or was closed by a cancellation.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import Final, NoReturn
+
+import attrs
+import trio
+
+from turnlog.actors.core.effects import AskQuestion, LoadContext, RunTool, Wait
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import (
+    Completed,
+    ContextRequest,
+    ItemDone,
+    LimitsReported,
+    ModelCallFailed,
+    ModelRequest,
+    ModelSignal,
+    TextDelta,
+    ToolMonitor,
+    ToolOrder,
+    ToolResult,
+)
+from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.events import (
+    ContextLoaded,
+    EffectClosed,
+    Fact,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    RateLimitsReceived,
+    SessionFact,
+    ToolFinished,
+    ToolStarted,
+)
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.items import JsonText, ToolCallItem
+from turnlog.protocol.settings import SessionSettings, TurnSettings
+
+_plan: Final = ContextVar[ToolPlan | None]("_plan")  # of the item that this task is emitting
+
+
+@attrs.define(eq=False)
+class Script:
+    """What the log has of each effect, in one life of a session."""
+
+    state: Callable[[], State]  # of the session, now
+    _facts: defaultdict[EffectId, list[SessionFact]] = attrs.field(
+        factory=lambda: defaultdict[EffectId, list[SessionFact]](list)
+    )
+    _asked: set[EffectId] = attrs.field(factory=set[EffectId])
+
+    def learn(self, records: Iterable[Recorded]) -> None:
+        for record in records:
+            effect = getattr(record.event, "effect", None)
+            if isinstance(effect, str) and isinstance(record.event, Fact):
+                self._facts[EffectId(effect)].append(record.event)
+
+    def of(self, effect: EffectId) -> list[SessionFact]:
+        return self._facts[effect]
+
+    def of_model(self) -> list[SessionFact]:
+        """Return the facts of the model call that begins now.
+
+        A request does not name its effect. It is the open one that no other port is for.
+        """
+        others = (AskQuestion, LoadContext, RunTool, Wait)
+        for effect, what in self.state().outstanding.items():
+            if effect not in self._asked and not isinstance(what, others):
+                self._asked.add(effect)
+                return self.of(effect)
+        return []
+
+
+@attrs.define(eq=False)
+class RecordedModel:
+    """A `ModelClient` that answers as the log says."""
+
+    script: Script
+
+    async def call(
+        self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
+    ) -> None:
+        for fact in self.script.of_model():
+            await trio.lowlevel.checkpoint()
+            match fact:
+                case ModelItemReceived(item_json=text, plan=plan):
+                    _plan.set(plan)
+                    await emit(ItemDone(text))
+                case RateLimitsReceived(limits=limits):
+                    await emit(LimitsReported(limits))
+                case ModelCompleted(response_id=response, usage=usage):
+                    await emit(Completed(response, usage))
+                    return
+                case ModelFailed(failure=failure, partial_text=text):
+                    await emit(TextDelta(text))
+                    if failure.code != "cancelled":
+                        raise ModelCallFailed(failure)
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+
+@attrs.define(eq=False)
+class RecordedTools:
+    """`Tools` whose calls have run already."""
+
+    script: Script
+
+    def specs(self, settings: SessionSettings) -> JsonText:
+        return "[]"
+
+    async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        await trio.lowlevel.checkpoint()
+        return _plan.get(None) or ToolPlan(call.name, refusal="no plan was recorded")
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        for fact in self.script.of(monitor.effect):
+            await trio.lowlevel.checkpoint()
+            match fact:
+                case ToolStarted():
+                    await monitor.started()
+                case ToolFinished():
+                    return ToolResult(
+                        fact.outcome, fact.preamble, fact.output, fact.full_output, fact.report
+                    )
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+
+@attrs.define(eq=False)
+class RecordedContext:
+    """A `ContextLoader` that finds what was found."""
+
+    script: Script
+
+    async def load(self, request: ContextRequest) -> ContextLoaded:
+        for fact in self.script.of(request.effect):
+            await trio.lowlevel.checkpoint()
+            match fact:
+                case ContextLoaded():
+                    return fact
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+
+def _fail(closed: EffectClosed) -> None:
+    """Fail as what closed the effect did, if that was a failure."""
+    if closed.how == "crashed":
+        _crash(closed.message)
+    if closed.how == "failed":
+        raise type("Recorded", (TurnlogError,), {"code": closed.code})(closed.message)
+
+
+def _crash(message: str) -> NoReturn:
+    """Raise what is told as `message`: a name of an exception, and its text."""
+    name, _, text = message.partition(": ")
+    raise type(name, (Exception,), {})(text)

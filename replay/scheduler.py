@@ -1,0 +1,61 @@
+"""Deterministic scheduling: one seed decides which of trio's runnable tasks goes first.
+
+trio has this for Hypothesis, under private names. They are used here and nowhere else; a test
+fails if they move. The same seed gives the same order in every process, under every hash seed.
+What is no task is not covered: threads, processes and sockets come when they come.
+
+Source: trio 0.35, `trio._core._run`: with the flag set, each batch of runnable tasks is sorted by
+creation and shuffled by the module's generator.
+"""
+
+import importlib
+import random
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import trio
+from trio.abc import Clock
+from trio.testing import MockClock
+
+T = TypeVar("T")
+
+MODULE: Final = "trio._core._run"
+FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+GENERATOR: Final = "_r"
+
+
+@contextmanager
+def scheduled_by(seed: int) -> Generator[None]:
+    """Let `seed` decide the order of tasks in the trio runs that begin inside; then, as before.
+
+    The order is the process's: no other trio run may go on meanwhile, in another thread either.
+
+    Raises:
+        RuntimeError: this trio has other names for it.
+    """
+    scheduler = importlib.import_module(MODULE)
+    generator = getattr(scheduler, GENERATOR, None)
+    if not isinstance(generator, random.Random) or not hasattr(scheduler, FLAG):
+        raise RuntimeError(
+            f"trio {trio.__version__} schedules otherwise than turnlog knows: "
+            f"{MODULE} has no {FLAG} and {GENERATOR}. Use a release that turnlog was tested with."
+        )
+    flag, state = getattr(scheduler, FLAG), generator.getstate()
+    setattr(scheduler, FLAG, True)
+    generator.seed(seed)
+    try:
+        yield
+    finally:
+        setattr(scheduler, FLAG, flag)
+        generator.setstate(state)
+
+
+def run_seeded(main: Callable[[], Awaitable[T]], *, seed: int, clock: Clock | None = None) -> T:
+    """Run `main` in a trio run of its own, in which `seed` decides the order of tasks.
+
+    Args:
+        clock: by default one that jumps to the next deadline as soon as every task waits.
+    """
+    with scheduled_by(seed):
+        return trio.run(main, clock=clock or MockClock(autojump_threshold=0))

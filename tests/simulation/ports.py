@@ -1,0 +1,273 @@
+"""The world of a simulated engine, port by port. It all runs inside the scheduler.
+
+A port that comes later is one class here, and one line in `World.ports`.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import msgspec
+import trio
+
+from tests.simulation.scenario import (
+    CallTool,
+    Odd,
+    Part,
+    ReportLimits,
+    Response,
+    Say,
+    Think,
+    ToolScript,
+)
+from turnlog.actors.ports import (
+    Batch,
+    Claim,
+    Completed,
+    ContextRequest,
+    ItemDone,
+    LimitsReported,
+    ModelCallFailed,
+    ModelRequest,
+    ModelSignal,
+    ReasoningDelta,
+    TextDelta,
+    ToolMonitor,
+    ToolOrder,
+    ToolResult,
+)
+from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
+from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.events import ContextLoaded
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import (
+    ContentPart,
+    CustomToolCall,
+    FunctionCall,
+    JsonText,
+    Message,
+    Reasoning,
+    ToolCallItem,
+    encode_item,
+    text_message,
+)
+from turnlog.protocol.ops import LocalImageInput, TextInput
+from turnlog.protocol.settings import RetryLimits, SessionSettings, TurnSettings
+from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
+from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.waiting import PendingTicket
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tests.simulation.world import World
+
+START_US: Final = 1_700_000_000_000_000
+Emit = Callable[[ModelSignal], Awaitable[None]]
+
+
+@attrs.define(eq=False)
+class Busy:
+    """How much is being done in the world for each session, right now."""
+
+    now: Counter[str] = attrs.field(factory=Counter[str])
+
+    @contextmanager
+    def with_one_more(self, session: str) -> "Generator[None]":
+        self.now[session] += 1
+        try:
+            yield
+        finally:
+            self.now[session] -= 1
+
+
+@attrs.define(eq=False)
+class SimClock:
+    """A `Clock` that follows the simulated time, and may be set."""
+
+    skew_us: int = 0
+
+    def now_us(self) -> int:
+        return START_US + self.skew_us + round(trio.current_time() * 1_000_000)
+
+
+@attrs.define(eq=False)
+class SimModel:
+    """A `ModelClient` that follows the scenario, one response an attempt."""
+
+    world: "World"
+    attempts: int = 0
+
+    async def call(self, request: ModelRequest, emit: Emit) -> None:
+        self.world.auditor.model_asked(request)
+        with self.world.busy.with_one_more(request.session):
+            self.attempts += 1
+            response = self.world.next_response()
+            name = f"r{self.attempts}"
+            for number, part in enumerate(response.parts):
+                await trio.sleep(response.pace_ms / 1000)
+                await self._emit(part, f"{name}:{number}", emit)
+            await self._end(response, name, emit)
+
+    async def _emit(self, part: Part, name: str, emit: Emit) -> None:
+        match part:
+            case Say(text=text):
+                await emit(TextDelta(text))
+                said = [ContentPart("output_text", text=text)]
+                await emit(ItemDone(encode_item(Message("assistant", said, name))))
+            case Think():
+                await emit(ReasoningDelta("hm"))
+                await emit(ItemDone(encode_item(Reasoning(name, encrypted_content="sealed"))))
+            case CallTool():
+                await emit(ItemDone(_call(part, name)))
+            case ReportLimits():
+                await emit(LimitsReported(RateLimits(RateLimitWindow(50))))
+            case Odd(item_json=text):
+                await emit(ItemDone(text.replace("ID", name)))
+
+    async def _end(self, response: Response, name: str, emit: Emit) -> None:
+        if response.unfinished:
+            await emit(TextDelta(response.unfinished))
+        match response.end:
+            case "completed":
+                await emit(Completed(name, TokenUsage(10, 0, 0, 5)))
+            case "silence":
+                return
+            case "raises":
+                raise RuntimeError("the client has a defect")
+            case "never":
+                await trio.sleep_forever()
+            case ModelFailure() as failure:
+                raise ModelCallFailed(failure)
+
+
+def _call(part: CallTool, name: str) -> JsonText:
+    script = msgspec.json.encode(part.script).decode()
+    call_id = f"call {name}"
+    if part.custom:
+        return encode_item(CustomToolCall(call_id, "custom", script, name))
+    return encode_item(FunctionCall(call_id, "function", script, name))
+
+
+def _script(call: ToolCallItem) -> ToolScript:
+    text = call.arguments if isinstance(call, FunctionCall) else call.input
+    return msgspec.json.decode(text, type=ToolScript)
+
+
+@attrs.define(eq=False)
+class SimTools:
+    """`Tools` that do what a call's arguments say."""
+
+    world: "World"
+
+    def specs(self, settings: SessionSettings) -> JsonText:
+        return "[]"
+
+    async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        await trio.lowlevel.checkpoint()
+        script = _script(call)
+        return ToolPlan(
+            call.name,
+            parallel=script.overlaps,
+            wants="outside" if script.outside else "inside",
+            approval_key=script.key,
+            refusal=script.refusal,
+        )
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        call_id, script = order.call.call_id, _script(order.call)
+        session = self.world.auditor.tool_runs(order)
+        with self.world.busy.with_one_more(session):
+            if script.announces:
+                await monitor.started()
+                self.world.auditor.touched.add(call_id)
+            monitor.output("running")
+            try:
+                await trio.sleep(script.ms / 1000)
+                if script.end == "never":
+                    await trio.sleep_forever()
+            except trio.Cancelled:
+                if script.has_last_words:
+                    monitor.stopped(ToolResult("cancelled", f"{call_id}\n", "stopped"))
+                raise
+            if script.end == "raises":
+                raise RuntimeError("the tool has a defect")
+            return ToolResult(script.end, f"{call_id}\n", "x" * script.size)
+
+
+@attrs.define(eq=False)
+class SimContext:
+    """A `ContextLoader` that tells little, and cannot read images until all is calm."""
+
+    world: "World"
+
+    async def load(self, request: ContextRequest) -> ContextLoaded:
+        await trio.lowlevel.checkpoint()
+        around = self.world.scenario.around
+        is_image = [isinstance(item, LocalImageInput) for item in request.input]
+        if any(is_image) and not self.world.calm:
+            raise InputUnreadable("there is no such image")
+        text = " ".join(item.text for item in request.input if isinstance(item, TextInput))
+        limits = RetryLimits(around.request_retries, around.stream_retries, base_delay_ms=10)
+        return ContextLoaded(
+            request.effect,
+            TurnSettings(request.settings, limits, approval_timeout_ms=around.approval_timeout_ms),
+            "[]",
+            (ContextFragment("environment", "user", f"model {request.settings.model}"),),
+            text_message("user", text),
+        )
+
+
+@attrs.define(eq=False)
+class SimLog(MemoryLog):
+    """A log on a disk that takes its time, and whose every step is looked at."""
+
+    world: "World" = attrs.field(kw_only=True)
+    latency_ms: int = 0
+    random: Random = attrs.field(kw_only=True)
+    _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def append(self, session: SessionId, batch: Batch, *, fence: int) -> PendingTicket:
+        if self._alive:
+            self.world.auditor.appended(session, batch)
+        return super().append(session, batch, fence=fence)
+
+    async def create(self, session: SessionId) -> Claim:
+        return self._claimed(await super().create(session))
+
+    async def claim(self, session: SessionId) -> Claim:
+        return self._claimed(await super().claim(session))
+
+    def _claimed(self, claim: Claim) -> Claim:
+        self.world.auditor.claimed(claim.session)
+        return claim
+
+    def pause(self, why: str = "no space left on the device") -> None:
+        if self._paused is None:  # it cannot get fuller
+            super().pause(why)
+
+    def calm(self) -> None:
+        """Be a good disk from now on."""
+        self._faults.clear()
+        self.latency_ms = 0
+        if self._paused is not None:
+            self.resume()
+        self.let_go()
+
+    def _schedule(self) -> None:
+        self._wanted.set()
+
+    async def spin(self) -> None:
+        """Commit what is queued, each time after a while."""
+        with self.world.checking():
+            while True:
+                await self._wanted.wait()
+                self._wanted = trio.Event()
+                if self.latency_ms:
+                    await trio.sleep(self.random.randint(0, self.latency_ms) / 1000)
+                else:
+                    await trio.lowlevel.checkpoint()
+                self._commit()

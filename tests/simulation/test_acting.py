@@ -1,0 +1,153 @@
+"""Recorded sessions, acted out again by the real actors: every simulated session must be itself."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from tests.simulation.running import simulate
+from tests.simulation.scenario import drawn
+from turnlog.actors import turn_actor
+from turnlog.actors.core import session as session_core
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.session import step
+from turnlog.actors.core.state import State
+from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
+from turnlog.protocol.errors import SchemaTooNew, UsageError
+from turnlog.protocol.events import (
+    OpReceived,
+    OpRefused,
+    SessionDecision,
+    SessionFact,
+    TimerFired,
+    ToolFinished,
+    TurnOpened,
+)
+from turnlog.protocol.ops import Interrupt
+from turnlog.replay.acting import Difference, replay_acting
+
+SEEDS = 60
+CHUNK = 15
+
+
+@cache
+def recorded_sessions(seed: int) -> list[list[Recorded]]:
+    return [records for records in simulate(drawn(seed)).sessions.values() if records]
+
+
+def with_kind(kind: str) -> Iterator[tuple[list[Recorded], int]]:
+    """Yield some sessions that have events of a kind, and the index of the first."""
+    for seed in range(SEEDS):
+        for records in recorded_sessions(seed):
+            kinds = [recorded.kind for recorded in records]
+            if kind in kinds:
+                yield records, kinds.index(kind)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_a_recorded_session_happens_again_event_for_event(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        for records in recorded_sessions(seed):
+            assert replay_acting(records, seed) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["timer_fired", "approval_asked", "session_forked", "effect_lost", "turn_stopping"]
+)
+def test_no_seed_makes_a_difference(kind: str) -> None:
+    records, _ = next(with_kind(kind))
+    for seed in range(5):
+        assert replay_acting(records, seed) == []
+
+
+def test_a_session_that_was_cut_short_happens_again_up_to_there() -> None:
+    records, _ = next(with_kind("tool_finished"))
+    ends = [r.sequence - 1 for r in records if r.role == "fact" and r.sequence > 2]
+    for end in ends:
+        assert replay_acting(records[:end], end) == []
+
+
+def test_a_decision_that_changed_is_found_at_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, index = next(with_kind("op_refused"))
+    assert replay_acting(records) == []
+    decide = session_core.decisions
+
+    def silently(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
+        return (made for made in decide(state, fact) if not isinstance(made, OpRefused))
+
+    monkeypatch.setattr(session_core, "decisions", silently)
+    assert replay_acting(records) == [Difference(index + 1, records[index], None)]
+
+
+def test_a_decision_that_the_log_has_not_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, index = next(with_kind("op_refused"))
+    shorter = records[:index]
+    (difference,) = replay_acting(shorter)
+    assert (difference.sequence, difference.recorded) == (index + 1, None)
+    assert difference.happened is not None
+    assert difference.happened.event == records[index].event
+
+
+def test_a_recorded_decision_that_was_altered_is_found_at_its_event() -> None:
+    records, index = next(with_kind("turn_opened"))
+    opened = records[index].event
+    assert isinstance(opened, TurnOpened)
+    altered = structs.replace(records[index], event=structs.replace(opened, turn=7))
+    first = replay_acting([*records[:index], altered, *records[index + 1 :]])[0]
+    assert (first.sequence, first.recorded) == (index + 1, altered)
+    assert first.happened is not None
+    assert first.happened.event == opened
+
+
+def test_a_shell_that_loses_a_closing_fact_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cores alone would not notice: nothing that they decide has changed."""
+    records, index = next(with_kind("tool_finished"))
+    close = turn_actor.TurnActor._close  # pyright: ignore[reportPrivateUsage]
+
+    def forget(self: turn_actor.TurnActor, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
+        if isinstance(closing, ToolFinished):
+            self._forgotten.add(effect)  # pyright: ignore[reportPrivateUsage]
+        close(self, effect, slot, closing)
+
+    monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
+    assert replay_acting(records)[0] == Difference(index + 1, records[index], None)
+
+
+def test_a_fact_that_came_too_late_is_handed_over_all_the_same() -> None:
+    records, index = next(with_kind("tool_finished"))
+    finished = records[index]
+    end = next(i for i, r in enumerate(records) if i > index and r.role == "fact")
+    late = structs.replace(finished, sequence=end + 1)
+    assert replay_acting([*records[:end], late]) == []
+
+
+def test_a_timer_that_fired_just_before_its_turn_was_stopped_fires_again() -> None:
+    records, index = next(with_kind("timer_fired"))
+    fired = records[index].event
+    assert isinstance(fired, TimerFired)
+    log = records[:index]
+    state, turn = rebuild(log), log[-1].turn
+    for fact in (OpReceived("stop", Interrupt()), fired):
+        first = state.head + 1
+        for event in step(state, fact, time_us=state.time_us + 1000):
+            number = len(log) + 1
+            role: Role = "fact" if number == first else "decision"
+            cause = 0 if number == first else first
+            log.append(Recorded(number, state.time_us, role, cause, turn, b"", event))
+    assert log[-1].kind == "turn_ended"
+    assert replay_acting(log) == []
+
+
+def test_what_does_not_begin_at_a_session_s_first_event_is_refused() -> None:
+    records, _ = next(with_kind("turn_ended"))
+    with pytest.raises(UsageError, match="no session from its first one on"):
+        replay_acting(records[1:])
+
+
+def test_an_event_of_an_unknown_kind_cannot_be_acted_out() -> None:
+    records, _ = next(with_kind("turn_ended"))
+    unknown = structs.replace(records[3], event=UnknownEvent(99, True, b""))
+    with pytest.raises(SchemaTooNew):
+        replay_acting([*records[:3], unknown, *records[4:]])

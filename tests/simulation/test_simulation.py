@@ -1,0 +1,177 @@
+"""Some hundred seeds, that equal seeds are equal runs, and that a broken promise is seen."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulation.__main__ import MOST_SHOWN, least, report
+from tests.simulation.running import Outcome, simulate
+from tests.simulation.scenario import drawn
+from turnlog.actors import outbox, session_actor, turn_actor
+from turnlog.actors.core import evolving
+from turnlog.actors.core import session as session_core
+from turnlog.actors.core.state import CallStatus, State, Turn
+from turnlog.protocol.events import OpRefused, SessionDecision, SessionFact, ToolFinished
+
+ROOT = Path(__file__).parents[2]
+CHUNK = 25
+SEEDS = 300
+SEEDS_TO_FIND_IT = 60
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_whatever_happens_the_promises_are_kept(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        outcome = simulate(drawn(seed))
+        if outcome.failure is not None:
+            pytest.fail(report(seed, outcome))
+
+
+def test_the_seeds_see_much_of_the_world() -> None:
+    """Guards the test above: what never happens is not tested."""
+    kinds: set[str] = set()
+    lives = forks = 0
+    for seed in range(40):
+        for records in simulate(drawn(seed)).sessions.values():
+            seen = [recorded.kind for recorded in records]
+            kinds |= set(seen)
+            lives += seen.count("session_opened")
+            forks += seen.count("session_forked")
+    rare = {"session_started", "step_failed"}
+    assert kinds >= {kind for kind in _every_kind() if kind not in rare}
+    assert lives > 80
+    assert forks > 5
+
+
+def _every_kind() -> set[str]:
+    """Return the kinds that a simulated world can have, by the acts and ports that it has."""
+    return {
+        *("session_forked", "session_opened", "op_received", "effect_closed", "timer_fired"),
+        *("context_loaded", "model_item_received", "rate_limits_received", "model_completed"),
+        *("model_failed", "tool_started", "tool_finished", "op_refused", "input_queued"),
+        *("turn_opened", "context_asked", "items_recorded", "model_asked", "tool_dispatched"),
+        *("approval_asked", "call_settled", "retry_scheduled", "response_abandoned"),
+        *("turn_stopping", "turn_ended", "effect_lost", "session_closed"),
+    }
+
+
+def test_a_seed_gives_the_same_run_in_every_process_and_under_every_hash_seed() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "12", "--digests"]
+    runs = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("0", "1")
+    ]
+    outputs = [run.communicate()[0].splitlines()[:12] for run in runs]
+    here = [f"{seed} {simulate(drawn(seed)).digest}" for seed in range(12)]
+    assert outputs == [here, here]
+
+
+# --- planted defects ------------------------------------------------------------------------------
+
+
+def found(promise: str) -> tuple[int, Outcome]:
+    """Return the first seed that breaks a promise in this way."""
+    for seed in range(SEEDS_TO_FIND_IT):
+        outcome = simulate(drawn(seed))
+        if promise in (outcome.failure or ""):
+            return seed, outcome
+    raise AssertionError("nothing was found")
+
+
+def test_publishing_before_it_is_stored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = outbox.Outbox.release
+
+    def at_once(self: outbox.Outbox, release: outbox.Release) -> None:
+        for recorded in release.events:
+            self.publish(recorded)
+        behind(self, outbox.Release(release.ticket, (), release.then))
+
+    monkeypatch.setattr(outbox.Outbox, "release", at_once)
+    assert found("was acknowledged and is not on disk")[1].failure
+
+
+def test_an_effect_that_begins_before_it_is_stored_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def at_once(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(session_actor.SessionActor, "_needs_no_disk", at_once)
+    assert found("the model is asked what is not on disk")[1].failure
+
+
+def test_an_effect_that_is_never_closed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = turn_actor.TurnActor._close  # pyright: ignore[reportPrivateUsage]
+
+    def forget(self: turn_actor.TurnActor, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
+        if isinstance(closing, ToolFinished):
+            self._forgotten.add(effect)  # pyright: ignore[reportPrivateUsage]
+        close(self, effect, slot, closing)
+
+    monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
+    assert found("could not be closed")[1].failure
+
+
+def test_deciding_otherwise_than_replay_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = session_core.decisions
+
+    def silently(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
+        return (made for made in decide(state, fact) if not isinstance(made, OpRefused))
+
+    monkeypatch.setattr(session_core, "decisions", silently)
+    assert found("replay differs")[1].failure
+
+
+def test_a_live_state_that_knows_more_than_the_log_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = session_actor.SessionActor._begin_effects  # pyright: ignore[reportPrivateUsage]
+
+    def remember(self: session_actor.SessionActor, events: Any) -> Sequence[Any]:  # noqa: ANN401
+        self.state.approved.add(f"at {self.state.head}")
+        return begin(self, events)
+
+    monkeypatch.setattr(session_actor.SessionActor, "_begin_effects", remember)
+    assert found("the live state is not the fold of the log")[1].failure
+
+
+def test_running_a_call_again_after_a_crash_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replay alone would not notice: it makes the same mistake."""
+    mark = evolving._mark  # pyright: ignore[reportPrivateUsage]
+
+    def forget(turn: Turn, number: int, status: CallStatus) -> None:
+        mark(turn, number, "waiting" if status in ("unknown", "stopped") else status)
+
+    monkeypatch.setattr(evolving, "_mark", forget)
+    assert found("is run again")[1].failure
+
+
+def test_what_fails_is_told_with_the_least_that_is_needed_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decide = session_core.decisions
+
+    def silently(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
+        return (made for made in decide(state, fact) if not isinstance(made, OpRefused))
+
+    monkeypatch.setattr(session_core, "decisions", silently)
+    seed, outcome = found("replay differs")
+    small, again = least(drawn(seed), outcome)
+    assert len(small.acts) == 1
+    assert small.responses == ()
+    assert small.answers == ()
+    assert all(len(records) < MOST_SHOWN for records in again.sessions.values())
+    told = report(seed, outcome)
+    assert f"seed {seed} breaks a promise: replay differs" in told
+    assert "● op_received" in told
