@@ -12,6 +12,7 @@ class ApprovalActor:
     """Times a question. An answer is an op: the session closes the question, and ends this."""
 
     job: QuestionJob
+    begins_stopped: bool = False
 
     async def run(self) -> SessionFact:
         """Wait until nobody has answered in time; return the fact that says so."""

@@ -3,23 +3,41 @@
 The state goes on while a job waits for the disk; what the job was given does not change.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
+import msgspec
 from msgspec import Struct
 
+from turnlog.actors.core.approval import unanswered
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
     Effect,
     LoadContext,
+    RestoreTurns,
+    RunChild,
     RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+    TellChild,
     Wait,
+    WaitForAgents,
 )
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import Call, State, Turn
+from turnlog.actors.core.tool_call import PLAIN
 from turnlog.actors.core.turn import input_items
-from turnlog.actors.ports import ContextRequest, ModelRequest, ToolOrder
-from turnlog.protocol.events import ToolDispatched
-from turnlog.protocol.ids import EffectId
+from turnlog.actors.ports import ChildOrder, ContextRequest, ModelRequest, ToolOrder
+from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.events import (
+    ChildTold,
+    CompactionAsked,
+    Decision,
+    ToolDispatched,
+    UndoAsked,
+)
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.ops import UserTurn
 from turnlog.protocol.settings import TurnSettings
 
@@ -27,6 +45,7 @@ from turnlog.protocol.settings import TurnSettings
 class ModelJob(Struct, frozen=True):
     effect: EffectId
     request: ModelRequest
+    quiet: bool = False  # what it says is not meant for whoever watches
 
 
 class ToolJob(Struct, frozen=True):
@@ -49,11 +68,45 @@ class TimerJob(Struct, frozen=True):
     delay_ms: int
 
 
-Job = ModelJob | ToolJob | ContextJob | QuestionJob | TimerJob
+class ChildJob(Struct, frozen=True):
+    effect: EffectId
+    order: ChildOrder
 
 
-def job_for(state: State, turn: Turn, effect: Effect, dispatched: ToolDispatched | None) -> Job:
-    """Return the job of `effect`, which the step in hand has opened."""
+class TellJob(Struct, frozen=True):
+    effect: EffectId
+    told: ChildTold
+
+
+class ScanJob(Struct, frozen=True):
+    effect: EffectId
+    session: SessionId
+    cwd: str
+
+
+class UndoJob(Struct, frozen=True):
+    effect: EffectId
+    session: SessionId
+    asked: UndoAsked
+    cwd: str
+
+
+Job = (
+    ModelJob
+    | ToolJob
+    | ContextJob
+    | QuestionJob
+    | TimerJob
+    | ChildJob
+    | TellJob
+    | ScanJob
+    | UndoJob
+)
+USER_SHELL: Final = "exec_command"  # the tool that runs what the user types
+
+
+def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Job:
+    """Return the job of `effect`, which that decision of the step in hand has opened."""
     match effect:
         case LoadContext(effect=name):
             settings = state.settings
@@ -62,17 +115,54 @@ def job_for(state: State, turn: Turn, effect: Effect, dispatched: ToolDispatched
                 name, ContextRequest(name, state.session, settings, input_items(turn.op.op))
             )
         case CallModel(effect=name, parts=parts):
-            return ModelJob(name, _model_request(state, turn, parts))
+            return ModelJob(name, model_request(state, turn, parts))
+        case Summarize(effect=name):
+            assert isinstance(opened_by, CompactionAsked)
+            return ModelJob(name, summary_request(state, turn, opened_by), quiet=True)
         case RunTool(effect=name, call=call):
-            assert dispatched is not None  # it is what opened the effect
+            assert isinstance(opened_by, ToolDispatched)
             known = turn.call(call)
-            return ToolJob(name, ToolOrder(known.item, known.plan, dispatched, _settings(turn)))
-        case AskQuestion(effect=name):
-            return QuestionJob(name, _settings(turn).approval_timeout_ms)
+            return ToolJob(name, ToolOrder(known.item, known.plan, opened_by, _settings(turn)))
+        case RunUserShell(effect=name, command=command):
+            return ToolJob(name, _user_shell(turn, name, command))
+        case AskQuestion(effect=name, call=call):
+            return QuestionJob(name, _timeout_ms(turn, turn.call(call)))
         case Wait(effect=name, delay_ms=delay_ms):
             return TimerJob(name, delay_ms)
+        case WaitForAgents(effect=name, delay_ms=delay_ms):
+            return TimerJob(name, delay_ms)
+        case RunChild(effect=name, asked=asked):
+            return ChildJob(name, ChildOrder(state.session, asked))
+        case TellChild(effect=name, told=told):
+            return TellJob(name, told)
+        case ScanWorkspace(effect=name):
+            return ScanJob(name, state.session, _settings(turn).session.cwd)
+        case RestoreTurns(effect=name):
+            assert isinstance(opened_by, UndoAsked)
+            return UndoJob(name, state.session, opened_by, _settings(turn).session.cwd)
         case _:
             assert_never(effect)
+
+
+def _timeout_ms(turn: Turn, call: Call) -> int | None:
+    settings = _settings(turn)
+    waits = unanswered(call.plan, settings) == "wait"
+    return None if waits else settings.approval_timeout_ms
+
+
+def _user_shell(turn: Turn, effect: EffectId, command: str) -> ToolOrder:
+    arguments = msgspec.json.encode({"cmd": command}).decode()
+    dispatched = ToolDispatched(effect, 0, effect, USER_SHELL, PLAIN)
+    call = FunctionCall(effect, USER_SHELL, arguments)
+    return ToolOrder(call, ToolPlan(USER_SHELL), dispatched, _settings(turn))
+
+
+def summary_request(state: State, turn: Turn, asked: CompactionAsked) -> ModelRequest:
+    """Return what the model is asked for a summary."""
+    parts = state.history.parts[asked.skipped : asked.parts]
+    return ModelRequest(
+        state.session, turn.turn_id, asked.settings, "[]", (*parts, asked.prompt_json)
+    )
 
 
 def _settings(turn: Turn) -> TurnSettings:
@@ -80,7 +170,8 @@ def _settings(turn: Turn) -> TurnSettings:
     return turn.settings
 
 
-def _model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
+def model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
+    """Return what the model is asked with the first `parts` parts of the conversation."""
     op = turn.op.op
     return ModelRequest(
         state.session,

@@ -46,6 +46,7 @@ class ModelCallActor:
     ports: Ports
     tell: Callable[[SessionFact], Awaitable[None]]
     notify: Callable[[Notice], None]
+    begins_stopped: bool = False
     _partial: list[str] = attrs.field(factory=list[str], init=False)
     _completed: Completed | None = attrs.field(default=None, init=False)
 
@@ -81,14 +82,18 @@ class ModelCallActor:
                 self._completed = signal
             case TextDelta(delta=delta):
                 self._partial.append(delta)
-                self.notify(AgentMessageDelta(effect, delta))
+                self._show(AgentMessageDelta(effect, delta))
             case ReasoningDelta(delta=delta):
-                self.notify(AgentReasoningDelta(effect, delta))
+                self._show(AgentReasoningDelta(effect, delta))
             case ReasoningBreak():
-                self.notify(AgentReasoningSectionBreak(effect))
+                self._show(AgentReasoningSectionBreak(effect))
             case RawReasoningDelta(delta=delta):
                 if self.job.request.settings.session.show_raw_agent_reasoning:
-                    self.notify(AgentReasoningRawContentDelta(effect, delta))
+                    self._show(AgentReasoningRawContentDelta(effect, delta))
+
+    def _show(self, notice: Notice) -> None:
+        if not self.job.quiet:
+            self.notify(notice)
 
     async def _item(self, item_json: JsonText) -> None:
         try:

@@ -9,23 +9,25 @@ from typing import Final, cast
 import attrs
 import trio
 
-from turnlog.actors.core.effects import Effect, LoadContext, Wait, effect_of
+from turnlog.actors.core.effects import Effect, LoadContext, Wait, WaitForAgents, effect_of
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import step
-from turnlog.actors.core.state import State
+from turnlog.actors.core.session import RULES, step
+from turnlog.actors.core.state import State, Turn
 from turnlog.actors.hub import Hub
-from turnlog.actors.jobs import Job, job_for
+from turnlog.actors.jobs import ChildJob, Job, job_for
 from turnlog.actors.mailbox import Mailbox
 from turnlog.actors.outbox import Outbox, Release
 from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
 from turnlog.actors.replies import Replies, Waiter
 from turnlog.actors.snapshot_keeper import SnapshotKeeper
 from turnlog.actors.turn_actor import TurnActor
+from turnlog.actors.turn_changes import TurnChanges
 from turnlog.protocol.envelope import (
     EncodedEvent,
     Record,
     Recorded,
     Role,
+    UnknownEvent,
     decode_fact,
     encode_event,
     require_known,
@@ -39,13 +41,14 @@ from turnlog.protocol.errors import (
     WriteLost,
 )
 from turnlog.protocol.events import (
+    ChildStopping,
     Decision,
+    FilesSaved,
     OpReceived,
     SessionEvent,
     SessionFact,
     SessionOpened,
     StepFailed,
-    ToolDispatched,
     TurnEnded,
     TurnOpened,
 )
@@ -86,6 +89,7 @@ class SessionActor:
     claim: Claim
     engine: str  # turnlog's version
     on_recovery: OnRecovery = "continue"
+    rules: int = RULES  # the revision that it decides by
     hub: Hub = attrs.field(init=False)
     mailbox: Mailbox = attrs.field(factory=Mailbox, init=False)
     state: State = attrs.field(factory=State, init=False)
@@ -99,6 +103,7 @@ class SessionActor:
         factory=deque[tuple[str, Sequence[Recorded]]], init=False
     )  # ops whose steps are on their way to the disk
     _lost: str | None = attrs.field(default=None, init=False)
+    _changes: TurnChanges = attrs.field(factory=TurnChanges, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hub = Hub(self.ports.log, self.claim.session, self.claim.head.sequence)
@@ -172,7 +177,7 @@ class SessionActor:
                 await self._claim_again()
                 if self.claim.head != head:
                     beginning = None
-        except Exception as error:
+        except (Exception, BaseExceptionGroup) as error:  # a group may hold a cancellation, too
             self.failure = _failure(error)
             raise
         finally:
@@ -215,11 +220,14 @@ class SessionActor:
         head = self.claim.head.sequence
         state = await self._snapshots.restore(until=min(head, self.hub.published))
         found: set[bytes] = set()  # digests of what is on disk, though nobody has heard of it
+        self._changes = TurnChanges()
         while state.head < head:
             page = await self.ports.log.read(self.claim.session, after=state.head, until=head)
             require_known(page)
             rebuild(page, state)
             for recorded in page:
+                if not isinstance(recorded.event, UnknownEvent):
+                    self._changes.take(recorded.event)
                 if recorded.sequence > self.hub.published:
                     found.add(recorded.digest)
                     self.hub.publish(recorded)
@@ -237,7 +245,7 @@ class SessionActor:
         if beginning is not None:
             self._step(beginning, encode_event(beginning))
         opened = SessionOpened(
-            self.claim.fence, self.ports.log.owner, self.engine, self.on_recovery
+            self.claim.fence, self.ports.log.owner, self.engine, self.on_recovery, self.rules
         )
         self._step(opened, encode_event(opened), started)
 
@@ -262,8 +270,12 @@ class SessionActor:
         summary = state.summary
         events = step(state, fact, time_us=self.ports.clock.now_us())
         records = self._seal(events, first, turn, encoded)
+        if sum(self._changes.take(event) for event in events):
+            self._turn.nursery.start_soon(self._changes.show, self._outbox.notice)
         seen = [recorded for _, recorded in records]
         after = [*self._begin_effects(events), *then]
+        if isinstance(fact, FilesSaved):
+            after.append(partial(self._turn.stored, fact.effect))
         done_ops: tuple[str, ...] = ()
         if isinstance(fact, OpReceived):
             done_ops = (fact.op_id,) if fact.op_id in self._left else ()
@@ -310,15 +322,18 @@ class SessionActor:
         state = self.state
         self._turn.keep_only(set(state.outstanding))
         then: list[Callable[[], None]] = []
-        for effect, dispatched in _opened(events, state):
+        for effect, opened_by in _opened(events, state):
             assert state.turn is not None  # effects belong to turns
-            job = job_for(state, state.turn, effect, dispatched)
+            job = job_for(state, state.turn, effect, opened_by)
             if self._needs_no_disk(effect):
-                self._turn.start(job, stopped=state.turn.stopping is not None)
+                self._turn.start(job, stopped=_is_stopped(state, state.turn, job))
             else:
                 then.append(partial(self._begin, job))
         if state.turn is not None and state.turn.stopping is not None:
             self._turn.stop()
+        for event in events:
+            if isinstance(event, ChildStopping):
+                self._turn.stop_one(event.effect)
         return then
 
     def _take_snapshot(self, *, closing: bool = False) -> None:
@@ -332,21 +347,30 @@ class SessionActor:
     def _needs_no_disk(self, effect: Effect) -> bool:
         """Say whether an effect may begin at once: it changes nothing, or durability is relaxed."""
         relaxed = self.state.settings is not None and self.state.settings.durability == "relaxed"
-        return relaxed or isinstance(effect, LoadContext | Wait)
+        return relaxed or isinstance(effect, LoadContext | Wait | WaitForAgents)
 
     def _begin(self, job: Job) -> None:
         turn = self.state.turn
         if turn is not None and job.effect in self.state.outstanding:
-            self._turn.start(job, stopped=turn.stopping is not None)
+            self._turn.start(job, stopped=_is_stopped(self.state, turn, job))
 
 
-def _failure(error: Exception) -> TurnlogError:
+def _is_stopped(state: State, turn: Turn, job: Job) -> bool:
+    """Say whether a job is stopped before it begins: with its turn, or an agent that was closed."""
+    agent = state.agents.get(job.order.asked.child) if isinstance(job, ChildJob) else None
+    return turn.stopping is not None or (agent is not None and agent.closed)
+
+
+def _failure(error: BaseException) -> TurnlogError:
     """Return what a session ended with, as its users are told."""
     if isinstance(error, TurnlogError):
         return error
-    causes = cast("Sequence[Exception]", getattr(error, "exceptions", ()))  # of a group
+    group = cast("Sequence[BaseException]", getattr(error, "exceptions", ()))
+    causes = [cause for cause in group if not isinstance(cause, trio.Cancelled)]
     if len(causes) == 1:
         return _failure(causes[0])
+    if group and not causes:
+        return WriteLost("the session was cut off before it was closed; resume it")
     return WriteLost(f"the session's actor failed ({type(error).__name__}: {error}); resume it")
 
 
@@ -360,12 +384,10 @@ def _with_turns(events: Iterable[SessionEvent], turn: int) -> Iterator[tuple[Ses
             turn = 0
 
 
-def _opened(
-    events: Iterable[SessionEvent], state: State
-) -> Iterator[tuple[Effect, ToolDispatched | None]]:
-    """Yield the effects that a step opened and left open."""
+def _opened(events: Iterable[SessionEvent], state: State) -> Iterator[tuple[Effect, Decision]]:
+    """Yield the effects that a step opened and left open, each with the decision that did."""
     for event in events:
         if not isinstance(event, Decision) or (effect := effect_of(event)) is None:
             continue
         if effect.effect in state.outstanding:
-            yield effect, event if isinstance(event, ToolDispatched) else None
+            yield effect, event

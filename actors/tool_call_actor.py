@@ -1,12 +1,19 @@
 """The trio shell of one tool call."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
 from turnlog.actors.jobs import ToolJob
 from turnlog.actors.ports import Ports, ToolResult
-from turnlog.protocol.events import EffectClosed, SessionFact, ToolFinished, ToolStarted
+from turnlog.protocol.events import (
+    EffectClosed,
+    FilesSaved,
+    SessionFact,
+    ToolFinished,
+    ToolStarted,
+)
+from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice, ToolOutputDelta
 
@@ -19,6 +26,7 @@ class ToolCallActor:
     ports: Ports
     tell: Callable[[SessionFact], Awaitable[None]]
     notify: Callable[[Notice], None]
+    begins_stopped: bool = False
     _left: ToolResult | None = attrs.field(default=None, init=False)
 
     @property
@@ -43,10 +51,15 @@ class ToolCallActor:
             result.output,
             result.full_output,
             result.report,
+            result.denial,
         )
 
     async def started(self) -> None:
         await self.tell(ToolStarted(self.effect))
+
+    async def saved(self, files: Sequence[FileImage]) -> None:
+        if files:
+            await self.tell(FilesSaved(self.effect, tuple(files)))
 
     def output(self, text: str) -> None:
         self.notify(ToolOutputDelta(self.effect, text))

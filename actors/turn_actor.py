@@ -7,20 +7,38 @@ import attrs
 import trio
 
 from turnlog.actors.approval_actor import ApprovalActor
-from turnlog.actors.jobs import ContextJob, Job, ModelJob, QuestionJob, TimerJob, ToolJob
+from turnlog.actors.child_actor import ChildActor, TellActor
+from turnlog.actors.jobs import (
+    ChildJob,
+    ContextJob,
+    Job,
+    ModelJob,
+    QuestionJob,
+    ScanJob,
+    TellJob,
+    TimerJob,
+    ToolJob,
+    UndoJob,
+)
 from turnlog.actors.mailbox import Mailbox, Slot
 from turnlog.actors.model_call_actor import ModelCallActor
 from turnlog.actors.ports import Ports
 from turnlog.actors.tool_call_actor import ToolCallActor
+from turnlog.actors.workspace_actors import ScanActor, UndoActor
 from turnlog.protocol.envelope import EncodedEvent, encode_event
 from turnlog.protocol.errors import TurnlogError
-from turnlog.protocol.events import EffectClosed, SessionFact, TimerFired
+from turnlog.protocol.events import EffectClosed, FilesSaved, SessionFact, TimerFired
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
 
 
 class Child(Protocol):
     """What runs an effect. Exactly one of its two facts closes it."""
+
+    @property
+    def begins_stopped(self) -> bool:
+        """Whether it has something to do even if it is stopped before it begins."""
+        ...
 
     async def run(self) -> SessionFact:
         """Do the work; return the closing fact."""
@@ -32,8 +50,26 @@ class Child(Protocol):
 
 
 @attrs.define(eq=False)
+class AbsentActor:
+    """Stands where this engine has nothing that could do the work."""
+
+    effect: EffectId
+    begins_stopped: bool = False
+
+    async def run(self) -> SessionFact:
+        await trio.lowlevel.checkpoint()
+        return EffectClosed(
+            self.effect, "failed", "this engine is not made for that", "not_supported"
+        )
+
+    def cancelled(self) -> SessionFact:
+        return EffectClosed(self.effect, "cancelled")
+
+
+@attrs.define(eq=False)
 class TimerActor:
     job: TimerJob
+    begins_stopped: bool = False
 
     async def run(self) -> SessionFact:
         await trio.sleep(self.job.delay_ms / 1000)
@@ -47,6 +83,7 @@ class TimerActor:
 class ContextActor:
     job: ContextJob
     ports: Ports
+    begins_stopped: bool = False
 
     async def run(self) -> SessionFact:
         try:
@@ -70,6 +107,9 @@ class TurnActor:
         factory=dict[EffectId, trio.CancelScope], init=False
     )
     _forgotten: set[EffectId] = attrs.field(factory=set[EffectId], init=False)
+    _saving: dict[EffectId, trio.Event] = attrs.field(
+        factory=dict[EffectId, trio.Event], init=False
+    )
 
     def start(self, job: Job, *, stopped: bool) -> None:
         """Begin a job. One that begins when the turn has been stopped is closed as cancelled."""
@@ -84,6 +124,11 @@ class TurnActor:
         for scope in self._scopes.values():
             scope.cancel()
 
+    def stop_one(self, effect: EffectId) -> None:
+        """Cancel the work on one effect, if it is going on."""
+        if (scope := self._scopes.get(effect)) is not None:
+            scope.cancel()
+
     def keep_only(self, outstanding: set[EffectId]) -> None:
         """End the tasks of effects that have been closed by something else, such as an answer."""
         for effect in self._scopes.keys() - outstanding:
@@ -91,22 +136,46 @@ class TurnActor:
             self._scopes[effect].cancel()
 
     def _child(self, job: Job) -> Child:
+        ports = self.ports
         match job:
             case ModelJob():
-                return ModelCallActor(job, self.ports, self._tell, self.notify)
+                return ModelCallActor(job, ports, self._tell, self.notify)
             case ToolJob():
-                return ToolCallActor(job, self.ports, self._tell, self.notify)
+                return ToolCallActor(job, ports, self._tell, self.notify)
             case ContextJob():
-                return ContextActor(job, self.ports)
+                return ContextActor(job, ports)
             case QuestionJob():
                 return ApprovalActor(job)
             case TimerJob():
                 return TimerActor(job)
+            case ChildJob() if ports.children is not None:
+                return ChildActor(job, ports.children)
+            case TellJob() if ports.children is not None:
+                return TellActor(job, ports.children)
+            case ScanJob() if ports.workspace is not None:
+                return ScanActor(job, ports.workspace, self._tell)
+            case UndoJob():
+                return UndoActor(job, ports.log, ports.workspace, self._tell)
+            case ChildJob() | TellJob() | ScanJob():
+                return AbsentActor(job.effect)
             case _:
                 assert_never(job)
 
+    def stored(self, effect: EffectId) -> None:
+        """Note that what files were before this effect changes them is safe."""
+        if (stored := self._saving.get(effect)) is not None:
+            stored.set()
+
     async def _tell(self, fact: SessionFact) -> None:
-        await self.mailbox.send(encode_event(fact))
+        if not isinstance(fact, FilesSaved):
+            await self.mailbox.send(encode_event(fact))
+            return
+        stored = self._saving[fact.effect] = trio.Event()
+        try:
+            await self.mailbox.send(encode_event(fact))
+            await stored.wait()
+        finally:
+            del self._saving[fact.effect]
 
     async def _supervise(self, effect: EffectId, child: Child, scope: trio.CancelScope) -> None:
         """Run a child; whatever becomes of it, close its effect exactly once."""
@@ -114,7 +183,8 @@ class TurnActor:
         closing: SessionFact | None = None
         try:
             with scope:
-                await trio.lowlevel.checkpoint_if_cancelled()
+                if not child.begins_stopped:
+                    await trio.lowlevel.checkpoint_if_cancelled()
                 closing = await child.run()
         except Exception as error:  # a crash ends its turn, never the session
             closing = _crashed(effect, error)

@@ -4,6 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from turnlog.protocol.files import FileImage
+from turnlog.protocol.settings import ReasoningEffort
+
 FailureCode = Literal[
     "cancelled",
     "connection_failed",
@@ -79,6 +82,43 @@ class PlanPreview(Struct, frozen=True, tag_field="kind", tag="plan"):
 Preview = CommandPreview | PatchPreview | PlanPreview
 
 
+class SpawnAgent(Struct, frozen=True, tag_field="kind", tag="spawn"):
+    """Start a sub-agent on a task. What is None it has from the turn that starts it."""
+
+    message: str
+    name: str | None = None
+    model: str | None = None
+    reasoning_effort: ReasoningEffort | None = None
+
+
+class TellAgent(Struct, frozen=True, tag_field="kind", tag="tell"):
+    """Say something to an agent: it steers one that works, and sets one to work that rests."""
+
+    agent: str
+    message: str
+    interrupt: bool = False  # stop what it does first
+
+
+class AwaitAgents(Struct, frozen=True, tag_field="kind", tag="await"):
+    """Wait until one of these agents rests, or the time is over."""
+
+    agents: tuple[str, ...]
+    timeout_ms: int
+
+
+class CloseAgent(Struct, frozen=True, tag_field="kind", tag="close"):
+    """Stop an agent, and let it take no more work."""
+
+    agent: str
+
+
+class ListAgents(Struct, frozen=True, tag_field="kind", tag="list"):
+    """Say which agents there are, and what each of them does."""
+
+
+AgentRequest = SpawnAgent | TellAgent | AwaitAgents | CloseAgent | ListAgents
+
+
 class ToolPlan(Struct, frozen=True):
     """What the tool registry says of a call before it runs. It asks nothing of the world.
 
@@ -95,6 +135,8 @@ class ToolPlan(Struct, frozen=True):
     preview: Preview | None = None
     refusal: str | None = None
     denial: str | None = None  # the answer where the policy forbids what the call wants
+    known_safe: bool = False  # it changes nothing: `untrusted` asks no question about it
+    agent: AgentRequest | None = None  # what the session itself does about this call
 
 
 class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):
@@ -110,6 +152,7 @@ class PatchReport(Struct, frozen=True, tag_field="kind", tag="patch"):
 
     changes: tuple[FileChange, ...]
     applied: bool
+    after: tuple[FileImage, ...] = ()  # the files that it touched, as it left them
 
 
 ToolReport = CommandReport | PatchReport

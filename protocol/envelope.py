@@ -16,8 +16,10 @@ from msgspec import Raw, Struct
 from turnlog.protocol.errors import SchemaTooNew
 from turnlog.protocol.events import Decision, Fact, SessionEvent, SessionFact
 
-SCHEMA: Final = 1
-BLOB_THRESHOLD: Final = 4096  # bytes of a text that is worth a place of its own
+SCHEMA: Final = 2
+BLOB_THRESHOLD: Final = 2048  # bytes of a text that is worth a place of its own
+# What that was under older schemas: the digests of portable files were made with it.
+OLD_THRESHOLDS: Final[Mapping[int, int]] = {1: 4096}
 GENESIS: Final = bytes(16)  # the digest before the first event
 
 Digest = bytes  # 16 bytes in the chain, 32 for a blob
@@ -114,13 +116,17 @@ _decode_envelope: Final = msgspec.msgpack.Decoder(Envelope).decode
 _NO_BLOBS: Final[Mapping[bytes, bytes]] = {}
 
 
-def encode_event(event: SessionEvent) -> EncodedEvent:
-    """Return `event` as bytes, its large texts apart."""
+def encode_event(event: SessionEvent, threshold: int = BLOB_THRESHOLD) -> EncodedEvent:
+    """Return `event` as bytes, its large texts apart.
+
+    Args:
+        threshold: bytes of the longest text that stays in it.
+    """
     body = _encode(event)
-    if len(body) <= BLOB_THRESHOLD:
+    if len(body) <= threshold:
         return EncodedEvent(body, _NO_BLOBS)
     blobs: dict[bytes, bytes] = {}
-    plain = _cut(msgspec.msgpack.decode(body), blobs)
+    plain = _cut(msgspec.msgpack.decode(body), blobs, threshold)
     return EncodedEvent(_encode(plain), blobs) if blobs else EncodedEvent(body, _NO_BLOBS)
 
 
@@ -138,21 +144,21 @@ def decode_fact(encoded: EncodedEvent) -> SessionFact:
     return _decode_fact(_filled(encoded.body, encoded.blobs) if encoded.blobs else encoded.body)
 
 
-def _cut(value: object, blobs: dict[bytes, bytes]) -> object:
+def _cut(value: object, blobs: dict[bytes, bytes], threshold: int) -> object:
     """Return `value` with its large texts in `blobs`. Lists and maps are changed in place."""
     whole = value
     match value:
         case str():
-            if 4 * len(value) > BLOB_THRESHOLD and len(data := value.encode()) > BLOB_THRESHOLD:
+            if 4 * len(value) > threshold and len(data := value.encode()) > threshold:
                 digest = sha256(data).digest()
                 blobs[digest] = data
                 return msgspec.msgpack.Ext(_BLOB_EXT, digest)
         case list():
             for index, item in enumerate(items := cast(list[object], value)):
-                items[index] = _cut(item, blobs)
+                items[index] = _cut(item, blobs, threshold)
         case dict():
             for key, item in (pairs := cast(dict[object, object], value)).items():
-                pairs[key] = _cut(item, blobs)
+                pairs[key] = _cut(item, blobs, threshold)
         case _:
             pass
     return whole
@@ -244,7 +250,7 @@ def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEve
             envelope.blobs,
         )
     blobs = {digest: load(digest) for digest in envelope.blobs}
-    if envelope.schema < SCHEMA:
+    if any((schema, envelope.kind) in UPCASTERS for schema in range(envelope.schema, SCHEMA)):
         plain = msgspec.msgpack.decode(_filled(envelope.body, blobs))
         for schema in range(envelope.schema, SCHEMA):
             if upcast := UPCASTERS.get((schema, envelope.kind)):

@@ -1,6 +1,6 @@
 """What stood at a path, as undo and the turn's diff need it, and how a restore went.
 
-All of it goes into events: texts over 4 KiB are stored once, by digest, by the log.
+All of it goes into events: texts over 2 KiB are stored once, by digest, by the log.
 """
 
 from collections.abc import Iterable

@@ -36,3 +36,8 @@ def mint(session: SessionId, time_us: int, fact: int, kind: str, ordinal: int) -
 def effect_id(fact: int, kind: str, ordinal: int = 0) -> EffectId:
     """Return the name of the `ordinal`-th effect of `kind` that the `fact`-th fact caused."""
     return EffectId(f"{fact}.{kind}.{ordinal}")
+
+
+def effect_kind(effect: EffectId) -> str:
+    """Return the kind that an effect's name carries, such as `tool`."""
+    return effect.split(".")[1] if effect.count(".") == 2 else ""

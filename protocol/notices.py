@@ -7,7 +7,7 @@ same: it never overtakes an event that came before it.
 from msgspec import Struct
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import JsonText
 
 
@@ -57,20 +57,6 @@ class TurnDiff(_Notice, frozen=True, tag="turn_diff"):
     unified_diff: str
 
 
-class EnteredReviewMode(_Notice, frozen=True, tag="entered_review_mode"):
-    """A review began. It is a session of its own; `review` is its id."""
-
-    review: SessionId
-    prompt: str
-
-
-class ExitedReviewMode(_Notice, frozen=True, tag="exited_review_mode"):
-    """A review ended; without an output, it was interrupted."""
-
-    review: SessionId
-    output: JsonText | None = None
-
-
 class HistoryEntry(_Notice, frozen=True, tag="history_entry"):
     """Answers `get_history_entry_request`; without a text, there is no such entry."""
 
@@ -105,8 +91,6 @@ Notice = (
     | ToolOutputDelta
     | BackgroundEvent
     | TurnDiff
-    | EnteredReviewMode
-    | ExitedReviewMode
     | HistoryEntry
     | McpToolsListed
     | CustomPromptsListed

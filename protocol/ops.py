@@ -44,6 +44,7 @@ class UserInput(_Tagged, frozen=True, tag="user_input"):
     """Start a turn, or steer the one that runs: then it goes with the next model request."""
 
     items: tuple[UserInputItem, ...]
+    queue: bool = False  # wait for a turn of its own, also while one runs
 
 
 class UserTurn(_Tagged, frozen=True, tag="user_turn"):
@@ -52,6 +53,7 @@ class UserTurn(_Tagged, frozen=True, tag="user_turn"):
     items: tuple[UserInputItem, ...]
     update: SettingsUpdate = SettingsUpdate()
     final_output_json_schema: dict[str, Any] | None = None
+    queue: bool = False
 
 
 class ExecApproval(_Tagged, frozen=True, tag="exec_approval"):
@@ -83,18 +85,47 @@ class ListMcpTools(_Tagged, frozen=True, tag="list_mcp_tools"): ...
 class ListCustomPrompts(_Tagged, frozen=True, tag="list_custom_prompts"): ...
 
 
-class Undo(_Tagged, frozen=True, tag="undo"): ...
+class Undo(_Tagged, frozen=True, tag="undo"):
+    """Drop the last `turns` turns, and bring back the files that they changed."""
+
+    turns: int = 1
+    files: bool = True
+    conversation: bool = True
+    force: bool = False  # also files that somebody else has changed since
 
 
-class Compact(_Tagged, frozen=True, tag="compact"): ...
+class Redo(_Tagged, frozen=True, tag="redo"):
+    """Take the last undo back. Not possible once another turn has followed it."""
+
+    force: bool = False
+
+
+class Compact(_Tagged, frozen=True, tag="compact"):
+    """Replace the conversation by a summary, now or before the next model request."""
 
 
 class RunUserShellCommand(_Tagged, frozen=True, tag="run_user_shell_command"):
+    """Run the user's own command, without a sandbox. The model never hears of it."""
+
     command: str
 
 
 class Review(_Tagged, frozen=True, tag="review"):
+    """Have a session of its own look at the work; the conversation gets its findings."""
+
     prompt: str
+
+
+class SetName(_Tagged, frozen=True, tag="set_name"):
+    """Name the session in lists. An empty name takes it back."""
+
+    name: str
+
+
+class Archive(_Tagged, frozen=True, tag="archive"):
+    """Take the session out of lists, or bring it back."""
+
+    archived: bool = True
 
 
 class Shutdown(_Tagged, frozen=True, tag="shutdown"):
@@ -113,9 +144,12 @@ Op = (
     | ListMcpTools
     | ListCustomPrompts
     | Undo
+    | Redo
     | Compact
     | RunUserShellCommand
     | Review
+    | SetName
+    | Archive
     | Shutdown
 )
 

@@ -3,7 +3,8 @@
 For `turnlog schema`. Written for the 2020-12 dialect.
 """
 
-from types import GenericAlias
+from functools import cache
+from types import GenericAlias, UnionType
 from typing import Any, Final, TypeGuard, get_args, get_type_hints
 
 import msgspec
@@ -110,6 +111,7 @@ def _record(events: dict[type[Fact | Decision], dict[str, Any]]) -> dict[str, An
     }
 
 
+@cache
 def _twin(kind: type[Struct]) -> type[Struct]:
     """Return a Struct whose JSON form is what `view` shows of `kind`."""
     hints = get_type_hints(kind)
@@ -133,8 +135,14 @@ def _shown(hint: object) -> object:
     """Return a field's type with a Struct that holds JSON as text replaced by its twin."""
     if _holds_json_text(hint):
         return _twin(hint)
+    arguments = tuple(_shown(argument) for argument in get_args(hint))
     if isinstance(hint, GenericAlias) and hint.__origin__ is tuple:
-        return GenericAlias(tuple, tuple(_shown(argument) for argument in get_args(hint)))
+        return GenericAlias(tuple, arguments)
+    if isinstance(hint, UnionType):
+        union: Any = arguments[0]
+        for argument in arguments[1:]:
+            union |= argument
+        return union
     return hint
 
 

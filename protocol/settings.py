@@ -15,7 +15,8 @@ ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 ReasoningSummary = Literal["auto", "concise", "detailed", "none"]
 Verbosity = Literal["low", "medium", "high"]
 Durability = Literal["strict", "relaxed"]
-OnRecovery = Literal["continue", "interrupt"]
+OnRecovery = Literal["continue", "interrupt", "leave"]
+Unanswered = Literal["wait", "decline", "park"]
 
 
 class SandboxPolicy(Struct, frozen=True):
@@ -56,6 +57,36 @@ class RetryLimits(Struct, frozen=True):
     max_delay_ms: int = 60_000  # where the doubling stops
 
 
+class UnansweredPolicy(Struct, frozen=True):
+    """What becomes of a question that nobody answers in time, by what it asks about.
+
+    `wait` waits for ever; `decline` tells the model so, and the turn goes on; `park` closes the
+    session with the question open: whoever opens it again is asked again.
+    """
+
+    command: Unanswered = "decline"
+    patch: Unanswered = "decline"
+
+
+class CompactionLimits(Struct, frozen=True):
+    """When a conversation is replaced by a summary of it, and what stays.
+
+    `at_tokens` leaves room for the summary itself: 90 % of the window, unless the user says less.
+    """
+
+    at_tokens: int | None = None  # None: never but by hand
+    user_tokens: int = 20_000  # of the newest user messages that stay, at 4 bytes a token
+    most_in_a_row: int = 3  # without a word of the user's or a changed file between them
+    prompt: str | None = None  # None: the engine's own
+
+
+class AgentLimits(Struct, frozen=True):
+    """How many sub-agents a session may run at once, and how deep they may nest."""
+
+    most_running: int = 0  # 0: the model is given no tools for agents
+    most_depth: int = 1
+
+
 class SessionSettings(Struct, frozen=True):
     """What a user chooses. The defaults of every later turn.
 
@@ -78,6 +109,11 @@ class SessionSettings(Struct, frozen=True):
     model_context_window: int | None = None  # tokens
     model_auto_compact_token_limit: int | None = None  # tokens
     durability: Durability = "strict"
+    review_model: str | None = None  # None: the session's own
+    agents: AgentLimits = AgentLimits()
+    depth: int = 0  # of a sub-agent below its first ancestor
+    project_docs: bool = True  # whether AGENTS.md files are read
+    scan_workspace: bool = False  # keep what commands change, too, so that undo brings it back
 
 
 class SettingsUpdate(Struct, frozen=True, omit_defaults=True):
@@ -109,3 +145,5 @@ class TurnSettings(Struct, frozen=True):
     context_window: int | None = None  # tokens; None: not known for this model
     tool_output_tokens: int = 10_000  # budget of one tool output, at 4 bytes a token
     approval_timeout_ms: int | None = None  # None: a question waits for ever
+    unanswered: UnansweredPolicy = UnansweredPolicy()  # behind that time
+    compaction: CompactionLimits = CompactionLimits()

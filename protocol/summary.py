@@ -21,3 +21,6 @@ class SessionSummary(Struct, frozen=True):
     originator: str = ""
     parent: SessionId | None = None
     cut: int = 0  # sequence of the parent's last event that counts
+    spawned_by: SessionId | None = None  # the session whose sub-agent or review this is
+    name: str = ""  # the user's own
+    archived: bool = False

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry
+from turnlog.runtime.tools.tool import Tool
 from turnlog.runtime.tools.update_plan import UpdatePlan
+from turnlog.runtime.workspace.files import WorkspaceFiles
 
 
 @attrs.frozen
@@ -40,6 +42,7 @@ async def open_engine(
     config: Config | None = None,
     ephemeral: bool = False,
     originator: str = "turnlog",
+    tools: Iterable[Tool] = (),
     warn: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[Engine]:
     """Open the store and run an engine over it; on leaving, stop and close every session.
@@ -49,6 +52,7 @@ async def open_engine(
         config: a configuration that was loaded already. Default: that of the current folder.
         ephemeral: keep nothing: the log is in memory, and gone in the end.
         originator: which front-end this is, as providers are told.
+        tools: further tools that the model is given, after the engine's own.
         warn: is told what the user should know.
 
     Raises:
@@ -63,17 +67,18 @@ async def open_engine(
     store = turnlog_home(environ) / STORE_FOLDER
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
-        spawner = await stack.enter_async_context(Spawner())
-        sandbox = Sandbox(spawner, hidden=[] if ephemeral else [str(store)])
-        stack.callback(sandbox.close)
-        tools = _tools(spawner, sandbox, environ)
+        hidden = () if ephemeral else (str(store),)
+        registry = await stack.enter_async_context(
+            built_in_tools(environ, hidden=hidden, more=tools)
+        )
         clock = SystemClock()
         ports = Ports(
             log,
             model_client(config, environ, originator),
-            tools,
-            TurnContextLoader(config, tools, clock, environ, warn),
+            registry,
+            TurnContextLoader(config, registry, clock, environ, warn),
             clock,
+            workspace=WorkspaceFiles(),
         )
         yield await stack.enter_async_context(running(ports, config.session_settings))
 
@@ -91,9 +96,24 @@ async def _log(store: Path, *, ephemeral: bool) -> AsyncGenerator[EventLog]:
             yield log
 
 
-def _tools(spawner: Spawner, sandbox: Sandbox, environ: dict[str, str]) -> ToolRegistry:
-    patch = ApplyPatch(spawner, sandbox, environ)
-    return ToolRegistry((ExecCommand(spawner, sandbox, patch, environ), patch, UpdatePlan()))
+@asynccontextmanager
+async def built_in_tools(
+    environ: dict[str, str], *, hidden: Sequence[str] = (), more: Iterable[Tool] = ()
+) -> AsyncGenerator[ToolRegistry]:
+    """Make the engine's own tools; on leaving, none of their processes is left.
+
+    Args:
+        hidden: folders that confined commands cannot read.
+        more: further tools, which the model is given after these.
+    """
+    async with Spawner() as spawner:
+        sandbox = Sandbox(spawner, hidden=hidden)
+        try:
+            patch = ApplyPatch(spawner, sandbox, environ)
+            shell = ExecCommand(spawner, sandbox, patch, environ)
+            yield ToolRegistry((shell, patch, UpdatePlan(), *more))
+        finally:
+            sandbox.close()
 
 
 def model_client(config: Config, environ: Mapping[str, str], originator: str) -> ModelClient:

@@ -18,6 +18,7 @@ from turnlog.protocol.errors import (
     InputUnreadable,
     Overloaded,
     SequenceOutOfRange,
+    SessionNotFound,
     TurnlogError,
     UsageError,
 )
@@ -27,6 +28,7 @@ from turnlog.protocol.ops import Shutdown, Submission
 from turnlog.protocol.settings import OnRecovery, SessionSettings, SettingsUpdate
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.version import VERSION
+from turnlog.runtime.children import ChildSessions
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.session import Session
 
@@ -81,7 +83,7 @@ class Engine:
             settings = structs.replace(settings, model=model)
         session = SessionId(new_id())
         started = SessionStarted(session, settings, originator, VERSION)
-        return await self._run(session, self.ports.log.create, started, on_recovery)
+        return Session(self, await self._run(session, self.ports.log.create, started, on_recovery))
 
     async def resume(self, prefix: str, *, on_recovery: OnRecovery = "continue") -> Session:
         """Go on with a session, where it stands. A turn that was cut off goes on too, or ends.
@@ -90,17 +92,59 @@ class Engine:
 
         Args:
             prefix: the session's id, or as much of it as is unique.
+            on_recovery: what becomes of a turn that was cut off. `leave` opens the session to be
+                named, archived or answered only: the turn stays as it is.
 
         Raises:
             SessionNotFound, AmbiguousSession, SessionBusy, LogDamaged, SchemaTooNew
         """
         session = await self.ports.log.resolve(prefix)
+        return Session(self, await self.reopen(session, on_recovery))
+
+    async def reopen(
+        self, session: SessionId, on_recovery: OnRecovery, *, for_parent: bool = False
+    ) -> SessionActor:
+        """Return the actor of a session: the one that runs here already, or a new one.
+
+        Args:
+            for_parent: whether it is a child's. Its parent sees to its end, so it may be opened
+                even while the engine is being closed.
+        """
         while (seat := self._seats.get(session)) is not None:
             await seat.taken.wait()
             if seat.actor is not None and not seat.actor.ending:
-                return Session(self, seat.actor)
-            await seat.empty.wait()
-        return await self._run(session, self.ports.log.claim, None, on_recovery)
+                return seat.actor
+            # Its end may be lost on the way to the disk: then it goes on, and is taken as it is.
+            with trio.move_on_after(OVERLOAD_PERIOD):
+                await seat.empty.wait()
+        claim = self.ports.log.claim
+        return await self._run(session, claim, None, on_recovery, for_parent=for_parent)
+
+    async def open_child(
+        self, child: SessionId, started: SessionStarted, *, is_made: bool
+    ) -> SessionActor:
+        """Begin the session that a parent has given an id to.
+
+        Args:
+            is_made: whether it is in the store, without an event, since its engine went away.
+        """
+        claim = self.ports.log.claim if is_made else self.ports.log.create
+        return await self._run(child, claim, started, "continue", for_parent=True)
+
+    def running(self, session: SessionId) -> SessionActor | None:
+        """Return the actor of a session that is open here and takes prompts."""
+        seat = self._seats.get(session)
+        if seat is None or seat.actor is None or seat.actor.ending:
+            return None
+        return seat.actor
+
+    async def vacated(self, session: SessionId) -> None:
+        """Wait until a session that is ending here has ended; for no other one."""
+        while (seat := self._seats.get(session)) is not None:
+            if seat.actor is None or not seat.actor.ending:
+                return
+            with trio.move_on_after(OVERLOAD_PERIOD):
+                await seat.empty.wait()
 
     async def fork(self, prefix: str, *, at: int | None = None) -> Session:
         """Branch from a session, which is not touched.
@@ -117,7 +161,8 @@ class Engine:
         child = SessionId(new_id())
         await self.ports.log.fork(parent, cut, child)
         forked = SessionForked(child, parent, cut, digest.hex(), VERSION)
-        return await self._run(child, self.ports.log.claim, forked, "interrupt", cut)
+        actor = await self._run(child, self.ports.log.claim, forked, "interrupt")
+        return Session(self, actor, cut)
 
     async def _end_of_step(self, session: SessionId, at: int | None) -> tuple[int, bytes]:
         head = await self.ports.log.head(session)
@@ -145,13 +190,18 @@ class Engine:
         claim: Callable[[SessionId], Awaitable[Claim]],
         beginning: SessionFact | None,
         on_recovery: OnRecovery,
-        cut: int | None = None,
-    ) -> Session:
-        if self._closing:
+        *,
+        for_parent: bool = False,
+    ) -> SessionActor:
+        if self._closing and not for_parent:
             raise UsageError("this engine is being closed. Open another one to go on.")
         seat = self._seats[session] = _Seat()
         try:
-            actor = SessionActor(self.ports, await claim(session), VERSION, on_recovery)
+            claimed = await claim(session)
+            if beginning is None and not claimed.head.sequence:
+                await self.ports.log.release(claimed)
+                raise SessionNotFound(session)  # its engine went away before its first event
+            actor = SessionActor(self.ports, claimed, VERSION, on_recovery)
         except BaseException:
             self._vacate(session, seat)
             raise
@@ -159,7 +209,7 @@ class Engine:
         await self._nursery.start(self._serve, actor, seat, beginning)
         if actor.failure is not None:
             raise actor.failure
-        return Session(self, actor, cut)
+        return actor
 
     async def _serve(
         self,
@@ -177,8 +227,10 @@ class Engine:
                 task_status.started()
 
         try:
-            with suppress(Exception):
+            try:
                 await actor.serve(beginning, started=taken)
+            except* Exception:  # also where it comes together with a cancellation
+                pass
             taken()
         finally:
             self._vacate(actor.claim.session, seat)
@@ -240,6 +292,8 @@ async def running(
     async with trio.open_nursery() as outer:
         sessions = await outer.start(_shielded_nursery)
         engine = Engine(ports, sessions, defaults)
+        if ports.children is None:
+            engine.ports = structs.replace(ports, children=ChildSessions(engine))
         outer.start_soon(_watch_inboxes, engine)
         try:
             yield engine

@@ -1,8 +1,15 @@
-"""Profiles of the property tests: HYPOTHESIS_PROFILE=thorough looks twenty times as long."""
+"""Profiles of the property tests, and the number of sessions that were recorded and replayed.
+
+HYPOTHESIS_PROFILE=thorough looks twenty times as long.
+"""
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import replayed
 
 # The machine may be shared, so how long one example takes says nothing.
 settings.register_profile(
@@ -10,3 +17,26 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1600)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+_REPORT = "replayed"  # what a worker tells the process that started it
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_REPORT] = (replayed.sessions, replayed.events)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - xdist has no types
+    sessions, events = getattr(node, "workeroutput", {}).get(_REPORT, (0, 0))
+    replayed.sessions += sessions
+    replayed.events += events
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if replayed.sessions:
+        terminalreporter.write_line(
+            f"{replayed.sessions} sessions that the tests recorded were replayed "
+            f"({replayed.events} events): no difference"
+        )

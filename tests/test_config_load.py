@@ -12,11 +12,14 @@ from msgspec import structs
 
 from turnlog.protocol.errors import ConfigInvalid
 from turnlog.protocol.settings import (
+    AgentLimits,
+    CompactionLimits,
     RetryLimits,
     SandboxPolicy,
     SessionSettings,
     ShellEnvironmentPolicy,
     TurnSettings,
+    UnansweredPolicy,
 )
 from turnlog.runtime.config import Config, ProviderConfig, explain, load_config, turnlog_home
 from turnlog.runtime.config.layers import dotted
@@ -289,6 +292,16 @@ def test_a_session_gets_what_is_configured(place: Place) -> None:
         user_instructions = "usr"
         durability = "relaxed"
         approval_timeout_ms = 5
+        compact_prompt = "sum up"
+        review_model = "reviewer"
+        [unanswered]
+        command = "park"
+        patch = "wait"
+        [agents]
+        max_threads = 2
+        max_depth = 3
+        [undo]
+        scan_workspace = true
         [sandbox_workspace_write]
         writable_roots = ["/data"]
         network_access = true
@@ -328,11 +341,16 @@ def test_a_session_gets_what_is_configured(place: Place) -> None:
         model_context_window=1000,
         model_auto_compact_token_limit=900,
         durability="relaxed",
+        review_model="reviewer",
+        agents=AgentLimits(2, 3),
+        scan_workspace=True,
     )
     assert config.turn_limits(session) == TurnSettings(
         session=session,
         retry=RetryLimits(request_max_retries=0, stream_max_retries=1, stream_idle_timeout_ms=2),
         approval_timeout_ms=5,
+        unanswered=UnansweredPolicy("park", "wait"),
+        compaction=CompactionLimits(prompt="sum up"),
     )
     assert config.providers["local"].name == "local"
 

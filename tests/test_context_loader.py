@@ -16,7 +16,13 @@ from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
-from turnlog.protocol.settings import RetryLimits, SandboxPolicy, SessionSettings, TurnSettings
+from turnlog.protocol.settings import (
+    CompactionLimits,
+    RetryLimits,
+    SandboxPolicy,
+    SessionSettings,
+    TurnSettings,
+)
 from turnlog.runtime.config import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.context.prompts import BASE_INSTRUCTIONS
@@ -102,6 +108,7 @@ async def test_a_plain_turn_starts_with_instructions_permissions_and_environment
             parallel_tool_calls=True,
             context_window=258_400,
             approval_timeout_ms=1000,
+            compaction=CompactionLimits(at_tokens=232_560),
         ),
         '[{"type":"function","name":"exec_command"}]',
         (

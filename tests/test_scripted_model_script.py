@@ -35,7 +35,7 @@ def test_the_short_forms_say_what_they_look_like() -> None:
             {"custom": "apply_patch", "input": "*** Begin Patch"},
             {"item": {"type": "web_search_call", "status": "completed"}},
             "and a text"]},
-        {"message": "ab", "times": 3, "deltas": false},
+        {"message": "ab", "times": 3, "deltas": false, "only_for": "the counting"},
         {"failed": {"code": "insufficient_quota", "message": "no"}, "delay_ms": 5},
         {"status": 429, "headers": {"retry-after": "1"}, "repeat": 2, "body": {"error": {}},
          "rate_limits": {"primary": {"used_percent": 99.5, "window_minutes": 300}}}]}"""
@@ -56,7 +56,7 @@ def test_the_short_forms_say_what_they_look_like() -> None:
                     message("and a text"),
                 ]
             ),
-            Response(items=[message("ababab")], deltas=False),
+            Response(items=[message("ababab")], deltas=False, only_for="the counting"),
             Response(failed=Failure(code="insufficient_quota", message="no"), delay_ms=5),
             Response(
                 status=429,
@@ -163,6 +163,14 @@ def test_of_takes_texts_items_lists_and_responses() -> None:
         (
             b'[{"status": 304}]',
             "s.json: responses[0]: status 304 has no body; use another",
+        ),
+        (
+            b'["a", {"message": "b", "only_for": 7}]',
+            "s.json: responses[1].only_for: Expected `str | null`, got `int`",
+        ),
+        (
+            b'[{"message": "b", "only_for": " "}]',
+            "s.json: responses[0]: `only_for` needs a text that tells its requests from others",
         ),
         (
             b'[{"headers": {"x": "a\\r\\ny: b"}}]',

@@ -348,6 +348,35 @@ async def test_without_compaction_responses_a_summary_is_a_response_like_others(
         assert [await said(client, COMPACT), await said(client)] == ["one", "two"]
 
 
+async def test_requests_that_hold_a_text_are_answered_by_the_responses_for_it_alone() -> None:
+    def only(mark: str, text: str, *, compaction: bool = False) -> Response:
+        return Response(items=[message(text)], only_for=mark, compaction=compaction)
+
+    ours = (only("count", "c1"), only("sort", "s1"), only("count", "c2"))
+    summary = only("count", "sum", compaction=True)
+    async with served("one", *ours, summary, "two") as (_, client):
+        asked = ["sort it", "go", "count it", "count, and more", "go on"]
+        assert [await said(client, text) for text in asked] == ["s1", "one", "c1", "c2", "two"]
+        assert await said(client, "count it", COMPACT) == "sum"
+        over = await post(client, "count it")
+    assert over.json()["error"]["message"] == (
+        "scripted model: the script is over: its 2 responses only for 'count' have been given "
+        "out. Add a response for this request, or set `loop` to begin again."
+    )
+
+
+async def test_a_call_that_holds_such_a_text_does_not_count() -> None:
+    async with served("parent", Response(items=[message("child")], only_for="count")) as (
+        _,
+        client,
+    ):
+        body = request("go")
+        body["input"].append(call("spawn_agent", {"message": "count"}))
+        answer = await client.post("/responses", json=body)
+        assert '"parent"' in answer.text
+        assert await said(client, "count") == "child"
+
+
 async def test_every_request_is_kept_in_order() -> None:
     async with served("a") as (server, client):
         async with trio.open_nursery() as nursery:

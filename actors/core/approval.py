@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from typing import Literal
 
 from turnlog.actors.core import texts
+from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.core.state import Call, State, Turn
-from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.calls import PatchPreview, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallSettled,
     OpRefused,
+    QuestionAnswered,
     SessionDecision,
     TurnStopping,
 )
 from turnlog.protocol.ids import effect_id, mint
 from turnlog.protocol.ops import ExecApproval, PatchApproval
-from turnlog.protocol.settings import ApprovalPolicy
+from turnlog.protocol.settings import ApprovalPolicy, TurnSettings, Unanswered
 
 Permission = Literal["run", "ask", "refuse"]
 
@@ -24,7 +26,19 @@ def permission(plan: ToolPlan, policy: ApprovalPolicy) -> Permission:
     """Say whether a call may run under `policy`. Pure; the sandbox confines what runs inside it."""
     if plan.wants == "outside":
         return "ask" if policy in ("on-request", "untrusted") else "refuse"
-    return "ask" if policy == "untrusted" else "run"
+    return "ask" if policy == "untrusted" and not plan.known_safe else "run"
+
+
+def unanswered(plan: ToolPlan, settings: TurnSettings) -> Unanswered:
+    """Say what becomes of a question about such a call that nobody answers in time."""
+    policy = settings.unanswered
+    return policy.patch if isinstance(plan.preview, PatchPreview) else policy.command
+
+
+def parks(state: State, turn: Turn, call: Call) -> bool:
+    """Say whether the session is to wait, closed, for an answer that did not come in time."""
+    parks = turn.settings is not None and unanswered(call.plan, turn.settings) == "park"
+    return parks and turn.stopping is None
 
 
 def ask(state: State, turn: Turn, call: Call, number: int) -> ApprovalAsked:
@@ -45,4 +59,16 @@ def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterat
     if op.decision == "abort" and turn.stopping is None:
         yield TurnStopping("interrupted")
     elif op.decision in ("denied", "abort"):
-        yield CallSettled(turn.number_of(call), call.item.call_id, "declined", texts.DECLINED)
+        output = texts.DECLINED if call.denied is None else call.denied + texts.DECLINED_OUTSIDE
+        yield CallSettled(turn.number_of(call), call.item.call_id, "declined", output)
+    elif op.decision == "approved_for_session" and state.rules > 1:
+        yield from _answer_others(state, turn)
+
+
+def _answer_others(state: State, turn: Turn) -> Iterator[SessionDecision]:
+    """Close the open questions that an answer for the whole session has answered, too."""
+    for effect in tuple(state.outstanding.values()):
+        if isinstance(effect, AskQuestion):
+            call = turn.call(effect.call)
+            if call.plan.approval_key in state.approved:
+                yield QuestionAnswered(effect.effect, effect.call, call.item.call_id)

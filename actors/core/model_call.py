@@ -1,12 +1,15 @@
 """The core of model calls: what is asked, and what a failed attempt leads to."""
 
 from collections.abc import Iterator
-from hashlib import blake2b
+from typing import Literal
 
 import msgspec
 
+from turnlog.actors.core import compaction
+from turnlog.actors.core.retries import delay_ms
 from turnlog.actors.core.state import Received, State, Turn
 from turnlog.protocol.calls import ErrorInfo, ModelFailure
+from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     ModelAsked,
     ModelFailed,
@@ -42,6 +45,24 @@ def ask(state: State, turn: Turn) -> ModelAsked:
     )
 
 
+def prefix_changes(state: State, turn: Turn) -> tuple[Literal["model", "tools"], ...]:
+    """Say what makes a provider's cache of the last request useless, beside the conversation."""
+    last = state.asked_with
+    if state.rules < 2 or last is None or turn.settings is None:
+        return ()
+    causes: list[Literal["model", "tools"]] = []
+    if last.session.model != turn.settings.session.model:
+        causes.append("model")
+    if state.asked_tools != tools_digest(turn.tools_json):
+        causes.append("tools")
+    return tuple(causes)
+
+
+def tools_digest(tools_json: JsonText) -> bytes:
+    """Return what tells two lists of tools apart."""
+    return chain(GENESIS, tools_json.encode())
+
+
 def sendable(item_json: JsonText) -> ResponseItem | OtherItem | None:
     """Return an item of the model's, or None if the conversation cannot hold it.
 
@@ -62,14 +83,22 @@ def received(item_json: JsonText, item: ResponseItem | OtherItem, at: int) -> Re
 
 
 def keeps_items(turn: Turn) -> bool:
-    """Say whether a cut response's items stay: a call among them has been acted on."""
-    return any(call.status != "waiting" for call in turn.calls)
+    """Say whether a cut response's items stay: a call among them has been acted on.
+
+    One that was asked about has been, also while its question is parked.
+    """
+    return any(call.status != "waiting" or call.question is not None for call in turn.calls)
 
 
 def failed(state: State, turn: Turn, fact: ModelFailed) -> Iterator[SessionDecision]:
     """Decide about an attempt that gave no whole response: again, or the end of the turn."""
     if keeps_items(turn) and turn.items:  # progress: what follows is a new request
         yield ResponseAbandoned(fact.effect, keep=True)
+    if _can_be_shorter(state, turn, fact.failure):
+        if turn.items:
+            yield ResponseAbandoned(fact.effect, keep=False)
+        yield from compaction.begin(state, turn, "overflow")
+        return
     retry = None if turn.stopping else _retry(state, turn, fact.failure)
     if turn.items:
         yield ResponseAbandoned(fact.effect, keep=retry is None)
@@ -79,32 +108,27 @@ def failed(state: State, turn: Turn, fact: ModelFailed) -> Iterator[SessionDecis
         yield TurnStopping("failed", ErrorInfo(fact.failure.code, fact.failure.message))
 
 
+def _can_be_shorter(state: State, turn: Turn, failure: ModelFailure) -> bool:
+    """Say whether a request that was too long may be sent again behind a compaction."""
+    too_long = failure.code == "context_window_exceeded"
+    if not too_long or state.rules < 2 or turn.rescued or turn.stopping is not None:
+        return False
+    return compaction.possible(state, turn)
+
+
 def _retry(state: State, turn: Turn, failure: ModelFailure) -> RetryScheduled | None:
     limits = turn.settings.retry if turn.settings else RetryLimits()
     effect = effect_id(state.facts, "timer")
     if failure.retry == "request" and turn.request_retries < limits.request_max_retries:
         retry, most = turn.request_retries + 1, limits.request_max_retries
-        delay = _delay_ms(state, failure, retry, limits)
+        delay = delay_ms(state, failure, retry, limits)
         return RetryScheduled(effect, "request", retry, most, delay, failure.message)
     if failure.retry != "never" and turn.stream_retries < limits.stream_max_retries:
         retry, most = turn.stream_retries + 1, limits.stream_max_retries
-        delay = _delay_ms(state, failure, retry, limits)
+        delay = delay_ms(state, failure, retry, limits)
         message = f"Reconnecting... {retry}/{most} ({failure.message})"
         return RetryScheduled(effect, "stream", retry, most, delay, message)
     return None
-
-
-def _delay_ms(state: State, failure: ModelFailure, retry: int, limits: RetryLimits) -> int:
-    """Return the provider's wish, or 200 ms doubled at each retry, jittered by a tenth.
-
-    The jitter is a hash, so that a replay waits as the live session did. What is doubled stops at
-    `max_delay_ms`; a wish is honoured at any length.
-    """
-    if failure.retry_after_ms is not None:
-        return max(0, failure.retry_after_ms)
-    name = f"{state.session}/{state.facts}/{retry}".encode()
-    jitter = int.from_bytes(blake2b(name, digest_size=2).digest()) / 0xFFFF * 0.2 + 0.9
-    return int(min(limits.base_delay_ms * 2 ** (retry - 1), limits.max_delay_ms) * jitter)
 
 
 def abandon_lost(turn: Turn, effect: EffectId, *, keep: bool) -> Iterator[SessionDecision]:

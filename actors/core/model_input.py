@@ -36,8 +36,8 @@ def _output(call: Call, started: bool) -> str:
     match call.status:
         case "settled":
             return call.output
-        case "waiting" | "asked":
-            return texts.NEVER_STARTED
+        case "waiting" | "asked" | "awaiting":
+            return call.denied or texts.NEVER_STARTED
         case "dispatched":
             return texts.STOPPED if started else texts.UNKNOWN
         case "stopped":

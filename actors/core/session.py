@@ -5,17 +5,40 @@ happened. Resume decides nothing again: it folds what was decided.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import assert_never
+from typing import Final, assert_never
 
-from turnlog.actors.core import approval, model_call, tool_call, turn
-from turnlog.actors.core.effects import AskQuestion, CallModel, LoadContext, RunTool, Wait
+from turnlog.actors.core import (
+    agents,
+    approval,
+    compaction,
+    model_call,
+    review,
+    tool_call,
+    turn,
+    undo,
+)
+from turnlog.actors.core.effects import (
+    AskQuestion,
+    CallModel,
+    RunChild,
+    RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+    TellChild,
+    WaitForAgents,
+)
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
+    ChildEnded,
+    CompactionWanted,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
     EffectLost,
+    FilesSaved,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
@@ -33,24 +56,39 @@ from turnlog.protocol.events import (
     TimerFired,
     ToolFinished,
     ToolStarted,
+    TurnsRestored,
     TurnStopping,
+    WorkspaceScanned,
 )
 from turnlog.protocol.ops import (
+    Archive,
+    Compact,
     ExecApproval,
     Interrupt,
     OverrideTurnContext,
     PatchApproval,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    SetName,
     Shutdown,
+    Undo,
     UserInput,
     UserTurn,
     op_name,
 )
 
+# The revision of the rules by which this release decides. A recorded life is replayed under its
+# own, so that what changed since is no difference.
+RULES: Final = 2
+# Ops that mean the same in a session that nobody goes on with.
+_TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
+
 
 def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
     """Yield what `fact` causes. `state` holds the fact, and each decision once yielded."""
     match fact:
-        case SessionStarted() | RateLimitsReceived() | ToolStarted():
+        case SessionStarted() | RateLimitsReceived() | ToolStarted() | FilesSaved():
             return
         case SessionOpened() | SessionForked():
             yield from _take_over(state, fact)
@@ -58,14 +96,24 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield from _receive(state, fact)
         case _ if state.belongs_to is None or state.turn is None:
             return  # late: it is recorded, and changes nothing
-        case ContextLoaded():
-            if state.turn.stopping is None:
-                yield from turn.start(state, state.turn, fact)
-        case ModelFailed():
-            yield from model_call.failed(state, state.turn, fact)
+        case ModelFailed() | ModelCompleted():
+            yield from _attempt_ended(state, state.turn, fact)
         case EffectClosed():
             yield from _closed_early(state, state.turn, fact)
-        case ModelItemReceived() | ModelCompleted() | TimerFired() | ToolFinished():
+        case ChildEnded():
+            yield from agents.settle_waiting(state, state.turn)
+            yield from review.ended(state.turn, fact)
+        case TimerFired():
+            if isinstance(waited := state.belongs_to, WaitForAgents):
+                yield from agents.settle_waiting(state, state.turn, timed_out=waited.call)
+        case (
+            ContextLoaded()
+            | ModelItemReceived()
+            | ToolFinished()
+            | EffectDone()
+            | WorkspaceScanned()
+            | TurnsRestored()
+        ):
             pass
         case _:
             assert_never(fact)
@@ -78,6 +126,9 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         yield OpRefused(fact.op_id, "duplicate_op", "an op with this id has been done already")
         return
     match op:
+        case _ if state.dormant and not isinstance(op, _TAKEN_AT_REST):
+            reason = "the session was opened to be looked after only; resume it to go on"
+            yield OpRefused(fact.op_id, "not_resumed", reason)
         case UserInput() | UserTurn() if state.closing:
             yield OpRefused(fact.op_id, "closing", "the session is being closed")
         case UserInput() | UserTurn() if not op.items:
@@ -85,18 +136,65 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         case UserInput() | UserTurn():
             yield from turn.receive_input(state, fact)
         case Interrupt() | Shutdown():
+            if state.dormant:
+                return
             if state.turn is not None and state.turn.stopping is None:
                 yield TurnStopping("interrupted")
         case ExecApproval() | PatchApproval():
             yield from approval.answer(state, fact.op_id, op)
         case OverrideTurnContext():
             return
+        case SetName() | Archive() if state.rules > 1:
+            return
+        case Compact() | Review() | RunUserShellCommand() | Undo() | Redo() if state.rules > 1:
+            yield from _receive_task(state, fact)
         case _:
             yield OpRefused(fact.op_id, "not_supported", f"sessions do not do {op_name(op)!r} yet")
 
 
+def _receive_task(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
+    """Decide about an op that asks for more than a word with the model."""
+    op = fact.op
+    if state.closing:
+        yield OpRefused(fact.op_id, "closing", "the session is being closed")
+    elif isinstance(op, RunUserShellCommand | Review) and not _text(op).strip():
+        yield OpRefused(fact.op_id, "empty_input", "there is nothing in this input")
+    elif isinstance(op, Undo | Redo) and (refusal := undo.refusal(state, fact)) is not None:
+        yield refusal
+    elif isinstance(op, Compact) and _is_talking(state):
+        yield CompactionWanted(fact.op_id)
+    else:
+        yield from turn.receive_task(state, fact)
+
+
+def _text(op: RunUserShellCommand | Review) -> str:
+    return op.command if isinstance(op, RunUserShellCommand) else op.prompt
+
+
+def _is_talking(state: State) -> bool:
+    running = state.turn
+    return running is not None and running.kind == "regular" and running.stopping is None
+
+
+def _attempt_ended(
+    state: State, current: Turn, fact: ModelFailed | ModelCompleted
+) -> Iterator[SessionDecision]:
+    compacting = current.compaction
+    if isinstance(state.belongs_to, Summarize):
+        if compacting is None or current.stopping is not None:
+            return
+        if isinstance(fact, ModelFailed):
+            yield from compaction.failed(state, current, compacting, fact)
+        else:
+            yield from compaction.finish(state, current, compacting, compacting.summary)
+    elif isinstance(fact, ModelFailed):
+        yield from model_call.failed(state, current, fact)
+
+
 def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[SessionDecision]:
     """Close what an engine that is gone had begun, so that the turn can go on, or end."""
+    if state.dormant:
+        return
     lost = tuple(state.outstanding.items())
     keep = state.turn is not None and model_call.keeps_items(state.turn)
     for effect, _ in lost:
@@ -105,26 +203,42 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
     if current is None:
         return
     interrupt = isinstance(fact, SessionForked) or fact.on_recovery == "interrupt"
+    # What the user ran cannot be run again, nor told to the model: it is over.
+    interrupt = interrupt or any(isinstance(what, RunUserShell) for _, what in lost)
     if interrupt and current.stopping is None:
         yield TurnStopping("interrupted")
     for effect, what in lost:
         if isinstance(what, CallModel):
             yield from model_call.abandon_lost(current, effect, keep=keep)
     yield from tool_call.settle_cut_off(current)
+    if isinstance(fact, SessionOpened):
+        yield from agents.ask_lost(state, (what for _, what in lost))
 
 
 def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[SessionDecision]:
     match state.belongs_to:
         case RunTool() | AskQuestion() as effect:
-            yield from tool_call.closed_early(current, effect, fact)
+            yield from tool_call.closed_early(state, current, effect, fact)
+            return
         case CallModel():
             if current.items:  # the turn stops, so nothing is asked for again
                 yield ResponseAbandoned(fact.effect, keep=True)
-        case LoadContext() | Wait() | None:
-            pass
+        case Summarize() if fact.how != "cancelled" and current.compaction is not None:
+            if current.stopping is None:
+                yield from compaction.finish(state, current, current.compaction, None)
+            return
+        case RunChild(asked=asked) if asked.kind == "agent":
+            yield from agents.settle_waiting(state, current)
+            return
+        case TellChild(told=told) if fact.how == "failed":
+            if current.stopping is None:
+                yield from agents.tell_again(state, told)
+            return
+        case ScanWorkspace() if fact.how == "failed":
+            return  # the turn goes on without a way back
         case _:
-            assert_never(state.belongs_to)
-    if current.stopping is None and not isinstance(state.belongs_to, RunTool | AskQuestion):
+            pass
+    if current.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))
 
 

@@ -8,47 +8,44 @@ release made, is noticed. Then the session is folded from its first event.
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import accumulate, chain
-from typing import Final
+from typing import Any, Final, get_args
 
 import attrs
 import msgspec
 from msgspec import Struct, structs
 
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    LoadContext,
-    RunTool,
-    Wait,
-)
-from turnlog.actors.core.state import History, Source, State
+from turnlog.actors.core.effects import Effect
+from turnlog.actors.core.evolving.agents import result_text
+from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
+from turnlog.actors.core.state import Agent, Mark, State, Undone
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     CallSettled,
+    ChildEnded,
+    Compacted,
     ItemsRecorded,
     ModelItemReceived,
     OpReceived,
     RecordedItem,
+    RestoredPart,
     SessionEvent,
     StepFailed,
     ToolFinished,
+    TurnsRestored,
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, output_item, read_item
-from turnlog.protocol.settings import SessionSettings
+from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 2  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 3  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
-_EFFECTS: Final[dict[str, type[Effect]]] = {
-    kind.__name__: kind for kind in (LoadContext, CallModel, RunTool, AskQuestion, Wait)
-}
+_EFFECTS: Final[dict[str, type[Effect]]] = {kind.__name__: kind for kind in get_args(Effect)}
 
 
 class _Index(Struct, frozen=True, array_like=True):
@@ -61,21 +58,30 @@ class _Index(Struct, frozen=True, array_like=True):
     facts: int
     settings: SessionSettings | None
     fence: int
+    rules: int
     turns: int
     queue: list[int]  # sequences
     parts: list[int]  # sources
     history_digest: bytes
     context: dict[str, Source]
-    belongs_to: tuple[str, dict[str, str | int | bool]] | None
+    belongs_to: tuple[str, dict[str, Any]] | None
     op: int  # sequence; 0: none
     repeated_op: bool
     op_ids: list[str]
     approved: list[str]
+    agents: list[tuple[SessionId, Agent]]
+    marks: list[Mark]
+    undone: Undone | None
+    epoch: int
+    asked_with: TurnSettings | None
+    asked_tools: bytes
+    measured: tuple[int, int]
     usage: TokenUsage
     last_usage: TokenUsage | None
     rate_limits: RateLimits | None
     closing: bool
     closed: bool
+    dormant: bool
     summary: SessionSummary | None
 
 
@@ -96,6 +102,7 @@ def snapshot(state: State) -> bytes | None:
             facts=state.facts,
             settings=state.settings,
             fence=state.fence,
+            rules=state.rules,
             turns=state.turns,
             queue=state.queued_at,
             parts=_flat(state.history.sources),
@@ -106,11 +113,19 @@ def snapshot(state: State) -> bytes | None:
             repeated_op=state.repeated_op,
             op_ids=list(state.op_ids),
             approved=sorted(state.approved),
+            agents=list(state.agents.items()),
+            marks=state.marks,
+            undone=state.undone,
+            epoch=state.epoch,
+            asked_with=state.asked_with,
+            asked_tools=state.asked_tools,
+            measured=state.measured,
             usage=state.usage,
             last_usage=state.last_usage,
             rate_limits=state.rate_limits,
             closing=state.closing,
             closed=state.closed,
+            dormant=state.dormant,
             summary=state.summary,
         )
     )
@@ -131,7 +146,7 @@ def _sources(flat: list[int]) -> list[Source]:
     return list(zip(accumulate(flat[::2]), flat[1::2], strict=True))
 
 
-def _effect_fields(effect: Effect | None) -> tuple[str, dict[str, str | int | bool]] | None:
+def _effect_fields(effect: Effect | None) -> tuple[str, dict[str, Any]] | None:
     return None if effect is None else (type(effect).__name__, structs.asdict(effect))
 
 
@@ -145,9 +160,10 @@ class Restoration:
     _index: _Index
     _parts: list[Source]
     _head_digest: bytes | None = None
-    _recorded: dict[int, tuple[RecordedItem, ...]] = attrs.field(
-        factory=dict[int, tuple[RecordedItem, ...]]
+    _recorded: dict[int, tuple[RecordedItem | RestoredPart | int, ...]] = attrs.field(
+        factory=dict[int, tuple[RecordedItem | RestoredPart | int, ...]]
     )
+    _results: dict[int, str] = attrs.field(factory=dict[int, str])
     _items: dict[int, JsonText] = attrs.field(factory=dict[int, JsonText])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
     _ops: dict[int, OpReceived] = attrs.field(factory=dict[int, OpReceived])
@@ -168,6 +184,7 @@ class Restoration:
         """Return the sequences of the events that are needed, ascending."""
         index = self._index
         needed = {at for at, _ in self._parts} | {at for at, _ in index.context.values()}
+        needed |= {agent.result_at for _, agent in index.agents if not agent.told}
         return sorted((needed | {index.op, index.head, *index.queue}) - {0})
 
     def take(self, records: Iterable[Recorded]) -> None:
@@ -189,6 +206,12 @@ class Restoration:
                 self._outputs[at] = texts.UNKNOWN
             case ItemsRecorded(items=items):
                 self._recorded[at] = items
+            case Compacted(parts=parts):
+                self._recorded[at] = parts
+            case TurnsRestored(parts=parts) if parts is not None:
+                self._recorded[at] = parts
+            case ChildEnded():
+                self._results[at] = result_text(event)
             case OpReceived():
                 self._ops[at] = event
             case _:
@@ -214,11 +237,12 @@ class Restoration:
             facts=index.facts,
             settings=index.settings,
             fence=index.fence,
+            rules=index.rules,
             turns=index.turns,
             queue=[self._ops[at] for at in index.queue],
             queued_at=index.queue,
             history=self._history(),
-            context={kind: self._told(*source) for kind, source in index.context.items()},
+            context={kind: self._told(*src).item_json for kind, src in index.context.items()},
             context_at=index.context,
             belongs_to=_effect(index.belongs_to),
             op=self._ops[index.op] if index.op else None,
@@ -226,29 +250,50 @@ class Restoration:
             repeated_op=index.repeated_op,
             op_ids=dict.fromkeys(index.op_ids),
             approved=set(index.approved),
+            agents=dict(index.agents),
+            results=self._untold(),
+            marks=index.marks,
+            undone=index.undone,
+            epoch=index.epoch,
+            asked_with=index.asked_with,
+            asked_tools=index.asked_tools,
+            measured=index.measured,
             usage=index.usage,
             last_usage=index.last_usage,
             rate_limits=index.rate_limits,
             closing=index.closing,
             closed=index.closed,
+            dormant=index.dormant,
             summary=index.summary,
         )
 
     def _history(self) -> History:
         history = History()
         for at, offset in self._parts:
-            history.add(self._part(at, offset), (at, offset))
+            part, kind = self._part(at, offset)
+            history.add(part, (at, offset), kind)
         return history
 
-    def _part(self, at: int, offset: int) -> JsonText:
+    def _part(self, at: int, offset: int) -> tuple[JsonText, str]:
         if at in self._items:
-            return self._items[at]
+            return self._items[at], MODEL
         if at in self._outputs:
-            return self._output(self._outputs[at], call_at=at - offset)
-        return self._told(at, offset)
+            return self._output(self._outputs[at], call_at=at - offset), OUTPUT
+        told = self._told(at, offset)
+        return told.item_json, told.kind
 
-    def _told(self, at: int, index: int) -> JsonText:
-        return self._recorded[at][index].item_json
+    def _told(self, at: int, index: int) -> RecordedItem | RestoredPart:
+        told = self._recorded[at][index]
+        if isinstance(told, int):
+            raise TypeError(f"event {at} holds no part {index}")
+        return told
+
+    def _untold(self) -> dict[SessionId, str]:
+        return {
+            child: self._results[agent.result_at] if agent.result_at else ""
+            for child, agent in self._index.agents
+            if not agent.told
+        }
 
     def _output(self, output: str, call_at: int) -> JsonText:
         call = read_item(self._items[call_at])
@@ -257,5 +302,5 @@ class Restoration:
         return output_item(call, output)
 
 
-def _effect(fields: tuple[str, dict[str, str | int | bool]] | None) -> Effect | None:
+def _effect(fields: tuple[str, dict[str, Any]] | None) -> Effect | None:
     return None if fields is None else msgspec.convert(fields[1], _EFFECTS[fields[0]])

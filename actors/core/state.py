@@ -3,11 +3,22 @@
 from typing import Final, Literal
 
 import attrs
+from msgspec import Struct
 
 from turnlog.actors.core.effects import Effect
+from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
 from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.envelope import GENESIS, chain
-from turnlog.protocol.events import OpReceived, TurnStopping
+from turnlog.protocol.envelope import GENESIS
+from turnlog.protocol.events import (
+    ChildEnded,
+    CompactionAsked,
+    CompactionTrigger,
+    ContextLoaded,
+    OpReceived,
+    TurnKind,
+    TurnsRestored,
+    TurnStopping,
+)
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
 from turnlog.protocol.items import JsonText, ToolCallItem, output_item
 from turnlog.protocol.ops import UserInputItem
@@ -18,25 +29,7 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 _NO_SESSION: Final = SessionId("")
 _NO_USAGE: Final = TokenUsage()
 
-# Where a text stands in the log: the sequence of an event, and a number that is the item's index
-# in ItemsRecorded; of an output, how many events before it its call's item came; else 0.
-Source = tuple[int, int]
-
-CallStatus = Literal["waiting", "asked", "dispatched", "stopped", "unknown", "settled"]
-
-
-@attrs.define
-class History:
-    """The conversation as the model is sent it: parts that are only ever appended."""
-
-    parts: list[JsonText] = attrs.field(factory=list[JsonText])
-    sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
-    digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
-
-    def add(self, part: JsonText, source: Source) -> None:
-        self.parts.append(part)
-        self.sources.append(source)
-        self.digest = chain(self.digest, part.encode())
+CallStatus = Literal["waiting", "asked", "dispatched", "awaiting", "stopped", "unknown", "settled"]
 
 
 @attrs.define
@@ -49,6 +42,7 @@ class Call:
     status: CallStatus = "waiting"
     approved: bool = False
     question: str | None = None
+    denied: str | None = None  # what the model is told unless it runs outside the sandbox
     output: str = ""  # what the model is told, once settled
     output_at: int = 0  # sequence of the event that settled it
 
@@ -58,6 +52,44 @@ class Call:
 
     def settle(self, output: str, at: int) -> None:
         self.status, self.output, self.output_at = "settled", output, at
+
+
+class Mark(Struct, frozen=True, array_like=True):
+    """Where a turn began: what an undo of it goes back to."""
+
+    turn: int
+    at: int  # sequence of the last event before it
+    parts: int  # of the conversation
+    epoch: int
+
+
+class Undone(Struct, frozen=True, array_like=True):
+    """What the last undo dropped, and where that began."""
+
+    begin: Mark
+    dropped: tuple[Mark, ...]
+
+
+class Agent(Struct, frozen=True, array_like=True):
+    """A sub-agent of this session: a session of its own, made or about to be."""
+
+    name: str
+    settings: SessionSettings
+    status: Literal["running", "completed", "interrupted", "failed"] = "running"
+    runs: int = 1  # prompts that set it to work
+    result_at: int = 0  # sequence of the event that says how it ended last
+    told: bool = True  # whether the model knows of it
+    closed: bool = False
+    tokens: int = 0  # over all its life
+
+
+@attrs.define
+class Compaction:
+    """A compaction in hand."""
+
+    asked: CompactionAsked
+    retries: int = 0
+    summary: str | None = None  # so far
 
 
 @attrs.frozen
@@ -77,7 +109,10 @@ class Turn:
     number: int
     turn_id: TurnId
     op: OpReceived
+    opened_at: int = 0  # sequence of the last event before it
+    kind: TurnKind = "regular"
     settings: TurnSettings | None = None  # None: its context is not loaded yet
+    loaded: ContextLoaded | None = None  # until the prompt is in the conversation
     tools_json: JsonText = "[]"
     stopping: TurnStopping | None = None
     request: int = 0  # model requests so far
@@ -91,6 +126,19 @@ class Turn:
     first_call: int = 0  # number within the turn of `calls[0]`
     steered: list[tuple[UserInputItem, ...]] = attrs.field(factory=list[tuple[UserInputItem, ...]])
     last_agent_message: str | None = None
+    response_at: int = 0  # where in the conversation the response begins whose calls are open
+    compaction: Compaction | None = None
+    wants_compaction: CompactionTrigger | None = None
+    compactions: int = 0  # since the user's last word, or the last change of a file
+    over_limit: bool = False  # a compaction was not followed by a response below the limit
+    rescued: bool = False  # compacted since the last response, as the window was exceeded
+    no_gain: bool = False  # nothing smaller could be put in the conversation's place
+    scanned: bool = False
+    parking: bool = False  # a question stays open for whoever opens the session next
+    begun: bool = False  # the work of a turn that is not `regular` was asked for, or is over
+    child_end: ChildEnded | None = None  # of a review
+    restored: TurnsRestored | None = None  # by an undo
+    restored_at: int = 0  # its sequence
 
     def call(self, number: int) -> Call:
         """Return the call with this number within the turn."""
@@ -120,6 +168,7 @@ class State:
     facts: int = 0  # number of the last fact, facts counted alone
     settings: SessionSettings | None = None
     fence: int = 0
+    rules: int = 1  # the revision of the rules that decide
     turns: int = 0
     turn: Turn | None = None
     queue: list[OpReceived] = attrs.field(factory=list[OpReceived])  # input for later turns
@@ -134,27 +183,49 @@ class State:
     repeated_op: bool = False  # it has been done before
     op_ids: dict[str, None] = attrs.field(factory=dict[str, None])  # done, oldest first
     approved: set[str] = attrs.field(factory=set[str])  # approval keys, for the session
+    agents: dict[SessionId, Agent] = attrs.field(factory=dict[SessionId, Agent])
+    results: dict[SessionId, str] = attrs.field(factory=dict[SessionId, str])  # not told yet
+    marks: list[Mark] = attrs.field(factory=list[Mark])  # of the turns that can be undone
+    undone: Undone | None = None  # what a redo takes back
+    epoch: int = 0  # how often the conversation changed otherwise than by growing
+    asked_with: TurnSettings | None = None  # of the last model request
+    asked_tools: bytes = b""  # a digest of its tools
+    measured: tuple[int, int] = (0, 0)  # tokens by the provider's count, of so many bytes
     usage: TokenUsage = _NO_USAGE
     last_usage: TokenUsage | None = None
     rate_limits: RateLimits | None = None
     closing: bool = False
     closed: bool = False
+    dormant: bool = False  # opened to be looked after: a turn that was cut off stays as it is
     summary: SessionSummary | None = None
 
-    def commit_items(self, turn: Turn) -> None:
-        """Move a response's finished items into the history."""
+    @property
+    def tokens(self) -> int:
+        """How much the conversation holds: the provider's count, and an estimate behind it."""
+        tokens, size = self.measured
+        return tokens + max(0, self.history.size - size) // BYTES_A_TOKEN
+
+    def commit_items(self, turn: Turn, tokens: int | None = None) -> None:
+        """Move a response's finished items into the history.
+
+        Args:
+            tokens: what the provider counts up to here.
+        """
+        if turn.items:
+            turn.response_at = len(self.history.parts)
         for received in turn.items:
-            self.history.add(received.item_json, (received.at, 0))
+            self.history.add(received.item_json, (received.at, 0), MODEL)
             if received.text is not None:
                 turn.last_agent_message = received.text
         turn.items.clear()
-        self.flush_outputs(turn)
+        if tokens is not None:
+            self.measured = (tokens, self.history.size)
 
     def flush_outputs(self, turn: Turn) -> None:
         """Put the outputs into the history, in call order, once all of a response are there."""
         if not turn.items and all(call.settled for call in turn.calls):
             for call in turn.calls:
                 output = output_item(call.item, call.output)
-                self.history.add(output, (call.output_at, call.output_at - call.item_at))
+                self.history.add(output, (call.output_at, call.output_at - call.item_at), OUTPUT)
             turn.first_call += len(turn.calls)
             turn.calls.clear()

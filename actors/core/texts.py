@@ -25,3 +25,63 @@ NO_ESCALATION: Final = (
     "approval policy is {policy}; reject command — you cannot ask for escalated permissions "
     "if the approval policy is {policy}"
 )
+DECLINED_OUTSIDE: Final = "\nThe user was asked to run this without the sandbox, and declined."
+SUMMARY_BEGINS: Final = (
+    "The conversation so far became too long, and was replaced by this summary of it. What was "
+    "done is done: build on it, and do not start again.\n\n"
+)
+CUT: Final = (
+    "The conversation became too long, no summary of it could be made, and its older part was "
+    "cut out. Look at the files before you repeat anything."
+)
+# The words in capitals are what scripts and servers know a request for a summary by.
+# Source: Codex's requests, which a scripted model recognises.
+SUMMARIZE: Final = (
+    "This is a CONTEXT CHECKPOINT COMPACTION. Everything above will be removed, and whoever goes "
+    "on with this work will know nothing but what you write now, and the user's own words. Write "
+    "down, shortly and exactly: what the user wants, with every constraint; what was done and "
+    "decided, and why; which files were read or changed, by path, and what matters of what they "
+    "hold; what was tried and failed; how the last checks came out; what is to be done next. Call "
+    "no tools."
+)
+STILL_ABOVE: Final = (
+    "the conversation is still above its limit after it was compacted: {tokens} of {limit} tokens. "
+    "Say what matters in a new session, or use a model with a larger window."
+)
+NO_PROGRESS: Final = (
+    "the conversation was compacted {times} times in a row, and no file was changed meanwhile: "
+    "the work seems to go round in circles. Say how to go on."
+)
+TOO_LONG: Final = (
+    "the conversation is longer than the model takes, and cannot be made shorter. Fork it at an "
+    "earlier event, or use a model with a larger window."
+)
+AGENT_ENDED: Final = "<subagent_notification>\n{text}\n</subagent_notification>"
+# The tag and its fields are what clients know a review's note by. Source: functional model A23.
+USER_ACTION: Final = "<user_action>\n  <action>review</action>\n{text}\n</user_action>"
+REVIEW_DONE: Final = (
+    "  <context>The user had the work reviewed. The reviewer's findings follow; the user may ask "
+    "you about them, or to mend what they name.</context>\n  <results>\n{results}\n  </results>"
+)
+REVIEW_INTERRUPTED: Final = (
+    "  <context>The user began a review, and it was interrupted. If they ask about its results, "
+    "tell them to start it again.</context>\n  <results>\n  None.\n  </results>"
+)
+REVIEW: Final = """\
+You review a change that somebody else made. Find what its author would mend if they knew of it: \
+wrong results, crashes, lost data, holes in security, broken promises of an interface, tests that \
+cannot fail. Leave style alone unless it hides a defect.
+
+A finding counts only if this change brought it in, you can name the input or the order of events \
+that shows it, and you have looked at the code around it. Name the smallest range of lines. Say \
+what goes wrong and when, in one paragraph, plainly and without praise or blame. Do not change \
+files. No findings is a good result.
+
+Answer with one JSON object and nothing around it:
+{"findings": [{"title": "at most 80 characters, in the imperative", "body": "Markdown", \
+"confidence_score": 0.0, "priority": 0, "code_location": {"absolute_file_path": "/…", \
+"line_range": {"start": 1, "end": 1}}}], "overall_correctness": "patch is correct", \
+"overall_explanation": "one to three sentences", "overall_confidence_score": 0.0}
+`priority` goes from 0, drop everything, to 3, nice to have; `overall_correctness` is "patch is \
+correct" or "patch is incorrect"; scores go from 0 to 1.
+"""

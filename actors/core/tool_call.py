@@ -3,21 +3,23 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from turnlog.actors.core import approval, texts
-from turnlog.actors.core.effects import AskQuestion, RunTool
+from turnlog.actors.core import agents, approval, texts
+from turnlog.actors.core.effects import AskQuestion, RunTool, ScanWorkspace
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
+    CallParked,
     CallSettled,
     EffectClosed,
+    ScanAsked,
     SessionDecision,
     ToolDispatched,
     TurnStopping,
 )
 from turnlog.protocol.ids import effect_id
-from turnlog.protocol.settings import ApprovalPolicy, SandboxPolicy
+from turnlog.protocol.settings import ApprovalPolicy, SandboxPolicy, TurnSettings
 
-_PLAIN = SandboxPolicy(mode="danger-full-access")
+PLAIN = SandboxPolicy(mode="danger-full-access")
 
 
 def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
@@ -32,20 +34,27 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
         if call.plan.refusal is not None:
             yield settle(call, number, "refused", call.plan.refusal)
             continue
-        match "run" if call.approved else _permission(state, turn, call):
+        if call.plan.agent is not None:
+            yield from agents.act(state, turn, call, number, call.plan.agent)
+            continue
+        match _permission(state, turn, call):
             case "refuse":
                 default = texts.NO_ESCALATION.format(policy=_policy(turn))
                 yield settle(call, number, "refused", call.plan.denial or default)
             case "ask":
                 yield approval.ask(state, turn, call, number)
             case "run":
-                if _is_free(turn, call, number):
+                if turn.settings is not None and _must_scan(turn, turn.settings):
+                    yield ScanAsked(effect_id(state.facts, "scan"))
+                if _is_free(turn, call, number) and not _is_scanning(state):
                     yield _dispatch(state, turn, call, number)
 
 
 def _permission(state: State, turn: Turn, call: Call) -> approval.Permission:
-    if call.plan.approval_key and call.plan.approval_key in state.approved:
+    if call.approved or (call.plan.approval_key and call.plan.approval_key in state.approved):
         return "run"
+    if call.denied is not None:
+        return "ask"
     return approval.permission(call.plan, _policy(turn))
 
 
@@ -61,9 +70,18 @@ def _is_free(turn: Turn, call: Call, number: int) -> bool:
 
 def _dispatch(state: State, turn: Turn, call: Call, number: int) -> ToolDispatched:
     assert turn.settings is not None
-    sandbox = _PLAIN if call.plan.wants == "outside" else turn.settings.session.sandbox
+    outside = call.plan.wants == "outside" or call.denied is not None
+    sandbox = PLAIN if outside else turn.settings.session.sandbox
     effect = effect_id(state.facts, "tool", number)
     return ToolDispatched(effect, number, call.item.call_id, call.plan.tool, sandbox)
+
+
+def _must_scan(turn: Turn, settings: TurnSettings) -> bool:
+    return settings.session.scan_workspace and not turn.scanned
+
+
+def _is_scanning(state: State) -> bool:
+    return any(isinstance(effect, ScanWorkspace) for effect in state.outstanding.values())
 
 
 def settle(
@@ -89,17 +107,19 @@ def settle_never_started(turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls of a turn that ends before they could start."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if not call.settled:
-            yield settle(call, number, "never_started", texts.NEVER_STARTED)
+            yield settle(call, number, "never_started", call.denied or texts.NEVER_STARTED)
 
 
 def closed_early(
-    turn: Turn, effect: RunTool | AskQuestion, fact: EffectClosed
+    state: State, turn: Turn, effect: RunTool | AskQuestion, fact: EffectClosed
 ) -> Iterator[SessionDecision]:
     """Decide about a tool or a question that ended without a result of its own."""
     call = turn.call(effect.call)
     if isinstance(effect, AskQuestion):
-        if fact.how == "failed":
-            yield settle(call, effect.call, "declined", texts.UNANSWERED)
+        if fact.how == "failed" and approval.parks(state, turn, call):
+            yield CallParked(effect.call, call.item.call_id)
+        elif fact.how == "failed":
+            yield settle(call, effect.call, "declined", call.denied or texts.UNANSWERED)
     elif fact.how == "cancelled":
         yield from settle_cut_off(turn)
     else:

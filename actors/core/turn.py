@@ -1,8 +1,10 @@
 """The core of a turn: how it opens, what it does next, how it stops and ends."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
-from turnlog.actors.core import model_call, texts, tool_call
+from turnlog.actors.core import agents, compaction, model_call, review, texts, tool_call, undo
+from turnlog.actors.core.effects import AskQuestion, RunChild, TellChild
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.events import (
     ContextAsked,
@@ -10,22 +12,39 @@ from turnlog.protocol.events import (
     InputQueued,
     ItemsRecorded,
     OpReceived,
+    PrefixChanged,
     RecordedItem,
     SessionClosed,
     SessionDecision,
     TurnEnded,
+    TurnKind,
     TurnOpened,
+    UserShellAsked,
 )
 from turnlog.protocol.ids import TurnId, effect_id, mint
 from turnlog.protocol.items import ContentPart, JsonText, Message, encode_item, text_message
 from turnlog.protocol.ops import (
+    Compact,
     ImageInput,
     LocalImageInput,
+    Op,
+    Redo,
+    Review,
+    RunUserShellCommand,
     TextInput,
+    Undo,
     UserInput,
     UserInputItem,
     UserTurn,
 )
+
+_KINDS: Final[dict[type[Op], TurnKind]] = {
+    Compact: "compact",
+    Review: "review",
+    Undo: "undo",
+    Redo: "redo",
+    RunUserShellCommand: "shell",
+}
 
 
 def input_items(op: object) -> tuple[UserInputItem, ...]:
@@ -38,39 +57,63 @@ def receive_input(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
     turn = state.turn
     if turn is None and not state.queue:
         yield open_turn(state, fact)
-    elif turn is None or turn.stopping or _needs_loading(fact):
+    elif turn is None or turn.stopping or _needs_a_turn(state, turn, fact):
         yield InputQueued(fact.op_id, "turn")
     else:
         yield InputQueued(fact.op_id, "request")
 
 
-def _needs_loading(op: OpReceived) -> bool:
-    """Say whether a file must be read first, which is done when a turn starts."""
-    return any(isinstance(item, LocalImageInput) for item in input_items(op.op))
+def _needs_a_turn(state: State, turn: Turn, fact: OpReceived) -> bool:
+    """Say whether input cannot steer the turn that runs.
+
+    A file must be read first, which is done when a turn starts; an output schema is for a whole
+    turn; or the turn is of a kind that asks the model nothing of the user's.
+    """
+    op = fact.op
+    if any(isinstance(item, LocalImageInput) for item in input_items(op)):
+        return True
+    if state.rules < 2 or not isinstance(op, UserInput | UserTurn):
+        return False
+    has_schema = isinstance(op, UserTurn) and op.final_output_json_schema is not None
+    return op.queue or has_schema or turn.kind != "regular"
 
 
-def open_turn(state: State, op: OpReceived) -> TurnOpened:
+def receive_task(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
+    """Decide about an op that is a turn of its own kind: it starts, or waits for its time."""
+    if state.turn is None and not state.queue:
+        yield open_turn(state, fact)
+    else:
+        yield InputQueued(fact.op_id, "turn")
+
+
+def open_turn(state: State, fact: OpReceived) -> TurnOpened:
     turn_id = TurnId(mint(state.session, state.time_us, state.facts, "turn", 0))
-    return TurnOpened(state.turns + 1, turn_id, op.op_id)
+    kind = _KINDS.get(type(fact.op), "regular")
+    return TurnOpened(state.turns + 1, turn_id, fact.op_id, kind)
 
 
-def start(state: State, turn: Turn, fact: ContextLoaded) -> Iterator[SessionDecision]:
-    """Decide what of the loaded context the model has not been told, and record the prompt."""
+def _prompt(state: State, turn: Turn, loaded: ContextLoaded) -> ItemsRecorded:
+    """Return what of the loaded context the model has not been told, and the prompt."""
     news = [
         RecordedItem(fragment.kind, item)
-        for fragment in fact.fragments
+        for fragment in loaded.fragments
         if (item := text_message(fragment.role, fragment.text)) != state.context.get(fragment.kind)
     ]
     steered = (RecordedItem("user", text) for text in _messages(turn.steered))
-    yield ItemsRecorded((*news, RecordedItem("user", fact.input_json), *steered))
+    prompt = RecordedItem("user", loaded.input_json)
+    return ItemsRecorded((*news, *agents.untold(state), prompt, *steered))
 
 
 def advance(state: State) -> Iterator[SessionDecision]:
     """Yield whatever comes next, now that a fact has been dealt with. The end of every step."""
     turn = state.turn
+    if state.dormant:
+        if state.closing and not state.closed:
+            yield SessionClosed()
+        return
     if turn is not None and turn.stopping is None:
         yield from _go_on(state, turn)
-    elif turn is not None and not state.outstanding:
+    if turn is not None and turn.stopping is not None and not state.outstanding:
         yield from _finish(state, turn)
     if state.turn is None:
         if state.closing and not state.closed:
@@ -81,38 +124,104 @@ def advance(state: State) -> Iterator[SessionDecision]:
 
 
 def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
+    if turn.parking:
+        yield from _park(state)
+        return
     yield from tool_call.start_calls(state, turn)
-    if state.outstanding or not all(call.settled for call in turn.calls):
+    if turn.compaction is not None:
+        yield from compaction.ask_again(state, turn, turn.compaction)
+        return
+    if turn.wants_compaction is not None and compaction.can_begin(state, turn):
+        yield from compaction.begin(state, turn, turn.wants_compaction)
+        if turn.compaction is not None or turn.stopping is not None:
+            return
+    if _is_busy(state) or not all(call.settled for call in turn.calls):
         return
     if turn.settings is None:
         yield ContextAsked(effect_id(state.facts, "context"))
-    elif turn.owes_request:
-        if items := _untold(turn):
-            yield ItemsRecorded(items)
-        yield model_call.ask(state, turn)
-    else:
-        yield TurnEnded(turn.number, turn.turn_id, "completed", turn.last_agent_message)
+    elif turn.kind != "regular" and not turn.begun:
+        yield from _begin(state, turn)
+    elif turn.kind == "regular" and (turn.owes_request or agents.untold(state)):
+        yield from _ask(state, turn)
+    elif not state.outstanding:
+        yield from _complete(state, turn)
+
+
+def _is_busy(state: State) -> bool:
+    """Say whether something is open that the next request waits for. Agents may go on working."""
+    return not all(isinstance(one, RunChild | TellChild) for one in state.outstanding.values())
+
+
+def _park(state: State) -> Iterator[SessionDecision]:
+    """Close the session with its turn open, once nothing is open but questions."""
+    rests = all(isinstance(effect, AskQuestion) for effect in state.outstanding.values())
+    if rests and not state.closed:
+        yield SessionClosed("parked")
+
+
+def _ask(state: State, turn: Turn) -> Iterator[SessionDecision]:
+    if (trigger := compaction.due(state, turn)) is not None:
+        yield from compaction.begin(state, turn, trigger)
+        if turn.compaction is not None or turn.stopping is not None:
+            return
+    if turn.loaded is not None:
+        yield _prompt(state, turn, turn.loaded)
+    elif items := _untold(state, turn):
+        yield ItemsRecorded(items)
+    if causes := model_call.prefix_changes(state, turn):
+        yield PrefixChanged(causes)
+    yield model_call.ask(state, turn)
+
+
+def _begin(state: State, turn: Turn) -> Iterator[SessionDecision]:
+    """Begin the work of a turn that is not a talk with the model."""
+    match turn.op.op:
+        case Review():
+            yield from review.begin(state, turn)
+        case Undo() | Redo():
+            yield from undo.begin(state, turn)
+        case RunUserShellCommand(command=command):
+            yield UserShellAsked(effect_id(state.facts, "shell"), command)
+        case _:  # a compaction, which is begun by the wish for one
+            yield from _complete(state, turn)
+
+
+def _complete(state: State, turn: Turn) -> Iterator[SessionDecision]:
+    if turn.restored is not None:
+        yield from undo.finish(state, turn)
+    if turn.kind == "review":
+        yield ItemsRecorded((review.note(turn),))
+    message = turn.last_agent_message
+    if turn.kind == "review" and turn.child_end is not None:
+        message = turn.child_end.output
+    yield TurnEnded(turn.number, turn.turn_id, "completed", message)
 
 
 def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
     stopping = turn.stopping
     assert stopping is not None
     yield from tool_call.settle_never_started(turn)
-    items = _untold(turn)
-    if stopping.status == "interrupted":
-        marker = text_message("user", texts.TURN_ABORTED)
-        items = (*items, RecordedItem("turn_aborted", marker))
-    if items:
-        yield ItemsRecorded(items)
+    if turn.restored is not None:  # the files are back already: so is the conversation
+        yield from undo.finish(state, turn)
+    if turn.kind == "review":
+        yield ItemsRecorded((review.note(turn),))
+    elif turn.kind == "regular":
+        items = _untold(state, turn)
+        if stopping.status == "interrupted":
+            marker = text_message("user", texts.TURN_ABORTED)
+            items = (*items, RecordedItem("turn_aborted", marker))
+        if items:
+            yield ItemsRecorded(items)
     yield TurnEnded(
         turn.number, turn.turn_id, stopping.status, turn.last_agent_message, stopping.error
     )
 
 
-def _untold(turn: Turn) -> tuple[RecordedItem, ...]:
-    """Return the user's messages that the conversation does not hold yet."""
+def _untold(state: State, turn: Turn) -> tuple[RecordedItem, ...]:
+    """Return what the conversation does not hold yet: ends of agents, and the user's words."""
     waiting = turn.steered if turn.prompted else [input_items(turn.op.op), *turn.steered]
-    return tuple(RecordedItem("user", message) for message in _messages(waiting))
+    words = (RecordedItem("user", message) for message in _messages(waiting))
+    return (*agents.untold(state), *words)
 
 
 def _messages(inputs: Iterable[tuple[UserInputItem, ...]]) -> Iterator[JsonText]:

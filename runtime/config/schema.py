@@ -12,9 +12,10 @@ from msgspec import Meta, Struct, field, structs
 
 from turnlog.protocol.errors import ConfigInvalid
 from turnlog.protocol.settings import (
+    AgentLimits,
     ApprovalPolicy,
+    CompactionLimits,
     Durability,
-    OnRecovery,
     ReasoningEffort,
     ReasoningSummary,
     RetryLimits,
@@ -23,6 +24,7 @@ from turnlog.protocol.settings import (
     SessionSettings,
     ShellEnvironmentPolicy,
     TurnSettings,
+    UnansweredPolicy,
     Verbosity,
 )
 from turnlog.runtime.config.layers import DEFAULT, KeyPath, Layer, Origin
@@ -31,6 +33,7 @@ Retries = Annotated[int, Meta(ge=0, le=100)]
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Tokens = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 24)]
+Count = Annotated[int, Meta(ge=0, le=100)]
 
 _NOT_KEYS: Final = ("origins", "warnings")
 MASK: Final = "********"
@@ -78,6 +81,19 @@ class WorkspaceWrite(Struct, frozen=True):
     exclude_slash_tmp: bool = False
 
 
+class Agents(Struct, frozen=True):
+    """`[agents]`: how many sub-agents a session may run at once, and how deep they may nest."""
+
+    max_threads: Count = 6  # 0: none
+    max_depth: Count = 1
+
+
+class UndoSettings(Struct, frozen=True):
+    """`[undo]`: whether what shell commands change is kept, too, so that undo brings it back."""
+
+    scan_workspace: bool = False
+
+
 class History(Struct, frozen=True):
     """`[history]`: whether prompts are kept for recall in a front-end."""
 
@@ -105,6 +121,7 @@ class Config:
     model_auto_compact_token_limit: Tokens | None = None
     approval_policy: ApprovalPolicy = "on-request"
     approval_timeout_ms: Milliseconds | None = None  # None: a question waits for ever
+    unanswered: UnansweredPolicy = attrs.field(factory=UnansweredPolicy)  # behind that time
     sandbox_mode: SandboxMode = "read-only"
     sandbox_workspace_write: WorkspaceWrite = attrs.field(factory=WorkspaceWrite)
     shell_environment_policy: ShellEnvironmentPolicy = attrs.field(
@@ -118,8 +135,12 @@ class Config:
     project_doc_fallback_filenames: tuple[str, ...] = ()
     show_raw_agent_reasoning: bool = False
     hide_agent_reasoning: bool = False  # for front-ends
+    compact_prompt: str | None = None  # None: the engine's own
+    review_model: str | None = None  # None: the session's own
+    agents: Agents = attrs.field(factory=Agents)
+    undo: UndoSettings = attrs.field(factory=UndoSettings)
     durability: Durability = "strict"
-    on_recovery: OnRecovery = "continue"
+    on_recovery: Literal["continue", "interrupt"] = "continue"
     history: History = attrs.field(factory=History)
     profile: str | None = None
     profiles: dict[str, dict[str, Any]] = attrs.field(factory=dict[str, dict[str, Any]], repr=False)
@@ -178,6 +199,9 @@ class Config:
             model_context_window=self.model_context_window,
             model_auto_compact_token_limit=self.model_auto_compact_token_limit,
             durability=self.durability,
+            review_model=self.review_model,
+            agents=AgentLimits(self.agents.max_threads, self.agents.max_depth),
+            scan_workspace=self.undo.scan_workspace,
         )
 
     def turn_limits(self, session: SessionSettings) -> TurnSettings:
@@ -203,6 +227,8 @@ class Config:
                 stream_idle_timeout_ms=provider.stream_idle_timeout_ms,
             ),
             approval_timeout_ms=self.approval_timeout_ms,
+            unanswered=self.unanswered,
+            compaction=CompactionLimits(prompt=self.compact_prompt),
         )
 
 

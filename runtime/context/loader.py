@@ -20,7 +20,7 @@ from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.runtime.config.home import turnlog_home
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.context.agents_md import load_docs
-from turnlog.runtime.context.models import model_info
+from turnlog.runtime.context.models import compaction_limit, model_info
 from turnlog.runtime.context.prompts import BASE_INSTRUCTIONS
 from turnlog.runtime.context.render import (
     render_agents_md,
@@ -33,6 +33,7 @@ from turnlog.runtime.processes.environment import child_environment
 from turnlog.runtime.sandbox.paths import writable_roots
 
 _LARGE: Final = 64 << 10  # bytes; more is read in a thread
+_WORDS_SHARE: Final = 4  # of a limit, the part that the user's words may be behind a compaction
 SHELL: Final = "bash"  # what exec_command runs
 
 
@@ -71,11 +72,18 @@ class TurnContextLoader:
 
     def _turn_settings(self, settings: SessionSettings) -> TurnSettings:
         model = model_info(settings.model)
+        limits = self.config.turn_limits(settings)
+        # What the user says of their model wins over what we know of it.
+        window = settings.model_context_window or model.context_window
+        at_tokens = compaction_limit(window, settings.model_auto_compact_token_limit)
+        words = limits.compaction.user_tokens
+        if at_tokens is not None:  # else they alone could reach a low limit, and no summary help
+            words = min(words, at_tokens // _WORDS_SHARE)
         return structs.replace(
-            self.config.turn_limits(settings),
+            limits,
             parallel_tool_calls=model.parallel_tool_calls,
-            # What the user says of their model wins over what we know of it.
-            context_window=settings.model_context_window or model.context_window,
+            context_window=window,
+            compaction=structs.replace(limits.compaction, at_tokens=at_tokens, user_tokens=words),
         )
 
     def _fragments(self, settings: SessionSettings) -> Iterator[ContextFragment]:
@@ -97,7 +105,8 @@ class TurnContextLoader:
         yield ContextFragment(
             "developer_instructions", "developer", settings.developer_instructions or ""
         )
-        yield ContextFragment("agents_md", "user", self._agents_md(settings))
+        if settings.project_docs:
+            yield ContextFragment("agents_md", "user", self._agents_md(settings))
         timezone = local_timezone(self.environ)
         today = date_in(timezone, self.clock.now_us())
         environment = render_environment(

@@ -15,6 +15,9 @@ class ModelInfo(Struct, frozen=True):
 _USABLE_PERCENT: Final = 95  # the rest is kept for what the provider adds
 
 
+_COMPACT_PERCENT: Final = 90  # as Codex does
+
+
 def _usable(window: int) -> int:
     return window * _USABLE_PERCENT // 100
 
@@ -46,3 +49,12 @@ def model_info(model: str) -> ModelInfo:
 
 def _belongs(name: str, family: str) -> bool:
     return name == family or name.startswith((f"{family}.", f"{family}-"))
+
+
+def compaction_limit(window: int | None, wanted: int | None) -> int | None:
+    """Return at how many tokens a conversation is compacted: as wanted, or 90 % of the window.
+
+    It is never more than that, so that there is room for the summary.
+    """
+    most = None if window is None else window * _COMPACT_PERCENT // 100
+    return min((limit for limit in (most, wanted) if limit is not None), default=None)

@@ -16,7 +16,7 @@ _NOT_ASKED: Final = "nobody is asked; work within these limits, and say what the
 _APPROVALS: Final[Mapping[ApprovalPolicy, str]] = {
     "untrusted": "the user is asked before each command and each patch, and may decline it.",
     "on-request": "commands run without a question.",
-    "on-failure": _NOT_ASKED,
+    "on-failure": "commands run in the sandbox; the user is asked about one that it stopped.",
     "never": _NOT_ASKED,
 }
 

@@ -113,6 +113,9 @@ class Transport:
                 yield Answer(response.status_code, dict(response.headers), chunks)
             finally:
                 await _unwind(chunks)
+                # It and its response refer to each other. Apart, they take the request's body with
+                # them now; together, hundreds of bodies would wait for a collection.
+                response.stream = httpx.ByteStream(b"")
 
     def _client(
         self, timeout: "httpx.Timeout", *, verify: ssl.SSLContext, trust_env: bool

@@ -55,20 +55,27 @@ class _Queue:
                 self._index %= len(self.responses)
 
 
+_Kind = tuple[bool, str | None]  # `compaction` and `only_for` of responses that share a queue
+
+
 class Player:
     """Answers requests from a script, in the order in which they are asked.
 
     If the script has `compaction` responses, requests to summarise are answered from these alone
     and all others from the rest, each in their order: a client that compacts earlier or
     later than the script's author thought, or never, gets the right answers all the same.
+
+    A request in which a user's message holds the `only_for` of some responses is answered from
+    these alone; where there are several such texts, the one that comes first in the script counts.
+    Other items do not: the prompt of an agent stands in the call that started it, too.
     """
 
     def __init__(self, script: Script) -> None:
-        parts: dict[bool, list[Response]] = {False: [], True: []}
+        parts: dict[_Kind, list[Response]] = {(False, None): []}
         for response in script.responses:
-            parts[response.compaction].append(response)
-        self._turns = _Queue(parts[False], script.loop)
-        self._compactions = _Queue(parts[True], script.loop)
+            parts.setdefault((response.compaction, response.only_for), []).append(response)
+        self._queues = {kind: _Queue(part, script.loop) for kind, part in parts.items()}
+        self._marks = [mark for _, mark in parts if mark is not None]
         self._names = Names()
 
     def answer(self, body: object) -> Answer:
@@ -80,16 +87,27 @@ class Player:
         if not is_object(body) or body.get("stream") is not True:
             return error(400, "bad_request", 'the body must be a JSON object with "stream": true')
         items = _input_items(body.get("input"))
-        is_compaction = COMPACTION_REQUEST in _text(items[-1:])
-        use_compactions = is_compaction and bool(self._compactions.responses)
-        queue = self._compactions if use_compactions else self._turns
+        kind = self._kind(items)
+        queue = self._queues[kind]
         response = queue.current()
         if response is None:
-            return _script_is_over(queue, use_compactions)
+            return _script_is_over(queue, kind)
         if (mismatch := _mismatch(response, items)) is not None:
             return error(400, "script_mismatch", f"response {queue.given + 1}: {mismatch}")
         queue.advance()
         return self._play(response, str(body.get("model", "")))
+
+    def _kind(self, items: list[Any]) -> _Kind:
+        """Return which responses a request with this input is answered from."""
+        mark = None
+        if self._marks:
+            said = "\n".join(_text(item) for item in items if _is_users(item))
+            mark = next((mark for mark in self._marks if mark in said), None)
+        compactions: list[_Kind] = []
+        if COMPACTION_REQUEST in _text(items[-1:]):
+            compactions = [(True, mark), (True, None)]
+        kinds: list[_Kind] = [*compactions, (False, mark), (False, None)]
+        return next(kind for kind in kinds if kind in self._queues)
 
     def _play(self, response: Response, model: str) -> Answer:
         if response.no_answer is not None:
@@ -118,12 +136,14 @@ def error(status: int, code: str, text: str, headers: Mapping[str, str] | None =
     return Answer(status, length | dict(headers or {}), [data, Stop.END])
 
 
-def _script_is_over(queue: _Queue, use_compactions: bool) -> Answer:
-    what = "compaction responses" if use_compactions else "responses"
+def _script_is_over(queue: _Queue, kind: _Kind) -> Answer:
+    compaction, mark = kind
+    what = "compaction responses" if compaction else "responses"
+    which = what if mark is None else f"{what} only for {mark[:_SHOWN]!r}"
     return error(
         400,
         "script_over",
-        f"the script is over: its {queue.given} {what} have been given out. "
+        f"the script is over: its {queue.given} {which} have been given out. "
         "Add a response for this request, or set `loop` to begin again.",
     )
 
@@ -156,6 +176,10 @@ def _input_items(value: object) -> list[Any]:
     if isinstance(value, str):
         return [value]
     return value if is_list(value) else []
+
+
+def _is_users(item: object) -> bool:
+    return isinstance(item, str) or (is_object(item) and item.get("role") == "user")
 
 
 def _text(value: object) -> str:

@@ -7,9 +7,12 @@
         {"message": "One item can stand in the response itself.", "delay_ms": 20},
         {"status": 429, "headers": {"retry-after": "1"}, "repeat": 2},
         {"message": "partial", "cut_after": 3},
+        {"message": "The agent that was told to count says this.", "only_for": "count"},
         {"failed": {"code": "context_length_exceeded", "message": "too long"}}]}
 
-A list alone stands for `responses`. All fields are those of `Script` and `Response`. An item is a
+A list alone stands for `responses`. Those with the same `only_for` answer, in their order, the
+requests in which a user's message holds that text, and no others: agents that work at the same
+time get their own. All fields are those of `Script` and `Response`. An item is a
 text or one of: `message` (and `phase`), `reasoning` (a text or a list; and `content`,
 `encrypted_content`), `call` (and `arguments`, `call_id`, `namespace`), `custom` (and `input`,
 `call_id`), `item` (any item of the API, sent as it is). `times` repeats the text of a message

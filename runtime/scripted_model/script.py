@@ -57,6 +57,7 @@ class Response(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     expect: str | None = None  # what the request's last input item must contain
     expect_any: str | None = None  # what at least one input item must contain
     compaction: bool = False  # answers a request to summarise; see `Player`
+    only_for: str | None = None  # answers requests in which a user's message holds this text
     repeat: Positive = 1  # how many requests in a row get this response
 
     status: Annotated[int, Meta(ge=200, le=599)] = 200
@@ -79,6 +80,8 @@ class Response(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         endings = [name for name in _ENDINGS if getattr(self, name) is not None]
         if len(endings) > 1:
             raise ValueError(f"a response ends in one way, not by {' and '.join(endings)}")
+        if self.only_for is not None and not self.only_for.strip():
+            raise ValueError("`only_for` needs a text that tells its requests from others")
         if self.failed is not None and self.incomplete is not None:
             raise ValueError("a response is failed or incomplete, not both")
         if self.is_plain and (self.items or self.failed or self.incomplete):
@@ -100,6 +103,7 @@ class Response(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 class Script(Struct, frozen=True, forbid_unknown_fields=True):
     """Responses, given out in the order in which requests arrive.
 
+    Those with `compaction` or `only_for` answer such requests alone, in an order of their own.
     After the last one a request is answered with status 400 and the code `script_over`, unless
     `loop` begins again.
     """

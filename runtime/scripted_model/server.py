@@ -4,13 +4,14 @@ An HTTP framework does not hang, cut or split an answer on purpose; this server 
 on loopback unless told otherwise, asks for no key, and prints nothing.
 
     POST /v1/responses   the script's next response
+    GET  /v1/models      the models, where it was told of any
     GET  /healthz        {"status": "ok"}
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import attrs
 import h11
@@ -46,13 +47,22 @@ class ReceivedRequest(msgspec.Struct, frozen=True):
     body: Any  # decoded JSON; None: there is none, or it is no JSON
 
 
+class Answering(Protocol):
+    """What a server gives its requests to: a `Player`, or whatever answers like one."""
+
+    def answer(self, body: object) -> Answer:
+        """Return the answer to a request for a response, whose decoded JSON `body` is."""
+        ...
+
+
 @attrs.define(eq=False)
 class ScriptedServer:
     """A running server. `requests` holds every whole request, in the order of arrival."""
 
     base_url: str  # such as http://127.0.0.1:49152/v1
-    _player: Player
+    _player: Answering
     _keep_requests: bool = True
+    _models: Sequence[str] = ()
     requests: list[ReceivedRequest] = attrs.field(factory=list[ReceivedRequest], init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -71,12 +81,11 @@ class ScriptedServer:
         match request.path.partition("?")[0], request.method:
             case "/v1/responses", "POST":
                 return self._player.answer(request.body)
+            case "/v1/models", "GET" if self._models:
+                listed = [{"id": name, "object": "model"} for name in self._models]
+                return _json(msgspec.json.encode({"object": "list", "data": listed}))
             case "/healthz", "GET":
-                length = {
-                    "content-type": "application/json",
-                    "content-length": str(len(_HEALTHY)),
-                }
-                return Answer(200, length, [_HEALTHY, Stop.END])
+                return _json(_HEALTHY)
             case ("/v1/responses" | "/healthz") as path, _:
                 allowed = "GET" if path == "/healthz" else "POST"
                 return error(405, "bad_method", f"use {allowed} {path}", {"allow": allowed})
@@ -88,9 +97,29 @@ class ScriptedServer:
 async def serve_script(
     script: Script, port: int = 0, *, host: str = "127.0.0.1", keep_requests: bool = True
 ) -> AsyncGenerator[ScriptedServer, None]:
-    """Serve `script` while the block runs; then drop all connections.
+    """Serve `script` while the block runs, as `serve_player` does.
+
+    Raises:
+        AddressUnavailable: the server cannot listen there.
+    """
+    player = Player(script)
+    async with serve_player(player, port, host=host, keep_requests=keep_requests) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serve_player(
+    player: Answering,
+    port: int = 0,
+    *,
+    host: str = "127.0.0.1",
+    keep_requests: bool = True,
+    models: Sequence[str] = (),
+) -> AsyncGenerator[ScriptedServer, None]:
+    """Serve what `player` answers while the block runs; then drop all connections.
 
     Args:
+        models: what GET /v1/models lists; without any there is no such list.
         port: 0 lets the system choose one.
         keep_requests: False for a server that runs for long: `requests` stays empty, and
             nobody can wait for one.
@@ -109,7 +138,7 @@ async def serve_script(
         ) from problem
     address, bound = listeners[0].socket.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
-    server = ScriptedServer(f"http://{shown}:{bound}/v1", Player(script), keep_requests)
+    server = ScriptedServer(f"http://{shown}:{bound}/v1", player, keep_requests, models)
     slots = trio.Semaphore(_MAX_CONNECTIONS)
 
     async def handle(stream: trio.SocketStream) -> None:
@@ -137,6 +166,11 @@ async def run_server(script: Script, host: str, port: int, announce: Callable[[s
     async with serve_script(script, port, host=host, keep_requests=False) as server:
         announce(server.base_url)
         await trio.sleep_forever()
+
+
+def _json(data: bytes) -> Answer:
+    headers = {"content-type": "application/json", "content-length": str(len(data))}
+    return Answer(200, headers, [data, Stop.END])
 
 
 class _BodyTooLarge(Exception):

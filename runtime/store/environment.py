@@ -5,6 +5,7 @@ values are copied out of the map (`buffers=False`), so no buffer can outlive its
 """
 
 import os
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ SMALLEST_MAP: Final = 16 << 20  # tried last, where address space is limited
 ENGINE_0_9: Final = 0  # lmdb's `lib_version`: the file format that every LMDB 0.9 reads
 _FORMAT_KEY: Final = b"format"
 _PROBE_KEY: Final = b"probe"
+_MAKING_LOOKS: Final = 20
+_MAKING_PERIOD: Final = 0.05  # seconds between two looks at a store that is being made
 
 
 class CommitUncertain(LogPaused):
@@ -293,6 +296,8 @@ def _open_tables(path: Path, env: lmdb.Environment, read_only: bool) -> Tables:
                 if txn.stat()["entries"] == 0:
                     meta = _new_tables(env, txn).meta
                     txn.put(_FORMAT_KEY, FORMAT.to_bytes(4), db=meta)
+        else:
+            _wait_for_tables(env)
         tables = _existing_tables(env)
         with env.begin() as txn:
             found = int.from_bytes(txn.get(_FORMAT_KEY, b"", db=tables.meta))
@@ -303,6 +308,15 @@ def _open_tables(path: Path, env: lmdb.Environment, read_only: bool) -> Tables:
     if found > FORMAT:
         raise SchemaTooNew(found=found, known=FORMAT)
     return tables
+
+
+def _wait_for_tables(env: lmdb.Environment) -> None:
+    """Give the engine that is just making this store the time to do so."""
+    for _ in range(_MAKING_LOOKS):
+        with env.begin() as txn:
+            if txn.stat()["entries"]:
+                return
+        time.sleep(_MAKING_PERIOD)
 
 
 def release_frames(error: BaseException | None) -> None:

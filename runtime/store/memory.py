@@ -109,8 +109,9 @@ class MemoryLog:
 
     def pause(self, why: str = "no space left on the device") -> None:
         """Fail all writes until `resume`. What is queued is refused."""
+        if self._paused is None:
+            self._resumed = trio.Event()
         self._paused = why
-        self._resumed = trio.Event()
 
     def resume(self) -> None:
         self._paused = None

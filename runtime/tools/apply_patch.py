@@ -14,6 +14,7 @@ import trio
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import FileChange, PatchPreview, PatchReport, ToolPlan
 from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
+from turnlog.protocol.files import FileImage
 from turnlog.protocol.items import CustomToolCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.apply import PlannedPatch, plan_patch, touched_paths
@@ -25,6 +26,7 @@ from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.sandbox.paths import writable_roots
 from turnlog.runtime.tools.tool import CallRefused
+from turnlog.runtime.workspace.images import images_after, images_of
 
 # What clients and models match on. Source: measured on Codex 0.169.
 _REFUSED: Final = "apply_patch verification failed: {why}"
@@ -120,20 +122,26 @@ class ApplyPatch:
             planned = await trio.to_thread.run_sync(lambda: plan_patch(parse_patch(text), cwd))
         except TurnlogError as error:
             return ToolResult("failed", "", _REFUSED.format(why=error))
+        written = {write.path: write.content for write in planned.writes}
+        touched = [*written, *(removal.path for removal in planned.removals)]
+        before = await trio.to_thread.run_sync(images_of, touched)
+        await monitor.saved(before)
         await monitor.started()
         changes = tuple(FileChange(change.path, change.kind) for change in planned.changes)
         failure: str | None = None
+        after: tuple[FileImage, ...] = ()
         # A patch is short, and half of one is worse than a moment's wait.
         with trio.CancelScope(shield=True):
             failure = await self._write(planned, text, cwd, order)
+            after = await trio.to_thread.run_sync(images_after, before, written)
         seconds = trio.current_time() - begun
         if failure is None:
             preamble = _DONE.format(seconds=seconds)
-            return ToolResult(
-                "done", preamble, planned.summary, report=PatchReport(changes, applied=True)
-            )
+            report = PatchReport(changes, applied=True, after=after)
+            return ToolResult("done", preamble, planned.summary, report=report)
         preamble = _FAILED.format(seconds=seconds)
-        return ToolResult("failed", preamble, failure, report=PatchReport(changes, applied=False))
+        report = PatchReport(changes, applied=False, after=after)
+        return ToolResult("failed", preamble, failure, report=report)
 
     async def _write(
         self, planned: PlannedPatch, text: str, cwd: str, order: ToolOrder

@@ -22,6 +22,7 @@ from turnlog.runtime.processes.environment import child_environment
 from turnlog.runtime.processes.output import decode_output, exec_reply, truncate_for_model
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.denial import denial
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.tool import CallRefused, parse_arguments
 
@@ -173,7 +174,8 @@ class ExecCommand:
         except trio.Cancelled:
             monitor.stopped(_stopped(running[0] if running else None, order.settings))
             raise
-        return _finished(result, arguments, order.settings)
+        confined = order.dispatched.sandbox.mode != "danger-full-access"
+        return _finished(result, arguments, order.settings, confined=confined)
 
 
 def _cwd(arguments: ExecArguments, settings: TurnSettings) -> str:
@@ -181,7 +183,7 @@ def _cwd(arguments: ExecArguments, settings: TurnSettings) -> str:
 
 
 def _finished(
-    result: CommandResult, arguments: ExecArguments, settings: TurnSettings
+    result: CommandResult, arguments: ExecArguments, settings: TurnSettings, *, confined: bool
 ) -> ToolResult:
     text = decode_output(result.output)
     most = settings.tool_output_tokens
@@ -207,6 +209,7 @@ def _finished(
         report=CommandReport(
             result.exit_code, round(result.duration_seconds * 1000), result.timed_out
         ),
+        denial=denial(result.exit_code, text) if confined and not result.timed_out else None,
     )
 
 

@@ -9,21 +9,31 @@ from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.runtime.tools.agents import AGENT_TOOLS, AgentTool, may_have_agents
 from turnlog.runtime.tools.tool import CallRefused, Tool
 
 
 @attrs.frozen
 class ToolRegistry:
-    """The `Tools` port. Tools are shown to the model in the order in which they are given."""
+    """The `Tools` port. Tools are shown to the model in the order in which they are given.
+
+    Those that lead agents come last, and only in sessions that may have some.
+    """
 
     tools: Sequence[Tool]
+    agent_tools: Sequence[AgentTool] = AGENT_TOOLS
 
     def specs(self, settings: SessionSettings) -> JsonText:
-        return msgspec.json.encode([tool.spec for tool in self.tools]).decode()
+        specs = [tool.spec for tool in self.tools]
+        if may_have_agents(settings):
+            specs += [tool.spec for tool in self.agent_tools]
+        return msgspec.json.encode(specs).decode()
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         name = _qualified(call)
-        tool = self._find(name)
+        tool: Tool | AgentTool | None = self._find(name)
+        if tool is None and may_have_agents(settings.session):
+            tool = next((one for one in self.agent_tools if one.name == name), None)
         if tool is None:
             return ToolPlan(name, parallel=True, refusal=f"unsupported call: {name}")
         try:

@@ -5,29 +5,40 @@ from typing import TypeVar
 
 import attrs
 from hypothesis.vendor.pretty import RepresentationPrinter
+from msgspec import structs
 
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
     Effect,
     LoadContext,
+    RestoreTurns,
+    RunChild,
     RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+    TellChild,
     Wait,
+    WaitForAgents,
     effect_of,
 )
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import step
+from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
-from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
+from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
 from turnlog.protocol.events import (
+    ChildEnded,
     ContextLoaded,
     Decision,
     EffectClosed,
+    EffectDone,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
     OpReceived,
+    RestoredPart,
     SessionDecision,
     SessionEvent,
     SessionFact,
@@ -40,6 +51,9 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnEnded,
     TurnOpened,
+    TurnsRestored,
+    UndoAsked,
+    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import (
@@ -58,6 +72,7 @@ from turnlog.protocol.ops import (
     Interrupt,
     Op,
     TextInput,
+    Undo,
     UserInput,
     UserInputItem,
     UserTurn,
@@ -67,7 +82,7 @@ from turnlog.protocol.usage import TokenUsage
 
 SESSION = SessionId("01900000-0000-7000-8000-000000000001")
 SETTINGS = SessionSettings(cwd="/work", model="gpt-test")
-E = TypeVar("E", LoadContext, CallModel, RunTool, AskQuestion, Wait)
+E = TypeVar("E", bound=Effect)
 START_US = 1_700_000_000_000_000
 
 
@@ -114,6 +129,8 @@ class Play:
     retry: RetryLimits = attrs.field(factory=RetryLimits)
     now_us: int = START_US
     ops: int = 0
+    limits: TurnSettings | None = None  # what every turn runs under, beside the session's settings
+    rules: int = RULES
 
     def __repr__(self) -> str:
         return f"<{' '.join(record.kind for record in self.records[:200])}>"
@@ -123,9 +140,12 @@ class Play:
 
     @classmethod
     def started(
-        cls, settings: SessionSettings = SETTINGS, retry: RetryLimits | None = None
+        cls,
+        settings: SessionSettings = SETTINGS,
+        retry: RetryLimits | None = None,
+        limits: TurnSettings | None = None,
     ) -> "Play":
-        play = cls(retry=retry or RetryLimits())
+        play = cls(retry=retry or RetryLimits(), limits=limits)
         play.send(SessionStarted(SESSION, settings, "test", "0"))
         play.open()
         return play
@@ -181,6 +201,8 @@ class Play:
             self.retry,
             self.now_us,
             self.ops,
+            self.limits,
+            self.rules,
         )
 
     # --- what is open -----------------------------------------------------------------------------
@@ -199,7 +221,8 @@ class Play:
     # --- facts ------------------------------------------------------------------------------------
 
     def open(self, on_recovery: OnRecovery = "continue") -> list[SessionDecision]:
-        return self.send(SessionOpened(self.state.fence + 1, "engine", "0", on_recovery))
+        fence = self.state.fence + 1
+        return self.send(SessionOpened(fence, "engine", "0", on_recovery, self.rules))
 
     def fork(self) -> list[SessionDecision]:
         """Go on as a fork of this session at its last event."""
@@ -223,20 +246,71 @@ class Play:
         """Close the open ContextAsked."""
         assert self.state.settings is not None
         assert self.state.turn is not None
-        settings = settings or TurnSettings(self.state.settings, self.retry)
+        settings = settings or self.turn_settings()
         op = self.state.turn.op.op
         items = op.items if isinstance(op, UserInput | UserTurn) else ()
         return self.send(loaded(self.the(LoadContext).effect, settings, items, fragments))
 
+    def turn_settings(self) -> TurnSettings:
+        """Return what a turn runs under that starts now."""
+        assert self.state.settings is not None
+        if self.limits is None:
+            return TurnSettings(self.state.settings, self.retry)
+        return structs.replace(self.limits, session=self.state.settings, retry=self.retry)
+
     def ask(self, text: str) -> list[SessionDecision]:
         """Start a turn and load its context: the model has been asked."""
         return self.say(text) + self.load()
+
+    def talk(self, text: str, answer: str) -> list[SessionDecision]:
+        """Live through a turn of one word each way."""
+        self.ask(text)
+        self.item(said(answer))
+        return self.complete()
 
     def item(self, item_json: JsonText, plan: ToolPlan | None = None) -> list[SessionDecision]:
         return self.send(ModelItemReceived(self.the(CallModel).effect, item_json, plan))
 
     def call(self, call_id: str, *, parallel: bool = True) -> list[SessionDecision]:
         return self.item(function_call(call_id), ToolPlan("exec_command", parallel))
+
+    def agent_call(self, call_id: str, request: AgentRequest) -> list[SessionDecision]:
+        """Let the model call for an agent; return what is done about it."""
+        return self.item(function_call(call_id, "agent"), ToolPlan("agent", agent=request))
+
+    def fail_summary(self, failure: ModelFailure) -> list[SessionDecision]:
+        return self.send(ModelFailed(self.the(Summarize).effect, failure))
+
+    def summarize(self, summary: str) -> list[SessionDecision]:
+        """Give the summary that was asked for."""
+        effect = self.the(Summarize).effect
+        self.send(ModelItemReceived(effect, said(summary)))
+        return self.send(ModelCompleted(effect, "resp"))
+
+    def end_child(self, output: str = "done", child: str | None = None) -> list[SessionDecision]:
+        """Let a child rest, the oldest if none is named."""
+        runs = [one for one in self.all(RunChild) if child in (None, one.asked.child)]
+        asked = runs[0].asked
+        usage = TokenUsage(100, 0, 0, 10)
+        return self.send(
+            ChildEnded(asked.effect, asked.child, "completed", 9, "00" * 16, output, usage)
+        )
+
+    def restore(self) -> list[SessionDecision]:
+        """Undo as the log's reader does: a conversation that is gone is folded from the log."""
+        effect = self.the(RestoreTurns).effect
+        asked = next(
+            one for one in self.events if isinstance(one, UndoAsked) and one.effect == effect
+        )
+        parts = None
+        if asked.conversation and asked.parts is None:
+            then = rebuild(self.records[: asked.since]).history
+            parts = tuple(map(RestoredPart, then.kinds, then.parts))
+        return self.send(TurnsRestored(effect, (), {}, parts))
+
+    def undo(self, turns: int = 1) -> list[SessionDecision]:
+        """Undo so many turns."""
+        return self.op(Undo(turns)) + self.load() + self.restore()
 
     def complete(self, usage: TokenUsage | None = None) -> list[SessionDecision]:
         return self.send(ModelCompleted(self.the(CallModel).effect, "resp", usage))
@@ -270,8 +344,20 @@ class Play:
                 return self.send(ToolFinished(effect.effect, "done", "", "ok"))
             case AskQuestion():
                 return self.op(ExecApproval(effect.question, "approved"))
-            case Wait():
+            case Wait() | WaitForAgents():
                 return self.send(TimerFired(effect.effect))
+            case Summarize():
+                return self.summarize("in short")
+            case RunChild():
+                return self.end_child(f"done <{effect.effect}>", effect.asked.child)
+            case TellChild():
+                return self.send(EffectDone(effect.effect))
+            case ScanWorkspace():
+                return self.send(WorkspaceScanned(effect.effect, 1, 0))
+            case RestoreTurns():
+                return self.restore()
+            case RunUserShell():
+                return self.send(ToolFinished(effect.effect, "done", "", "secret"))
 
     def settle(self, most: int) -> None:
         """Close what is open until nothing is, in at most `most` steps."""

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.core.compacting import compacting
 from tests.core.play import Play, function_call, said
 from tests.strategies import sessions
 from turnlog.actors.core import snapshot as snapshots
@@ -16,7 +17,7 @@ from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.actors.core.state import State
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded, UnknownEvent
-from turnlog.protocol.events import ModelItemReceived, StepFailed
+from turnlog.protocol.events import Compacted, ModelItemReceived, StepFailed
 from turnlog.protocol.ops import Shutdown
 
 
@@ -171,17 +172,60 @@ def test_an_empty_session_has_nothing_to_restore_from() -> None:
 
 def test_a_part_costs_a_few_bytes_however_long_its_text_and_its_log() -> None:
     play = Play.started()
-    empty = snapshot(play.state)
-    for number in range(100):
+    sizes = list[int]()
+    for number in range(201):
+        if number % 100 == 0:
+            data = snapshot(play.state)
+            assert data is not None
+            sizes.append(len(data))
         play.ask("a prompt " * 100)
         play.call(f"call {number}")
         play.complete()
         play.finish(0, "output " * 1000)
         play.complete()
+    op_ids = sum(len(f"op-{number}") + 1 for number in range(101, 201))
+    parts = 300  # of each hundred turns; where they began is kept of the last hundred only
+    assert sizes[2] - sizes[1] - op_ids < 4 * parts
+
+
+# --- snapshots that say what the log does not -----------------------------------------------------
+
+
+def read_back(play: Play) -> State | None:
+    """Return what a snapshot of the live state, whatever that is, gives with the log."""
     data = snapshot(play.state)
-    assert empty is not None
     assert data is not None
-    parts = len(play.state.history.parts)
-    assert parts == 300
-    op_ids = sum(len(op_id) + 1 for op_id in play.state.op_ids)
-    assert len(data) - len(empty) - op_ids < 3 * parts
+    return restored(data, play.records)
+
+
+def called() -> Play:
+    play = Play.started()
+    play.ask("go")
+    play.item(said("now"))
+    play.call("c1")
+    play.complete()
+    play.finish(0)
+    play.complete()
+    return play
+
+
+def test_a_snapshot_whose_fields_have_other_types_is_none_of_this_release() -> None:
+    play = called()
+    play.state.turns = "many"  # type: ignore[assignment]
+    assert read_back(play) is None
+
+
+def test_a_snapshot_that_takes_a_message_for_a_call_is_noticed() -> None:
+    play = called()
+    assert read_back(play) == play.state
+    message, (output, _) = play.state.history.sources[1], play.state.history.sources[3]
+    play.state.history.sources[3] = (output, output - message[0])
+    assert read_back(play) is None
+
+
+def test_a_snapshot_that_takes_a_part_that_stayed_for_a_new_one_is_noticed() -> None:
+    play = compacting()
+    play.summarize("in short")
+    at = next(r.sequence for r in play.records if isinstance(r.event, Compacted))
+    play.state.history.sources[0] = (at, 0)
+    assert read_back(play) is None

@@ -2,7 +2,7 @@
 
 from tests.core.play import SETTINGS, Play, said, user
 from turnlog.actors.core import texts
-from turnlog.actors.core.evolving import REMEMBERED_OPS
+from turnlog.actors.core.evolving.facts import REMEMBERED_OPS
 from turnlog.protocol.calls import ContextFragment, ErrorInfo, ModelFailure
 from turnlog.protocol.events import (
     ContextAsked,
@@ -19,9 +19,9 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.items import ContentPart, Message, encode_item, text_message
 from turnlog.protocol.ops import (
-    Compact,
     ImageInput,
     Interrupt,
+    ListMcpTools,
     LocalImageInput,
     OverrideTurnContext,
     Shutdown,
@@ -204,7 +204,7 @@ def test_ops_that_cannot_be_done_are_refused_with_a_code() -> None:
     play = Play.started()
     codes = [
         refused.code
-        for op in (UserInput(()), Compact())
+        for op in (UserInput(()), ListMcpTools())
         for refused in play.op(op)
         if isinstance(refused, OpRefused)
     ]

@@ -23,13 +23,37 @@ from turnlog.actors.core.effects import (
     CallModel,
     Effect,
     LoadContext,
+    RestoreTurns,
+    RunChild,
     RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+    TellChild,
     Wait,
+    WaitForAgents,
 )
-from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolOutcome, ToolPlan
+from turnlog.protocol.calls import (
+    AgentRequest,
+    AwaitAgents,
+    CloseAgent,
+    ContextFragment,
+    ErrorInfo,
+    ListAgents,
+    ModelFailure,
+    PatchPreview,
+    PatchReport,
+    SpawnAgent,
+    TellAgent,
+    ToolOutcome,
+    ToolPlan,
+)
 from turnlog.protocol.events import (
+    ChildEnded,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
+    FilesSaved,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
@@ -40,11 +64,16 @@ from turnlog.protocol.events import (
     TimerFired,
     ToolFinished,
     ToolStarted,
+    TurnsRestored,
+    WorkspaceScanned,
 )
+from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import FunctionCallOutput, JsonText, WebSearchCall, encode_item
 from turnlog.protocol.ops import (
+    AddToHistory,
     ApprovalAnswer,
+    Archive,
     Compact,
     ExecApproval,
     ImageInput,
@@ -53,12 +82,25 @@ from turnlog.protocol.ops import (
     Op,
     OverrideTurnContext,
     PatchApproval,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    SetName,
     Shutdown,
     TextInput,
+    Undo,
     UserInput,
     UserTurn,
 )
-from turnlog.protocol.settings import ApprovalPolicy, RetryLimits, SettingsUpdate, TurnSettings
+from turnlog.protocol.settings import (
+    AgentLimits,
+    ApprovalPolicy,
+    CompactionLimits,
+    RetryLimits,
+    SettingsUpdate,
+    TurnSettings,
+    UnansweredPolicy,
+)
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 
 T = TypeVar("T")
@@ -70,7 +112,10 @@ FAILURES: Final = (
     ModelFailure("rate_limited", "slow down", "request", retry_after_ms=1500),
     ModelFailure("context_window_exceeded", "too long"),
 )
-POLICIES: Final[tuple[ApprovalPolicy, ...]] = ("on-request", "untrusted", "on-failure", "never")
+POLICIES: Final[tuple[ApprovalPolicy, ...]] = (
+    *("on-request", "untrusted", "untrusted"),
+    *("on-failure", "never"),
+)
 UPDATES: Final = (
     SettingsUpdate(),
     SettingsUpdate(model="gpt-2"),
@@ -80,9 +125,25 @@ ODD_OPS: Final[tuple[Op, ...]] = (
     ExecApproval("nobody asked", "approved"),
     PatchApproval("nobody asked", "abort"),
     UserInput(()),
+    AddToHistory("a line"),
+    SetName("a name"),
+    Archive(),
+)
+TASKS: Final[tuple[Op, ...]] = (
     Compact(),
+    Compact(),
+    Undo(),
+    Undo(2),
+    Undo(conversation=False),
+    Redo(),
+    Review("look at it"),
+    RunUserShellCommand("secret"),
 )
 OUTCOMES: Final[tuple[ToolOutcome, ...]] = ("done", "failed", "cancelled", "crashed")
+ENDS: Final[tuple[Literal["completed", "interrupted", "failed"], ...]] = (
+    *("completed", "completed"),
+    *("interrupted", "failed"),
+)
 ANSWERS: Final[tuple[ApprovalAnswer, ...]] = (
     *("approved", "approved", "approved_for_session"),
     *("denied", "denied", "abort"),
@@ -97,11 +158,24 @@ class World:
     at: int = 1  # the first byte says how long this world lives
     play: Play = attrs.field(init=False)
     items: int = 0  # of the model's, so far
+    model_does: Literal["anything", "lead", "ask"] = "anything"  # mostly
 
     def __attrs_post_init__(self) -> None:
         retry = RetryLimits(self.throw(3), self.throw(3))
-        settings = structs.replace(SETTINGS, approval_policy=self.pick(POLICIES))
-        self.play = Play(retry=retry)
+        self.model_does = self.pick(("anything", "anything", "lead", "ask"))
+        settings = structs.replace(
+            SETTINGS,
+            approval_policy=self.pick(POLICIES),
+            agents=AgentLimits(self.throw(3) + (self.model_does == "lead"), 1),
+            scan_workspace=self.throw(4) == 3,
+        )
+        limits = TurnSettings(
+            settings,
+            context_window=self.pick((None, 4000, 900)),
+            unanswered=self.pick((UnansweredPolicy(), UnansweredPolicy("park", "wait"))),
+            compaction=CompactionLimits(self.pick((None, 300, 60)), user_tokens=100),
+        )
+        self.play = Play(retry=retry, limits=limits, rules=self.pick((2, 2, 2, 1)))
         self.play.send(SessionStarted(SESSION, settings, "test", "0"))
         self.play.open()
 
@@ -124,10 +198,13 @@ class World:
         """Return what can happen now; what happens often stands there often."""
         deeds: list[Deed] = []
         for effect in self.play.state.outstanding.values():
-            deeds += self.about(effect) * 2
+            deeds += self.about(effect)
         if self.play.state.turn is None:
-            deeds += [self.prompt] * 6
+            deeds += [self.prompt] * 6 + [self.task] * 2
+        if self.play.state.undone is not None:
+            deeds += [self.redo] * 2
         deeds += [self.prompt, self.steer, self.odd_op, self.late, self.repeat, self.crash]
+        deeds += [self.task]
         if self.throw(4) == 3:
             deeds += [self.interrupt, self.fork, self.shut_down, self.override]
         return deeds
@@ -156,6 +233,12 @@ class World:
     def odd_op(self) -> None:
         self.op(self.pick(ODD_OPS))
 
+    def task(self) -> None:
+        self.op(self.pick(TASKS))
+
+    def redo(self) -> None:
+        self.op(Redo(force=self.throw(2) == 1))
+
     def interrupt(self) -> None:
         self.op(Interrupt())
 
@@ -174,7 +257,10 @@ class World:
     # --- what ends an engine, and what comes too late ---------------------------------------------
 
     def crash(self) -> None:
-        self.play.open(self.pick(("continue", "interrupt")))
+        self.play.open(self.pick(("continue", "interrupt", "continue", "leave")))
+        if self.play.state.dormant:
+            self.odd_op()
+            self.play.open()
 
     def fork(self) -> None:
         self.play.fork()
@@ -196,7 +282,7 @@ class World:
         if turn is not None and turn.stopping is not None:
             return [self.closing(effect, "cancelled"), *self._natural(effect)]
         natural = self._natural(effect)
-        return natural * 5 + [self.closing(effect, "crashed"), self.closing(effect, "failed")]
+        return natural * 10 + [self.closing(effect, "crashed"), self.closing(effect, "failed")]
 
     def closing(self, effect: Effect, how: Literal["failed", "cancelled", "crashed"]) -> Deed:
         return lambda: self._send(EffectClosed(effect.effect, how, "as it goes"))
@@ -221,9 +307,40 @@ class World:
             case RunTool():
                 return [lambda: self._tool(effect)]
             case AskQuestion():
-                return [lambda: self._answer(effect)]
-            case Wait(effect=name):
+                return [lambda: self._answer(effect)] * 3 + [self.closing(effect, "failed")]
+            case Wait(effect=name) | WaitForAgents(effect=name):
                 return [lambda: self._send(TimerFired(name))]
+            case Summarize(effect=name):
+                return [lambda: self._summary(name)]
+            case RunChild():
+                return [lambda: self._child(effect)]
+            case TellChild(effect=name):
+                return [lambda: self._send(EffectDone(name))]
+            case ScanWorkspace(effect=name):
+                return [lambda: self._send(WorkspaceScanned(name, 3, 1, "too large"))]
+            case RestoreTurns():
+                return [self._restore]
+            case RunUserShell(effect=name):
+                return [lambda: self._send(ToolFinished(name, "done", "", "secret"))]
+
+    def _summary(self, effect: EffectId) -> None:
+        for summary in self.pick((("so far, so good",), ("a long story " * 40,), ("",), ())):
+            self._send(ModelItemReceived(effect, said(summary)))
+        if self.throw(3) == 2:
+            self._send(ModelFailed(effect, self.pick(FAILURES)))
+        else:
+            self._send(ModelCompleted(effect, "resp", TokenUsage(50, 0, 0, 5)))
+
+    def _child(self, effect: RunChild) -> None:
+        asked = effect.asked
+        status = self.pick(ENDS)
+        error = ErrorInfo("crashed", "oh") if status == "failed" else None
+        output = f"result <{asked.effect}>" if status == "completed" else None
+        self._send(ChildEnded(asked.effect, asked.child, status, 7, "00" * 16, output, None, error))
+
+    def _restore(self) -> None:
+        self.pass_time()
+        self.play.restore()
 
     def _load(self, effect: LoadContext) -> None:
         state = self.play.state
@@ -235,15 +352,27 @@ class World:
         )
         op = state.turn.op.op
         given = op.items if isinstance(op, UserInput | UserTurn) else ()
-        settings = TurnSettings(state.settings, self.play.retry)
-        self._send(loaded(effect.effect, settings, given, fragments))
+        self._send(loaded(effect.effect, self._settings(), given, fragments))
+
+    def _settings(self) -> TurnSettings:
+        """Return what a turn runs under: one of the models has a smaller window."""
+        settings = self.play.turn_settings()
+        if settings.session.model != "gpt-2" or settings.context_window is None:
+            return settings
+        return structs.replace(
+            settings, context_window=400, compaction=CompactionLimits(150, user_tokens=40)
+        )
 
     def _tool(self, effect: RunTool) -> None:
         if not effect.started and self.throw(3):
+            self._send(FilesSaved(effect.effect, (FileImage("/work/a", "before"),)))
             self._send(ToolStarted(effect.effect))
-        else:
-            outcome = self.pick(OUTCOMES)
-            self._send(ToolFinished(effect.effect, outcome, "ran\n", self.pick(("ok", "x" * 5000))))
+            return
+        report = PatchReport((), applied=True) if self.throw(4) == 3 else None
+        output = self.pick(("ok", "x" * 5000))
+        denial = "permission denied" if self.throw(4) == 3 else None
+        outcome = self.pick(OUTCOMES)
+        self._send(ToolFinished(effect.effect, outcome, "ran\n", output, None, report, denial))
 
     def _answer(self, effect: AskQuestion) -> None:
         question, answer = effect.question, self.pick(ANSWERS)
@@ -251,6 +380,9 @@ class World:
         self.op(patch_op if self.throw(2) else exec_op)
 
     def _item(self, effect: EffectId) -> None:
+        if self.model_does != "anything" and self.throw(4) != 3:
+            self._one_call(effect)
+            return
         self.items += 1
         name = f"{effect}:{self.items}"  # tells which response an item is of
         call_id = f"call-{self.items}"
@@ -261,19 +393,45 @@ class World:
                 (function_call(call_id, item_id=name), self._plan()),
                 (function_call(call_id, item_id=name), self._plan()),
                 (custom_call(call_id, item_id=name), self._plan()),
+                (function_call(call_id, "agent", item_id=name), self._agent_plan()),
+                (function_call(call_id, "agent", item_id=name), self._agent_plan()),
                 (self._odd_item(name, call_id), None),
             )
         )
         self._send(ModelItemReceived(effect, item, plan))
 
+    def _one_call(self, effect: EffectId) -> None:
+        """Send a call for an agent, or one that somebody is asked about."""
+        self.items += 1
+        asks = ToolPlan("exec_command", True, "outside", approval_key=self.pick(("ls", "rm")))
+        plan = self._agent_plan() if self.model_does == "lead" else asks
+        call = function_call(f"call-{self.items}", plan.tool, item_id=f"{effect}:{self.items}")
+        self._send(ModelItemReceived(effect, call, plan))
+
     def _plan(self) -> ToolPlan:
         return ToolPlan(
             "exec_command",
             parallel=self.throw(3) != 2,
-            wants="outside" if self.throw(4) == 3 else "inside",
-            approval_key=self.pick(("", "ls", "rm")),
+            wants="outside" if self.throw(3) == 2 else "inside",
+            approval_key=self.pick(("", "ls", "ls", "rm")),
+            preview=PatchPreview(()) if self.throw(3) == 2 else None,
+            known_safe=self.throw(5) == 4,
             refusal="no such tool" if self.throw(8) == 7 else None,
         )
+
+    def _agent_plan(self) -> ToolPlan:
+        names = [*self.play.state.agents, "nobody"]
+        requests: tuple[AgentRequest, ...] = (
+            SpawnAgent("do this"),
+            AwaitAgents((names[0],), 5000),
+            SpawnAgent("do that", "helper", "gpt-2"),
+            AwaitAgents(tuple(names[:-1][:2]) or ("nobody",), 1000),
+            AwaitAgents((names[0],), 1000),
+            TellAgent(self.pick(names), "hurry", self.throw(2) == 1),
+            CloseAgent(self.pick(names)),
+            ListAgents(),
+        )
+        return ToolPlan("agent", agent=self.pick(requests))
 
     def _odd_item(self, name: str, call_id: str) -> JsonText:
         """Return an item that is no work of ours, or none at all."""
@@ -302,4 +460,9 @@ def late_facts(effect: EffectId) -> list[SessionFact]:
         ModelFailed(effect, FAILURES[0]),
         ToolStarted(effect),
         ToolFinished(effect, "done", "late", "late"),
+        ChildEnded(effect, SESSION, "completed", 1, "", "late"),
+        EffectDone(effect),
+        FilesSaved(effect, ()),
+        WorkspaceScanned(effect, 0, 0),
+        TurnsRestored(effect, (), {}, ()),
     ]

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from tests.core.oracle import assert_turns_take_turns, closers
+from tests.replayed import replay
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
@@ -27,7 +28,6 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.notices import Publication
-from turnlog.replay.verify import divergences
 from turnlog.runtime.assembly import SystemClock, model_client
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
@@ -43,6 +43,7 @@ from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
 from turnlog.runtime.tools.update_plan import UpdatePlan
+from turnlog.runtime.workspace.files import WorkspaceFiles
 
 E = TypeVar("E")
 Says = Response | Item | str | Sequence[Item]
@@ -104,6 +105,7 @@ async def house(
             tools,
             wrap_context(TurnContextLoader(settings, tools, clock, environ)),
             clock,
+            workspace=WorkspaceFiles(),
         )
         async with running(ports, settings.session_settings) as engine:
             with trio.fail_after(PATIENCE):
@@ -197,7 +199,7 @@ def assert_sound(records: Sequence[Recorded]) -> None:
     """Check a whole log: it replays without a difference, and every effect closes at most once."""
     events = known(records)
     assert [recorded.sequence for recorded in records] == list(range(1, len(records) + 1))
-    assert list(divergences(records)) == []
+    replay(records)
     assert not of(StepFailed, records)
     assert_turns_take_turns(events)
     closed = closers(events)

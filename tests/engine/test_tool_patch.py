@@ -69,7 +69,9 @@ async def test_a_patch_adds_changes_and_deletes(config: dict[str, Any], tmp_path
         FileChange(str(tmp_path / "gone.txt"), "delete"),
         FileChange(str(tmp_path / "old.txt"), "update"),
     )
-    assert the(ToolFinished, events).report == PatchReport(changes, applied=True)
+    report = the(ToolFinished, events).report
+    assert isinstance(report, PatchReport)
+    assert (report.changes, report.applied) == (changes, True)
     assert files(tmp_path) == {"b/new.txt": "hello\n", "old.txt": "two\n"}
 
 
@@ -131,7 +133,9 @@ async def test_a_patch_in_a_here_document_is_shown_as_a_file_change(tmp_path: Pa
     assert plan is not None
     changes = (FileChange(str(tmp_path / "inner/new.txt"), "add"),)
     assert (plan.tool, plan.preview) == ("apply_patch", PatchPreview(changes))
-    assert the(ToolFinished, events).report == PatchReport(changes, applied=True)
+    report = the(ToolFinished, events).report
+    assert isinstance(report, PatchReport)
+    assert (report.changes, report.applied) == (changes, True)
     assert text.endswith("A new.txt\n")
     assert told(the(ToolFinished, events)) == text
     assert files(tmp_path) == {"inner/new.txt": "hello\n"}

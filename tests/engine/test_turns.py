@@ -36,7 +36,7 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.notices import AgentMessageDelta, ToolOutputDelta
-from turnlog.protocol.ops import TextInput, Undo, UserInput, prompt
+from turnlog.protocol.ops import ListMcpTools, TextInput, UserInput, prompt
 from turnlog.runtime.scripted_model.script import Response, custom
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog
@@ -230,4 +230,4 @@ async def test_an_empty_prompt_and_an_op_of_the_future_are_refused(tmp_path: Pat
         with pytest.raises(OpRejected, match="empty_input"):
             await session.submit(UserInput(()))
         with pytest.raises(OpRejected, match="not_supported"):
-            await session.submit(Undo())
+            await session.submit(ListMcpTools())

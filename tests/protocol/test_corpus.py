@@ -11,6 +11,7 @@ from msgspec import structs
 from turnlog.protocol.envelope import (
     GENESIS,
     KIND_NAMES,
+    SCHEMA,
     Recorded,
     UnknownEvent,
     chain,
@@ -20,8 +21,12 @@ from turnlog.protocol.events import OpReceived
 from turnlog.protocol.ops import Op, op_name
 from turnlog.protocol.view import event_object
 
-CORPUS = Path(__file__).parent.parent / "data" / "corpus" / "schema-1.jsonl"
-LINES: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text().splitlines()]
+CORPUS = Path(__file__).parent.parent / "data" / "corpus"
+LOGS: dict[str, list[dict[str, Any]]] = {
+    file.stem: [json.loads(line) for line in file.read_text().splitlines()]
+    for file in sorted(CORPUS.glob("schema-*.jsonl"))
+}
+LINES = [(log, line) for log, lines in LOGS.items() for line in lines]
 
 
 def read(line: dict[str, Any]) -> Recorded:
@@ -43,7 +48,11 @@ def frozen_part(shown: object, frozen: object) -> object:
             return shown
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line['sequence']}-{line['kind']}")
+@pytest.mark.parametrize(
+    "line",
+    [line for _, line in LINES],
+    ids=[f"{log}-{line['sequence']}-{line['kind']}" for log, line in LINES],
+)
 def test_a_frozen_event_decodes_to_what_it_was(line: dict[str, Any]) -> None:
     recorded = read(line)
     assert (recorded.sequence, recorded.kind) == (line["sequence"], line["kind"])
@@ -58,15 +67,17 @@ def test_a_frozen_event_decodes_to_what_it_was(line: dict[str, Any]) -> None:
         assert name in line["event"] or getattr(recorded.event, field.name) == field.default
 
 
-def test_the_frozen_events_are_one_chain() -> None:
+@pytest.mark.parametrize("log", LOGS)
+def test_the_frozen_events_are_one_chain(log: str) -> None:
     digest = GENESIS
-    for line in LINES:
+    for line in LOGS[log]:
         digest = chain(digest, bytes.fromhex(line["envelope"]))
         assert digest.hex() == line["digest"]
 
 
 def test_the_corpus_holds_every_kind_of_event_and_of_op() -> None:
-    assert {line["kind"] for line in LINES} >= set(KIND_NAMES.values()) | {"unknown_999"}
-    events = [read(line).event for line in LINES]
+    newest = LOGS[f"schema-{SCHEMA}"]
+    assert {line["kind"] for line in newest} >= set(KIND_NAMES.values()) | {"unknown_999"}
+    events = [read(line).event for line in newest]
     ops = {op_name(event.op) for event in events if isinstance(event, OpReceived)}
     assert ops == {kind.__struct_config__.tag for kind in get_args(Op)}

@@ -204,6 +204,7 @@ def test_fields_that_an_older_release_did_not_write_get_their_defaults() -> None
 
 
 def test_an_old_event_is_brought_up_one_schema_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "SCHEMA", 1)
     record = sealed(StepFailed(LARGE))
     monkeypatch.setattr(envelope, "SCHEMA", 3)
 

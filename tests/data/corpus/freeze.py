@@ -8,14 +8,19 @@ import msgspec
 
 from turnlog.protocol import ops
 from turnlog.protocol.calls import (
+    AwaitAgents,
+    CloseAgent,
     CommandPreview,
     CommandReport,
     ContextFragment,
     ErrorInfo,
     FileChange,
+    ListAgents,
     ModelFailure,
     PatchPreview,
     PatchReport,
+    SpawnAgent,
+    TellAgent,
     ToolPlan,
 )
 from turnlog.protocol.envelope import (
@@ -28,13 +33,25 @@ from turnlog.protocol.envelope import (
     unseal,
 )
 from turnlog.protocol.events import (
+    AgentsAwaited,
     ApprovalAsked,
+    CallParked,
     CallSettled,
+    ChildAsked,
+    ChildEnded,
+    ChildStopping,
+    ChildTold,
+    Compacted,
+    CompactionAsked,
+    CompactionGivenUp,
+    CompactionWanted,
     ContextAsked,
     ContextLoaded,
     Decision,
     EffectClosed,
+    EffectDone,
     EffectLost,
+    FilesSaved,
     InputQueued,
     ItemsRecorded,
     ModelAsked,
@@ -43,10 +60,14 @@ from turnlog.protocol.events import (
     ModelItemReceived,
     OpReceived,
     OpRefused,
+    PrefixChanged,
+    QuestionAnswered,
     RateLimitsReceived,
     RecordedItem,
     ResponseAbandoned,
+    RestoredPart,
     RetryScheduled,
+    ScanAsked,
     SessionClosed,
     SessionEvent,
     SessionForked,
@@ -59,11 +80,18 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnEnded,
     TurnOpened,
+    TurnsDropped,
+    TurnsRestored,
     TurnStopping,
+    UndoAsked,
+    UserShellAsked,
+    WorkspaceScanned,
 )
+from turnlog.protocol.files import FileImage, FileMark, RestoredFile
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
 from turnlog.protocol.items import text_message
 from turnlog.protocol.settings import (
+    CompactionLimits,
     RetryLimits,
     SandboxPolicy,
     SessionSettings,
@@ -75,6 +103,8 @@ from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 from turnlog.protocol.view import event_object
 
 SESSION = SessionId("0190163d-8694-739b-aea5-966c26f8ad91")
+CHILD = SessionId("0190163d-8694-7000-8000-000000000003")
+SPAWN = SpawnAgent("do this", "helper", "gpt-5.5-mini", "low")
 TURN = TurnId("0190163d-8694-7000-8000-000000000001")
 SANDBOX = SandboxPolicy("workspace-write", ("/srv/data",), True)
 SETTINGS = SessionSettings(
@@ -115,6 +145,11 @@ OPS: tuple[ops.Op, ...] = (
     ops.RunUserShellCommand("ls"),
     ops.Review("the last commit"),
     ops.Shutdown(),
+    ops.UserTurn((ops.TextInput("later"),), queue=True),
+    ops.Undo(3, conversation=False, force=True),
+    ops.Redo(),
+    ops.SetName("the parser"),
+    ops.Archive(False),
 )
 
 EVENTS: tuple[SessionEvent, ...] = (
@@ -173,6 +208,88 @@ EVENTS: tuple[SessionEvent, ...] = (
     EffectLost(EffectId("6.tool.0")),
     StepFailed("KeyError: 'x'"),
     SessionClosed(),
+    SessionStarted(CHILD, SETTINGS, "agent", "0.1.0", SESSION),
+    SessionOpened(3, "host:4711", "0.1.0", "leave", 2),
+    ModelItemReceived(EffectId("5.model.0"), CALL, ToolPlan("spawn_agent", agent=SPAWN)),
+    *(
+        ModelItemReceived(EffectId("5.model.0"), CALL, ToolPlan("agents", agent=request))
+        for request in (
+            TellAgent(CHILD, "hurry", True),
+            AwaitAgents((CHILD,), 30_000),
+            CloseAgent(CHILD),
+            ListAgents(),
+        )
+    ),
+    ToolFinished(
+        EffectId("6.tool.0"),
+        "failed",
+        "",
+        "",
+        report=PatchReport(CHANGES, True, (FileImage("/home/me/a.txt", "after", mode=0o644),)),
+        denial="permission denied",
+    ),
+    ChildEnded(
+        EffectId("9.child.0"),
+        CHILD,
+        "failed",
+        12,
+        "ab" * 16,
+        "half of it",
+        TokenUsage(10, 0, 0, 2),
+        ErrorInfo("server_error", "503"),
+    ),
+    EffectDone(EffectId("9.tell.0")),
+    FilesSaved(
+        EffectId("6.tool.0"),
+        (
+            FileImage("/home/me/a.txt", "before", mode=0o644, digest="cd" * 32),
+            FileImage("/home/me/b.bin", base64="AAEC", mode=0o755),
+            FileImage("/home/me/c", link="a.txt"),
+            FileImage("/home/me/d", missing=True),
+            FileImage("/home/me/e", skipped="too_large"),
+        ),
+    ),
+    WorkspaceScanned(EffectId("6.scan.0"), 3, 1, "1 file is larger than 1 MiB"),
+    TurnsRestored(
+        EffectId("6.undo.0"),
+        (RestoredFile("/home/me/a.txt", "restored", "it is as it was before"),),
+        {"/home/me/a.txt": FileMark("file", "cd" * 32, 0o644)},
+        (RestoredPart("user", text_message("user", "hi")),),
+    ),
+    TurnOpened(2, TURN, "op-13", "compact"),
+    CallSettled(0, "call_1", "answered", "{}"),
+    CompactionWanted("op-13"),
+    CompactionAsked(
+        EffectId("7.summary.0"),
+        "in_turn",
+        2,
+        9,
+        3,
+        250_000,
+        text_message("user", "Sum up."),
+        TurnSettings(SETTINGS, compaction=CompactionLimits(240_000, 10_000, 2, "Sum up.")),
+    ),
+    Compacted(
+        "in_turn",
+        "summary",
+        9,
+        (0, 4, RecordedItem("summary", text_message("user", "So far."))),
+        250_000,
+        900,
+    ),
+    CompactionGivenUp("manual", "there is nothing yet that could be summed up"),
+    ChildAsked(EffectId("8.child.0"), CHILD, "agent", "helper", 1, "do this", SETTINGS),
+    ChildTold(EffectId("8.tell.0"), CHILD, "op-child", "hurry", True),
+    ChildStopping(EffectId("8.child.0"), CHILD),
+    AgentsAwaited(EffectId("8.await.0"), 0, "call_1", 30_000),
+    ScanAsked(EffectId("8.scan.0")),
+    UndoAsked(EffectId("8.undo.0"), 17, 2, True, True, False, 4),
+    TurnsDropped(2, 4),
+    UserShellAsked(EffectId("8.shell.0"), "ls"),
+    PrefixChanged(("model", "tools")),
+    CallParked(0, "call_1"),
+    QuestionAnswered(EffectId("8.question.1"), 1, "call_2"),
+    SessionClosed("parked"),
 )
 
 

@@ -1,0 +1,253 @@
+"""The core of sub-agents: what the session does about the calls by which the model leads them.
+
+An agent is a session of its own. A prompt sets it to work; once it rests, the model is told of
+its end exactly once: by the call that waits for it, or with the next request. A turn ends when
+its agents rest, so none is ever left behind, and none ends unheard.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from msgspec import structs
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.effects import Effect, RunChild, TellChild
+from turnlog.actors.core.state import Agent, Call, State, Turn
+from turnlog.protocol.calls import (
+    AgentRequest,
+    AwaitAgents,
+    CloseAgent,
+    ListAgents,
+    SpawnAgent,
+    TellAgent,
+)
+from turnlog.protocol.events import (
+    AgentsAwaited,
+    CallSettled,
+    ChildAsked,
+    ChildStopping,
+    ChildTold,
+    RecordedItem,
+    SessionDecision,
+)
+from turnlog.protocol.ids import EffectId, SessionId, effect_id, mint
+from turnlog.protocol.items import text_message
+from turnlog.protocol.settings import SessionSettings
+
+
+def act(
+    state: State, turn: Turn, call: Call, number: int, request: AgentRequest
+) -> Iterator[SessionDecision]:
+    """Yield what is done about a call, and its answer."""
+    match request:
+        case SpawnAgent():
+            yield from _spawn(state, turn, call, number, request)
+        case TellAgent(agent=name) | CloseAgent(agent=name):
+            agent = state.agents.get(SessionId(name))
+            if agent is None or agent.closed:
+                yield _answer(call, number, {"error": _no_such(state, name, agent)})
+            elif isinstance(request, TellAgent):
+                yield from _tell(state, call, number, request, agent)
+            else:
+                yield from _close(state, call, number, request, agent)
+        case AwaitAgents():
+            yield from _await(state, call, number, request)
+        case ListAgents():
+            agents = [_line(state, child, agent) for child, agent in state.agents.items()]
+            yield _answer(call, number, {"agents": agents})
+
+
+def _answer(call: Call, number: int, answer: dict[str, object]) -> CallSettled:
+    text = json.dumps(answer, ensure_ascii=False)
+    return CallSettled(number, call.item.call_id, "answered", text)
+
+
+def _no_such(state: State, name: str, agent: Agent | None) -> str:
+    if agent is not None:
+        return f"agent {name} was closed"
+    known = ", ".join(state.agents) or "none"
+    return f"there is no agent {name!r} here; there are: {known}"
+
+
+def running(state: State) -> int:
+    """Return how many agents work."""
+    return sum(agent.status == "running" for agent in state.agents.values())
+
+
+def _spawn(
+    state: State, turn: Turn, call: Call, number: int, request: SpawnAgent
+) -> Iterator[SessionDecision]:
+    assert turn.settings is not None  # calls come after the context
+    parent = turn.settings.session
+    if (why := _no_room(state, parent)) is not None:
+        yield _answer(call, number, {"error": why})
+        return
+    child = SessionId(mint(state.session, state.time_us, state.facts, "child", number))
+    name = request.name or f"agent-{len(state.agents) + 1}"
+    settings = structs.replace(
+        parent,
+        model=request.model or parent.model,
+        reasoning_effort=request.reasoning_effort or parent.reasoning_effort,
+        depth=parent.depth + 1,
+    )
+    yield _run(state, number, child, name, request.message, settings, run=1)
+    yield _answer(call, number, {"agent_id": child, "nickname": name})
+
+
+def _no_room(state: State, settings: SessionSettings) -> str | None:
+    limits = settings.agents
+    if settings.depth >= limits.most_depth:
+        return f"agents nest {limits.most_depth} deep at most: do this yourself"
+    if running(state) >= limits.most_running:
+        return (
+            f"{limits.most_running} agents are running, which is the most; wait for one of them, "
+            "or close one"
+        )
+    return None
+
+
+def _run(
+    state: State,
+    number: int,
+    child: SessionId,
+    name: str,
+    prompt: str,
+    settings: SessionSettings,
+    *,
+    run: int,
+) -> ChildAsked:
+    effect = effect_id(state.facts, "child", number)
+    return ChildAsked(effect, child, "agent", name, run, prompt, settings)
+
+
+def _tell(
+    state: State, call: Call, number: int, request: TellAgent, agent: Agent
+) -> Iterator[SessionDecision]:
+    child = SessionId(request.agent)
+    answer: dict[str, object] = {"agent_id": request.agent, "status": "running"}
+    if not agent.told:
+        answer["previous"] = _status(state, child, agent)
+    if agent.status == "running":
+        effect = effect_id(state.facts, "tell", number)
+        op_id = f"{state.session}/{state.facts}/{number}"
+        yield ChildTold(effect, child, op_id, request.message, request.interrupt)
+    elif (why := _no_room(state, structs.replace(agent.settings, depth=0))) is not None:
+        yield _answer(call, number, {"error": why})
+        return
+    else:
+        settings, run = agent.settings, agent.runs + 1
+        yield _run(state, number, child, agent.name, request.message, settings, run=run)
+    yield _answer(call, number, answer)
+
+
+def tell_again(state: State, told: ChildTold) -> Iterator[SessionDecision]:
+    """Give an agent that had just come to rest, as a prompt, what it was to be told.
+
+    It may be one more than the most that run: the model was told that it is at work.
+    """
+    agent = state.agents.get(told.child)
+    if agent is None or agent.closed:
+        return
+    if agent.status == "running":  # it is about to begin
+        yield structs.replace(told, effect=effect_id(state.facts, "tell-again"))
+    else:
+        settings, run = agent.settings, agent.runs + 1
+        yield _run(state, 0, told.child, agent.name, told.text, settings, run=run)
+
+
+def _close(
+    state: State, call: Call, number: int, request: CloseAgent, agent: Agent
+) -> Iterator[SessionDecision]:
+    child = SessionId(request.agent)
+    yield ChildStopping(effect_of_run(state, child), child)
+    yield _answer(call, number, {"agent_id": request.agent, "previous_status": agent.status})
+
+
+def effect_of_run(state: State, child: SessionId) -> EffectId:
+    """Return the effect that runs a child; an empty one if it rests."""
+    runs = (one for one in state.outstanding.values() if isinstance(one, RunChild))
+    return next((one.effect for one in runs if one.asked.child == child), EffectId(""))
+
+
+def _await(
+    state: State, call: Call, number: int, request: AwaitAgents
+) -> Iterator[SessionDecision]:
+    unknown = [name for name in request.agents if SessionId(name) not in state.agents]
+    if unknown:
+        yield _answer(call, number, {"error": _no_such(state, unknown[0], None)})
+    elif any(state.agents[SessionId(name)].status != "running" for name in request.agents):
+        yield _report(state, call, number, request, timed_out=False)
+    else:
+        effect = effect_id(state.facts, "await", number)
+        yield AgentsAwaited(effect, number, call.item.call_id, request.timeout_ms)
+
+
+def _report(
+    state: State, call: Call, number: int, request: AwaitAgents, *, timed_out: bool
+) -> CallSettled:
+    status = {
+        name: _status(state, SessionId(name), state.agents[SessionId(name)])
+        for name in request.agents
+        if state.agents[SessionId(name)].status != "running"
+    }
+    return _answer(call, number, {"status": status, "timed_out": timed_out})
+
+
+def _status(state: State, child: SessionId, agent: Agent) -> object:
+    if agent.status in ("completed", "failed"):
+        return {agent.status: state.results.get(child)}
+    if unheard := state.results.get(child):
+        return {agent.status: unheard}
+    return agent.status
+
+
+def _line(state: State, child: SessionId, agent: Agent) -> dict[str, object]:
+    shown = "closed" if agent.closed and agent.status != "running" else agent.status
+    return {
+        "agent_id": child,
+        "nickname": agent.name,
+        "status": shown,
+        "tokens": agent.tokens,
+    }
+
+
+def settle_waiting(
+    state: State, turn: Turn, *, timed_out: int | None = None
+) -> Iterator[SessionDecision]:
+    """Answer the calls that wait for an agent that rests now, or whose time is over."""
+    for number, call in enumerate(tuple(turn.calls), turn.first_call):
+        request = call.plan.agent
+        if call.status != "awaiting" or not isinstance(request, AwaitAgents):
+            continue
+        rests = any(state.agents[SessionId(name)].status != "running" for name in request.agents)
+        if rests or number == timed_out:
+            yield _report(state, call, number, request, timed_out=not rests)
+
+
+def untold(state: State) -> tuple[RecordedItem, ...]:
+    """Return what the model has not heard of agents that rest."""
+    return tuple(
+        RecordedItem("agent", text_message("user", _notification(state, child, agent)))
+        for child, agent in state.agents.items()
+        if agent.status != "running" and not agent.told
+    )
+
+
+def _notification(state: State, child: SessionId, agent: Agent) -> str:
+    told = {"agent_id": child, "nickname": agent.name, "status": _status(state, child, agent)}
+    text = json.dumps(told, ensure_ascii=False)
+    return texts.AGENT_ENDED.format(text=text)
+
+
+def ask_lost(state: State, lost: Iterable[Effect]) -> Iterator[SessionDecision]:
+    """Ask again for what an engine that is gone had asked of children: they may rest already."""
+    for number, effect in enumerate(lost):
+        if isinstance(effect, RunChild):
+            name = effect_id(state.facts, "child-again", number)
+            yield structs.replace(effect.asked, effect=name)
+            agent = state.agents.get(effect.asked.child)
+            if agent is not None and agent.closed:
+                yield ChildStopping(name, effect.asked.child)
+        elif isinstance(effect, TellChild):
+            name = effect_id(state.facts, "tell-again", number)
+            yield structs.replace(effect.told, effect=name)

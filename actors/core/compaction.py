@@ -1,0 +1,187 @@
+"""The core of compaction: when a conversation is replaced by a summary of it.
+
+It always ends, and never makes the conversation larger: a summary that fails or does not help
+gives way to a plain cut, and that to leaving everything as it is. What is replaced stays in the
+log.
+"""
+
+from collections.abc import Iterator
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.effects import CallModel, Summarize, Wait
+from turnlog.actors.core.history import TOLD_ONCE, USER
+from turnlog.actors.core.replacement import safe_begin, size_of, with_summary, without_summary
+from turnlog.actors.core.retries import delay_ms
+from turnlog.actors.core.state import Compaction, State, Turn
+from turnlog.protocol.calls import ErrorInfo
+from turnlog.protocol.events import (
+    Compacted,
+    CompactionAsked,
+    CompactionGivenUp,
+    CompactionTrigger,
+    ModelFailed,
+    RetryScheduled,
+    SessionDecision,
+    TurnStopping,
+)
+from turnlog.protocol.ids import effect_id
+from turnlog.protocol.items import text_message
+from turnlog.protocol.settings import TurnSettings
+
+
+def due(state: State, turn: Turn) -> CompactionTrigger | None:
+    """Say whether the conversation has grown too long for the request that comes next."""
+    settings = turn.settings
+    if settings is None or turn.no_gain or (turn.over_limit and not turn.prompted):
+        return None
+    limit = settings.compaction.at_tokens
+    if limit is None or state.tokens < limit:
+        return None
+    if turn.prompted:
+        return "in_turn"
+    return "smaller_window" if _summarizer(state, settings) is not settings else "before_turn"
+
+
+def _summarizer(state: State, settings: TurnSettings) -> TurnSettings:
+    """Return the settings of the last turn where its model takes more than this one's."""
+    last = state.asked_with
+    if last is None or last.session.model == settings.session.model:
+        return settings
+    mine, theirs = settings.context_window, last.context_window
+    return last if mine is not None and theirs is not None and theirs > mine else settings
+
+
+def begin(state: State, turn: Turn, trigger: CompactionTrigger) -> Iterator[SessionDecision]:
+    """Ask for a summary of what the conversation holds, but for a response with open calls."""
+    settings = turn.settings
+    assert settings is not None  # nothing is said to the model before
+    if trigger != "manual" and (why := _stalled(state, turn, trigger, settings)) is not None:
+        yield TurnStopping("failed", ErrorInfo("compaction_stalled", why))
+        return
+    if not possible(state, turn):
+        yield from _give_up(turn, trigger, "there is nothing yet that could be summed up")
+        return
+    parts = _replaceable(state, turn)
+    model = _summarizer(state, settings) if trigger == "smaller_window" else settings
+    prompt = text_message("user", settings.compaction.prompt or texts.SUMMARIZE)
+    yield CompactionAsked(
+        effect_id(state.facts, "summary"),
+        trigger,
+        1,
+        parts,
+        _skipped(state, parts, model.context_window),
+        state.tokens,
+        prompt,
+        model,
+    )
+
+
+def possible(state: State, turn: Turn) -> bool:
+    """Say whether there is more in the conversation than what would stay of it."""
+    kinds = state.history.kinds[: _replaceable(state, turn)]
+    return any(kind in TOLD_ONCE and kind != USER for kind in kinds)
+
+
+def _replaceable(state: State, turn: Turn) -> int:
+    """Return how many parts can be replaced: not those of a response whose calls are open."""
+    return turn.response_at if turn.calls else len(state.history.parts)
+
+
+def _stalled(
+    state: State, turn: Turn, trigger: CompactionTrigger, settings: TurnSettings
+) -> str | None:
+    limit, most = settings.compaction.at_tokens, settings.compaction.most_in_a_row
+    if trigger == "in_turn" and turn.over_limit:
+        return texts.STILL_ABOVE.format(tokens=state.tokens, limit=limit)
+    return texts.NO_PROGRESS.format(times=most) if turn.compactions >= most else None
+
+
+def _skipped(state: State, parts: int, window: int | None) -> int:
+    """Return how many of the oldest parts are left out, so that the summary has room."""
+    room = window * 9 // 10 if window is not None else state.tokens
+    if state.tokens <= room:
+        return 0
+    return _without_oldest(state, parts, 0, room / state.tokens)
+
+
+def _without_oldest(state: State, parts: int, skipped: int, share: float) -> int:
+    """Return where about that share of the parts behind `skipped` begins."""
+    size = size_of(state.history, range(skipped, parts))
+    begins = safe_begin(state.history, parts, int(size * share))
+    return begins if begins < parts else skipped
+
+
+def ask_again(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
+    """Ask once more, unless an answer, or the time for the next try, is being waited for."""
+    if not any(isinstance(one, Summarize | Wait) for one in state.outstanding.values()):
+        yield _again(state, compaction.asked, compaction.asked.skipped)
+
+
+def _again(state: State, asked: CompactionAsked, skipped: int) -> CompactionAsked:
+    return CompactionAsked(
+        effect_id(state.facts, "summary"),
+        asked.trigger,
+        asked.attempt + 1,
+        asked.parts,
+        skipped,
+        asked.tokens,
+        asked.prompt_json,
+        asked.settings,
+    )
+
+
+def can_begin(state: State, turn: Turn) -> bool:
+    """Say whether a compaction that was asked for can be begun: no response is on its way."""
+    busy = any(isinstance(one, CallModel | Wait) for one in state.outstanding.values())
+    return turn.settings is not None and not busy and not turn.items
+
+
+def failed(
+    state: State, turn: Turn, compaction: Compaction, fact: ModelFailed
+) -> Iterator[SessionDecision]:
+    """Decide about a summary that did not come: with less to sum up, again, or without one."""
+    asked, failure = compaction.asked, fact.failure
+    limits = asked.settings.retry
+    if failure.code == "context_window_exceeded":
+        skipped = _without_oldest(state, asked.parts, asked.skipped, 0.5)
+        if skipped > asked.skipped:
+            yield _again(state, asked, skipped)
+            return
+    elif failure.retry != "never" and compaction.retries < limits.stream_max_retries:
+        retry, most = compaction.retries + 1, limits.stream_max_retries
+        effect, delay = effect_id(state.facts, "timer"), delay_ms(state, failure, retry, limits)
+        yield RetryScheduled(effect, "stream", retry, most, delay, failure.message)
+        return
+    yield from finish(state, turn, compaction, None)
+
+
+def finish(
+    state: State, turn: Turn, compaction: Compaction, summary: str | None
+) -> Iterator[SessionDecision]:
+    """Put the summary in place, or a cut conversation, or nothing: whatever is smaller."""
+    asked, history = compaction.asked, state.history
+    limits = (turn.settings or asked.settings).compaction  # of the model that is sent the rest
+    old = size_of(history, range(asked.parts))
+    if summary is not None and summary.strip():
+        parts = with_summary(history, asked.parts, limits.user_tokens, summary.strip())
+        if (size := size_of(history, parts)) < old:
+            after = _scaled(state, history.size - old + size)
+            yield Compacted(asked.trigger, "summary", asked.parts, parts, state.tokens, after)
+            return
+    parts = without_summary(history, asked.parts, limits.user_tokens)
+    if (size := size_of(history, parts)) < old:
+        after = _scaled(state, history.size - old + size)
+        yield Compacted(asked.trigger, "truncation", asked.parts, parts, state.tokens, after)
+        return
+    yield from _give_up(turn, asked.trigger, "nothing smaller could take its place")
+
+
+def _scaled(state: State, size: int) -> int:
+    """Return how many tokens so many bytes have, if they have as many as they had before."""
+    return state.tokens * size // max(1, state.history.size)
+
+
+def _give_up(turn: Turn, trigger: CompactionTrigger, why: str) -> Iterator[SessionDecision]:
+    yield CompactionGivenUp(trigger, why)
+    if trigger == "overflow":
+        yield TurnStopping("failed", ErrorInfo("context_window_exceeded", texts.TOO_LONG))

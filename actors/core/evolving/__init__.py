@@ -1,0 +1,22 @@
+"""`evolve`: what it means for the state that an event happened. Total, and part of the schema:
+a logged event is never refused, and an old one always means what it meant.
+"""
+
+from turnlog.actors.core.effects import effect_of
+from turnlog.actors.core.evolving.decisions import decided
+from turnlog.actors.core.evolving.facts import happened
+from turnlog.actors.core.state import State
+from turnlog.protocol.events import Decision, SessionEvent
+
+
+def evolve(state: State, event: SessionEvent, *, time_us: int) -> None:
+    """Change `state` by `event`."""
+    state.head += 1
+    if isinstance(event, Decision):
+        decided(state, event)
+        if (todo := effect_of(event)) is not None:
+            state.outstanding[todo.effect] = todo
+    else:
+        state.facts += 1
+        state.time_us = time_us
+        happened(state, event)

@@ -1,0 +1,29 @@
+"""What events mean for a tool call."""
+
+from turnlog.actors.core.effects import WaitForAgents
+from turnlog.actors.core.evolving.agents import told_by_waiting
+from turnlog.actors.core.state import CallStatus, State, Turn
+
+
+def mark(turn: Turn, number: int, status: CallStatus) -> None:
+    """Give a call a status, if its output is still awaited."""
+    if (call := turn.find(number)) is not None:
+        call.status = status
+
+
+def settle(state: State, turn: Turn, number: int, output: str, *, answered: bool = False) -> None:
+    """Give a call its output. Once all calls of a response have theirs, the model is told.
+
+    Args:
+        answered: whether the session itself gave the answer, as it does to calls for agents.
+    """
+    if (call := turn.find(number)) is None:
+        return
+    if answered:
+        told_by_waiting(state, call)
+    if call.status == "awaiting":
+        for effect in tuple(state.outstanding.values()):
+            if isinstance(effect, WaitForAgents) and effect.call == number:
+                del state.outstanding[effect.effect]
+    call.settle(output, state.head)
+    state.flush_outputs(turn)

@@ -1,0 +1,298 @@
+"""What a decision means for the state."""
+
+from typing import assert_never
+
+from msgspec import structs
+
+from turnlog.actors.core import model_call, texts
+from turnlog.actors.core.effects import (
+    AskQuestion,
+    CallModel,
+    RestoreTurns,
+    RunChild,
+    RunTool,
+    ScanWorkspace,
+    Wait,
+    WaitForAgents,
+)
+from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_stopping, tell_of
+from turnlog.actors.core.evolving.calls import mark, settle
+from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
+from turnlog.actors.core.history import TOLD_ONCE
+from turnlog.actors.core.state import Compaction, Mark, State, Turn
+from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
+    CallParked,
+    CallSettled,
+    ChildAsked,
+    ChildStopping,
+    ChildTold,
+    Compacted,
+    CompactionAsked,
+    CompactionGivenUp,
+    CompactionWanted,
+    ContextAsked,
+    EffectLost,
+    InputQueued,
+    ItemsRecorded,
+    ModelAsked,
+    OpReceived,
+    OpRefused,
+    PrefixChanged,
+    QuestionAnswered,
+    ResponseAbandoned,
+    RetryScheduled,
+    ScanAsked,
+    SessionClosed,
+    SessionDecision,
+    StepFailed,
+    ToolDispatched,
+    TurnEnded,
+    TurnOpened,
+    TurnsDropped,
+    TurnStopping,
+    UndoAsked,
+    UserShellAsked,
+)
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.ops import RunUserShellCommand, TextInput, UserInput, UserTurn
+
+REMEMBERED_TURNS = 100  # that can be undone; further back, a fork is the way
+TITLE_LENGTH = 120  # characters
+_UNDOABLE = ("regular", "review")  # kinds of turns
+
+
+def decided(state: State, decision: SessionDecision) -> None:
+    """Change `state` by a decision. The effect that it may open is not put in here."""
+    turn = state.turn
+    match decision:
+        case TurnOpened():
+            _turn_opened(state, decision)
+        case EffectLost(effect=effect):
+            _lost(state, effect)
+        case StepFailed():
+            _step_failed(state)
+        case SessionClosed():
+            state.closed = True
+        case InputQueued(until="turn"):
+            if state.op is not None:
+                state.queue.append(state.op)
+                state.queued_at.append(state.op_at)
+        case ItemsRecorded():
+            _recorded(state, decision)
+        case OpRefused() | ContextAsked() | PrefixChanged() | ChildTold():
+            pass
+        case ChildStopping():
+            child_stopping(state, decision)
+        case Compacted():
+            compacted(state, decision)
+        case TurnsDropped():
+            turns_dropped(state, decision)
+        case _ if turn is None:
+            pass  # only a log that was written by hand gets here
+        case _:
+            _turn_decided(state, turn, decision)
+
+
+def _turn_decided(
+    state: State,
+    turn: Turn,
+    decision: InputQueued
+    | ModelAsked
+    | ToolDispatched
+    | ApprovalAsked
+    | CallSettled
+    | RetryScheduled
+    | ResponseAbandoned
+    | TurnStopping
+    | TurnEnded
+    | CompactionWanted
+    | CompactionAsked
+    | CompactionGivenUp
+    | ChildAsked
+    | AgentsAwaited
+    | ScanAsked
+    | UndoAsked
+    | UserShellAsked
+    | CallParked
+    | QuestionAnswered,
+) -> None:
+    match decision:
+        case InputQueued():
+            if state.op is not None and isinstance(state.op.op, UserInput | UserTurn):
+                turn.steered.append(state.op.op.items)
+                turn.owes_request = True
+                turn.compactions, turn.over_limit = 0, False  # what was said may need the room
+        case ModelAsked():
+            _model_asked(state, turn, decision)
+        case ToolDispatched(call=call):
+            mark(turn, call, "dispatched")
+        case AgentsAwaited(call=call):
+            mark(turn, call, "awaiting")
+        case ApprovalAsked(call=call, question=question):
+            if (asked := turn.find(call)) is not None:
+                asked.status, asked.question = "asked", question
+        case QuestionAnswered(effect=effect, call=call):
+            if state.outstanding.pop(effect, None) is not None:
+                mark(turn, call, "waiting")
+        case CallParked(call=call):
+            turn.parking = True
+            mark(turn, call, "waiting")
+        case CallSettled(call=call, output=output, outcome=outcome):
+            settle(state, turn, call, output, answered=outcome == "answered")
+        case RetryScheduled(level=level):
+            _retry(turn, level)
+        case ResponseAbandoned(keep=keep):
+            abandon(state, turn, keep=keep)
+        case CompactionWanted():
+            turn.wants_compaction = turn.wants_compaction or "manual"
+        case CompactionAsked():
+            _compaction_asked(turn, decision)
+        case CompactionGivenUp(trigger=trigger):
+            turn.compaction = turn.wants_compaction = None
+            turn.no_gain = turn.no_gain or trigger != "manual"
+        case ChildAsked():
+            child_asked(state, turn, decision)
+        case ScanAsked():
+            turn.scanned = True
+        case UndoAsked() | UserShellAsked():
+            turn.begun = True
+        case TurnStopping():
+            turn.stopping = decision
+            turn.compaction = turn.wants_compaction = None
+        case TurnEnded():
+            _turn_over(state)
+        case _:
+            assert_never(decision)
+
+
+def _recorded(state: State, decision: ItemsRecorded) -> None:
+    for index, item in enumerate(decision.items):
+        source = (state.head, index)
+        state.history.add(item.item_json, source, item.kind)
+        if item.kind not in TOLD_ONCE:
+            state.context[item.kind] = item.item_json
+            state.context_at[item.kind] = source
+        elif item.kind == "agent":
+            for child in tuple(state.agents):
+                tell_of(state, child)
+    if state.turn is not None:
+        state.turn.prompted, state.turn.loaded = True, None
+        state.turn.steered.clear()
+
+
+def _model_asked(state: State, turn: Turn, decision: ModelAsked) -> None:
+    turn.request, turn.attempt = decision.request, decision.attempt
+    turn.owes_request = False
+    state.asked_with = turn.settings
+    state.asked_tools = model_call.tools_digest(turn.tools_json)
+
+
+def _retry(turn: Turn, level: str) -> None:
+    if turn.compaction is not None:
+        turn.compaction.retries += 1
+    elif level == "request":
+        turn.request_retries += 1
+    else:
+        turn.request_retries = 0
+        turn.stream_retries += 1
+
+
+def _compaction_asked(turn: Turn, decision: CompactionAsked) -> None:
+    retries = turn.compaction.retries if turn.compaction is not None else 0
+    if turn.compaction is not None and turn.compaction.asked.skipped != decision.skipped:
+        retries = 0
+    turn.compaction = Compaction(decision, retries)
+    turn.wants_compaction = None
+
+
+def _turn_opened(state: State, decision: TurnOpened) -> None:
+    op = state.op
+    if state.queue and state.queue[0].op_id == decision.op_id:
+        op = state.queue.pop(0)
+        del state.queued_at[0]
+    if op is None:
+        return
+    state.turns = decision.turn
+    turn = state.turn = Turn(decision.turn, decision.turn_id, op, state.head - 1, decision.kind)
+    if turn.kind == "compact":
+        turn.wants_compaction = "manual"
+    if turn.kind in _UNDOABLE:
+        begin = Mark(turn.number, turn.opened_at, len(state.history.parts), state.epoch)
+        state.marks = [*state.marks[1 - REMEMBERED_TURNS :], begin]
+        state.undone = None
+    if state.summary is not None and state.settings is not None:
+        state.summary = structs.replace(
+            state.summary,
+            updated_us=state.time_us,
+            title=state.summary.title or _title(op),
+            cwd=state.settings.cwd,
+            model=state.settings.model,
+            turns=decision.turn,
+            status="running",
+        )
+
+
+def _title(op: OpReceived) -> str:
+    match op.op:
+        case UserInput(items=items) | UserTurn(items=items):
+            text = next((item.text for item in items if isinstance(item, TextInput)), "")
+        case RunUserShellCommand(command=command):
+            text = f"!{command}"
+        case _:
+            text = ""
+    return " ".join(text.split())[:TITLE_LENGTH]
+
+
+def abandon(state: State, turn: Turn, *, keep: bool) -> None:
+    """Put the items of a response that is not whole into the conversation, or drop them."""
+    if not keep:
+        turn.items.clear()
+        turn.calls.clear()
+        turn.owes_request = True
+        return
+    while turn.items and turn.items[-1].is_reasoning:
+        turn.items.pop()
+    turn.progressed()
+    state.commit_items(turn)
+    state.flush_outputs(turn)
+
+
+def _lost(state: State, effect: EffectId) -> None:
+    lost, turn = state.outstanding.pop(effect, None), state.turn
+    if turn is None:
+        return
+    match lost:
+        case RunTool(call=call, started=started):
+            mark(turn, call, "stopped" if started else "unknown")
+        case AskQuestion(call=call) | WaitForAgents(call=call):
+            mark(turn, call, "waiting")
+        case CallModel() | Wait():
+            turn.owes_request = turn.compaction is None or turn.owes_request
+        case ScanWorkspace():
+            turn.scanned = False
+        case RestoreTurns():
+            turn.begun = False
+        case _:
+            pass
+
+
+def _step_failed(state: State) -> None:
+    if (turn := state.turn) is not None:
+        abandon(state, turn, keep=True)
+        for call in turn.calls:
+            if not call.settled:
+                call.settle(texts.UNKNOWN, state.head)
+        state.flush_outputs(turn)
+    for effect in state.outstanding.values():
+        if isinstance(effect, RunChild):
+            child_lost(state, effect, "crashed")
+    state.outstanding.clear()
+    _turn_over(state)
+
+
+def _turn_over(state: State) -> None:
+    state.turn = None
+    if state.summary is not None:
+        state.summary = structs.replace(state.summary, status="idle")

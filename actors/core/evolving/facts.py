@@ -1,0 +1,310 @@
+"""What a fact means for the state."""
+
+from typing import assert_never
+
+from msgspec import structs
+
+from turnlog.actors.core import model_call, texts
+from turnlog.actors.core.effects import (
+    AskQuestion,
+    CallModel,
+    Effect,
+    LoadContext,
+    RunChild,
+    RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+)
+from turnlog.actors.core.evolving.agents import child_ended, child_lost
+from turnlog.actors.core.evolving.calls import mark, settle
+from turnlog.actors.core.state import Call, State, Turn
+from turnlog.protocol.calls import PatchReport, ToolPlan
+from turnlog.protocol.events import (
+    ChildEnded,
+    ContextLoaded,
+    EffectClosed,
+    EffectDone,
+    FilesSaved,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    OpReceived,
+    RateLimitsReceived,
+    SessionFact,
+    SessionForked,
+    SessionOpened,
+    SessionStarted,
+    TimerFired,
+    ToolFinished,
+    ToolStarted,
+    TurnsRestored,
+    WorkspaceScanned,
+)
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.items import CustomToolCall, FunctionCall
+from turnlog.protocol.ops import (
+    Archive,
+    ExecApproval,
+    OverrideTurnContext,
+    PatchApproval,
+    SetName,
+    Shutdown,
+    UserTurn,
+)
+from turnlog.protocol.summary import SessionSummary
+
+REMEMBERED_OPS = 1024  # op ids that a repetition is recognised by
+NAME_LENGTH = 120  # characters
+_ClosingFact = (
+    EffectClosed
+    | EffectDone
+    | TimerFired
+    | ContextLoaded
+    | ModelCompleted
+    | ModelFailed
+    | ToolFinished
+    | ChildEnded
+    | WorkspaceScanned
+    | TurnsRestored
+)
+
+
+def happened(state: State, fact: SessionFact) -> None:
+    """Change `state` by a fact."""
+    match fact:
+        case SessionStarted():
+            _started(state, fact)
+        case SessionForked():
+            _forked(state, fact)
+        case SessionOpened(fence=fence, rules=rules, on_recovery=on_recovery):
+            state.fence, state.rules = fence, rules
+            state.closing = state.closed = False
+            state.dormant = on_recovery == "leave"
+            if state.turn is not None:
+                state.turn.parking = False
+        case OpReceived():
+            _op_received(state, fact)
+        case RateLimitsReceived(limits=limits):
+            state.rate_limits = limits
+        case ModelItemReceived(effect=effect):
+            state.belongs_to = state.outstanding.get(effect)
+            if state.belongs_to is not None and state.turn is not None:
+                _item_received(state, state.turn, fact)
+        case ToolStarted(effect=effect):
+            running = state.outstanding.get(effect)
+            if isinstance(running, RunTool):
+                state.outstanding[effect] = RunTool(effect, running.call, started=True)
+        case FilesSaved():
+            pass
+        case (
+            EffectClosed(effect=effect)
+            | EffectDone(effect=effect)
+            | TimerFired(effect=effect)
+            | ContextLoaded(effect=effect)
+            | ModelCompleted(effect=effect)
+            | ModelFailed(effect=effect)
+            | ToolFinished(effect=effect)
+            | ChildEnded(effect=effect)
+            | WorkspaceScanned(effect=effect)
+            | TurnsRestored(effect=effect)
+        ):
+            _close(state, effect, fact)
+        case _:
+            assert_never(fact)
+
+
+def _started(state: State, fact: SessionStarted) -> None:
+    state.session, state.settings = fact.session, fact.settings
+    state.summary = SessionSummary(
+        fact.session,
+        created_us=state.time_us,
+        updated_us=state.time_us,
+        cwd=fact.settings.cwd,
+        model=fact.settings.model,
+        originator=fact.originator,
+        spawned_by=fact.spawned_by,
+    )
+
+
+def _forked(state: State, fact: SessionForked) -> None:
+    state.session = fact.session
+    if state.summary is not None:
+        state.summary = structs.replace(
+            state.summary,
+            session=fact.session,
+            parent=fact.parent,
+            cut=fact.cut,
+            created_us=state.time_us,
+            updated_us=state.time_us,
+            spawned_by=None,
+            name="",
+            archived=False,
+        )
+    # What waited in the parent is the parent's, and so are its agents, and what its user allowed
+    # or asked to end. What it undid cannot be redone here: the files are the parent's business.
+    state.queue.clear()
+    state.queued_at.clear()
+    state.approved.clear()
+    state.agents.clear()
+    state.results.clear()
+    state.undone = None
+    state.closing = state.closed = state.dormant = False
+
+
+def _op_received(state: State, fact: OpReceived) -> None:
+    state.belongs_to = None
+    state.repeated_op = fact.op_id in state.op_ids
+    if state.repeated_op:
+        return
+    state.op, state.op_at = fact, state.head
+    state.op_ids[fact.op_id] = None
+    if len(state.op_ids) > REMEMBERED_OPS:
+        del state.op_ids[next(iter(state.op_ids))]
+    match fact.op:
+        case UserTurn(update=update) | OverrideTurnContext(update=update):
+            if state.settings is not None:
+                state.settings = update.apply(state.settings)
+        case (
+            ExecApproval(id=question, decision=decision)
+            | PatchApproval(id=question, decision=decision)
+        ):
+            _answered(state, question, decision)
+        case SetName(name=name) if state.summary is not None:
+            name = " ".join(name.split())[:NAME_LENGTH]
+            state.summary = structs.replace(state.summary, name=name)
+        case Archive(archived=archived) if state.summary is not None:
+            state.summary = structs.replace(state.summary, archived=archived)
+        case Shutdown():
+            state.closing = True
+        case _:
+            pass
+
+
+def _answered(state: State, question: str, decision: str) -> None:
+    asked = next(
+        (
+            effect
+            for effect in state.outstanding.values()
+            if isinstance(effect, AskQuestion) and effect.question == question
+        ),
+        None,
+    )
+    if state.turn is None:
+        return
+    if asked is not None:
+        state.belongs_to = state.outstanding.pop(asked.effect)
+    elif (asked := _parked(state, state.turn, question)) is not None:
+        state.belongs_to = asked
+    else:
+        return
+    call = state.turn.find(asked.call)
+    if call is None or decision not in ("approved", "approved_for_session"):
+        return
+    call.status, call.approved = "waiting", True
+    if decision == "approved_for_session" and call.plan.approval_key:
+        state.approved.add(call.plan.approval_key)
+
+
+def _parked(state: State, turn: Turn, question: str) -> AskQuestion | None:
+    """Return a question that waits, with its session, for whoever answers it or asks it again."""
+    if not turn.parking and not state.dormant:
+        return None
+    for number, call in enumerate(turn.calls, turn.first_call):
+        if call.question == question and call.status == "waiting" and not call.approved:
+            return AskQuestion(EffectId(""), question, number)
+    return None
+
+
+def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
+    item = model_call.sendable(fact.item_json)
+    if item is None:
+        return
+    received = model_call.received(fact.item_json, item, state.head)
+    if isinstance(state.belongs_to, Summarize):
+        if turn.compaction is not None and received.text is not None:
+            turn.compaction.summary = received.text
+        return
+    turn.items.append(received)
+    if isinstance(item, FunctionCall | CustomToolCall):
+        unplanned = ToolPlan(item.name, refusal=texts.UNPLANNED.format(name=item.name))
+        turn.calls.append(Call(item, fact.plan or unplanned, state.head))
+        turn.owes_request = True
+
+
+def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
+    """Close an effect by the fact about it. If it is closed already, the fact is late."""
+    state.belongs_to = closed = state.outstanding.pop(effect, None)
+    turn = state.turn
+    if closed is None or turn is None:
+        return
+    match fact:
+        case ContextLoaded(settings=settings, tools_json=tools_json):
+            turn.settings, turn.tools_json = settings, tools_json
+            if turn.kind == "regular":
+                turn.loaded, turn.owes_request = fact, True
+        case ModelCompleted() | ModelFailed():
+            _attempt_ended(state, turn, closed, fact)
+        case ToolFinished():
+            _tool_finished(state, turn, closed, fact)
+        case ChildEnded() if isinstance(closed, RunChild):
+            child_ended(state, turn, fact)
+        case TurnsRestored():
+            turn.restored, turn.restored_at = fact, state.head
+        case EffectClosed():
+            _closed_early(state, turn, closed, fact)
+        case WorkspaceScanned() | EffectDone() | TimerFired() | ChildEnded():
+            pass
+
+
+def _attempt_ended(
+    state: State, turn: Turn, closed: Effect, fact: ModelCompleted | ModelFailed
+) -> None:
+    if isinstance(fact, ModelFailed):
+        if isinstance(closed, CallModel):
+            turn.owes_request = True
+        return
+    if fact.usage is not None:
+        state.usage, state.last_usage = state.usage + fact.usage, fact.usage
+    if not isinstance(closed, CallModel):
+        return
+    turn.progressed()
+    state.commit_items(turn, fact.usage.total_tokens if fact.usage else None)
+    turn.rescued = False
+    limit = turn.settings.compaction.at_tokens if turn.settings else None
+    if limit is None or state.tokens < limit:  # before the outputs of tools that were quick
+        turn.over_limit = False
+    state.flush_outputs(turn)
+
+
+def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished) -> None:
+    if isinstance(closed, RunTool):
+        call = turn.find(closed.call)
+        output = fact.preamble + fact.output
+        if isinstance(fact.report, PatchReport) and fact.report.applied:
+            turn.compactions = 0
+        if call is not None and fact.denial is not None and _may_ask_again(turn, call):
+            call.status, call.denied = "waiting", output
+        else:
+            settle(state, turn, closed.call, output)
+
+
+def _may_ask_again(turn: Turn, call: Call) -> bool:
+    """Say whether a call that its sandbox stopped may be asked about, to run without one."""
+    return (
+        turn.stopping is None
+        and turn.settings is not None
+        and turn.settings.session.approval_policy == "on-failure"
+        and call.denied is None
+        and not call.approved
+    )
+
+
+def _closed_early(state: State, turn: Turn, closed: Effect, fact: EffectClosed) -> None:
+    match closed:
+        case RunTool() if fact.how == "cancelled":
+            mark(turn, closed.call, "stopped" if closed.started else "waiting")
+        case RunChild():
+            child_lost(state, closed, fact.how)
+        case LoadContext() | ScanWorkspace() | RunUserShell() | _:
+            pass

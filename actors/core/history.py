@@ -1,0 +1,51 @@
+"""The conversation, part by part, as the model is sent it."""
+
+from typing import Final
+
+import attrs
+
+from turnlog.protocol.envelope import GENESIS, chain
+from turnlog.protocol.items import JsonText
+
+# Where a text stands in the log: the sequence of an event, and a number that is the item's index
+# in an event that holds several; of an output, how many events before it its call's item came.
+Source = tuple[int, int]
+
+MODEL: Final = "model"  # the kind of a part that the model said
+OUTPUT: Final = "output"  # the kind of a call's output
+USER: Final = "user"
+SUMMARY: Final = "summary"
+BYTES_A_TOKEN: Final = 4  # of what no provider has counted
+# Kinds that are told once each. All others are context: a later part takes an earlier one's place.
+TOLD_ONCE: Final = frozenset({MODEL, OUTPUT, USER, SUMMARY, "turn_aborted", "agent", "review"})
+
+
+@attrs.define
+class History:
+    """Within an epoch, parts are only ever appended."""
+
+    parts: list[JsonText] = attrs.field(factory=list[JsonText])
+    sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
+    kinds: list[str] = attrs.field(factory=list[str])  # `model`, `output`, or as it was recorded
+    size: int = 0  # bytes
+    digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
+
+    def add(self, part: JsonText, source: Source, kind: str) -> None:
+        data = part.encode()
+        self.parts.append(part)
+        self.sources.append(source)
+        self.kinds.append(kind)
+        self.size += len(data)
+        self.digest = chain(self.digest, data)
+
+    def add_from(self, other: "History", index: int) -> None:
+        """Add a part of another history as it is; nothing, if that has no such part."""
+        if 0 <= index < len(other.parts):
+            self.add(other.parts[index], other.sources[index], other.kinds[index])
+
+    def first(self, parts: int) -> "History":
+        """Return a history of the first `parts` parts."""
+        begin = History()
+        for index in range(min(parts, len(self.parts))):
+            begin.add_from(self, index)
+        return begin

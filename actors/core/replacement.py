@@ -1,0 +1,107 @@
+"""What takes the place of a conversation that became too long."""
+
+from collections.abc import Iterable, Sequence
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.history import (
+    BYTES_A_TOKEN,
+    MODEL,
+    OUTPUT,
+    SUMMARY,
+    TOLD_ONCE,
+    USER,
+    History,
+)
+from turnlog.protocol.events import RecordedItem
+from turnlog.protocol.items import JsonText, Message, message_text, read_item, text_message
+
+# Each stands for a part of the conversation: the index of one that stays, or a new one.
+Parts = tuple[int | RecordedItem, ...]
+
+
+def with_summary(history: History, parts: int, user_tokens: int, summary: str) -> Parts:
+    """Return the surroundings, the newest words of the user's and the summary.
+
+    Args:
+        parts: how many parts of the conversation it is to replace.
+        user_tokens: how much of the user's words stays.
+    """
+    item = RecordedItem(SUMMARY, text_message("user", texts.SUMMARY_BEGINS + summary))
+    return (*_context(history, parts), *_said_by_user(history, parts, user_tokens), item)
+
+
+def without_summary(history: History, parts: int, user_tokens: int) -> Parts:
+    """Return the surroundings, the user's words, and the newest quarter of it as it is."""
+    sizes = _sizes(history, parts)
+    begin = safe_begin(history, parts, sum(sizes) // 4)
+    note = RecordedItem(SUMMARY, text_message("user", texts.CUT))
+    context = [index for index in _context(history, parts) if index < begin]
+    said = _said_by_user(history, begin, user_tokens)
+    return (*context, *said, note, *range(begin, parts))
+
+
+def size_of(history: History, parts: Iterable[int | RecordedItem]) -> int:
+    """Return how many bytes these parts have."""
+    return sum(
+        len((history.parts[part] if isinstance(part, int) else part.item_json).encode())
+        for part in parts
+    )
+
+
+def safe_begin(history: History, parts: int, most_bytes: int) -> int:
+    """Return where the longest valid end of the first `parts` parts begins that is so small.
+
+    Valid is one that begins with something other than the middle of a response or its outputs.
+    It is `parts` itself if there is none.
+    """
+    sizes, total, begin = _sizes(history, parts), 0, parts
+    for index in reversed(range(parts)):
+        total += sizes[index]
+        if total > most_bytes:
+            break
+        if _begins(history.kinds, index):
+            begin = index
+    return begin
+
+
+def _begins(kinds: Sequence[str], index: int) -> bool:
+    if kinds[index] == MODEL:
+        return index > 0 and kinds[index - 1] != MODEL
+    return kinds[index] != OUTPUT
+
+
+def _sizes(history: History, parts: int) -> list[int]:
+    return [len(part.encode()) for part in history.parts[:parts]]
+
+
+def _context(history: History, parts: int) -> list[int]:
+    """Return where the model was last told of each of its surroundings."""
+    last = {kind: at for at, kind in enumerate(history.kinds[:parts]) if kind not in TOLD_ONCE}
+    return sorted(last.values())
+
+
+def _said_by_user(history: History, parts: int, tokens: int) -> Parts:
+    """Return the newest messages of the user's that fit. One that just does not is shortened."""
+    room, kept = tokens * BYTES_A_TOKEN, list[int | RecordedItem]()
+    for index in reversed(range(parts)):
+        if history.kinds[index] != USER:
+            continue
+        size = len(history.parts[index].encode())
+        if size > room:
+            if (short := _shortened(history.parts[index], room)) is not None:
+                kept.append(RecordedItem(USER, short))
+            break
+        kept.append(index)
+        room -= size
+    return tuple(reversed(kept))
+
+
+def _shortened(part: JsonText, room: int) -> JsonText | None:
+    """Return a message without its middle and its images, in about `room` bytes."""
+    item = read_item(part)
+    text = message_text(item) if isinstance(item, Message) else ""
+    half = room // 8  # characters; none takes more than 4 bytes
+    if half < 16 or len(text) <= 2 * half:
+        return None
+    cut = len(text) - 2 * half
+    return text_message("user", f"{text[:half]}…{cut} characters cut out…{text[-half:]}")

@@ -1,0 +1,77 @@
+"""The port of the tools."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from turnlog.protocol.calls import ToolOutcome, ToolPlan, ToolReport
+from turnlog.protocol.events import (
+    ToolDispatched,
+)
+from turnlog.protocol.files import FileImage
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.items import JsonText, ToolCallItem
+from turnlog.protocol.settings import SessionSettings, TurnSettings
+
+
+class ToolOrder(Struct, frozen=True):
+    """One tool call, ready to run."""
+
+    call: ToolCallItem
+    plan: ToolPlan
+    dispatched: ToolDispatched
+    settings: TurnSettings
+
+
+class ToolResult(Struct, frozen=True):
+    """What a tool has to say. The model sees `preamble` and `output`, joined."""
+
+    outcome: ToolOutcome
+    preamble: str
+    output: str
+    full_output: str | None = None  # where `output` was cut
+    report: ToolReport | None = None
+    denial: str | None = None  # the word by which the sandbox seems to have stopped it
+
+
+class ToolMonitor(Protocol):
+    """Through which a running tool speaks to its ToolCall actor."""
+
+    @property
+    def effect(self) -> EffectId: ...
+
+    async def started(self) -> None:
+        """Say that the world is about to be touched. Await it before doing so."""
+        ...
+
+    async def saved(self, files: Sequence[FileImage]) -> None:
+        """Leave what files were before they are changed, so that an undo brings them back.
+
+        Returns once it is on disk: nothing may be changed before.
+        """
+        ...
+
+    def output(self, text: str) -> None:
+        """Show a piece of output to whoever watches. Never waits; may be dropped."""
+        ...
+
+    def stopped(self, result: ToolResult) -> None:
+        """Leave what a cancelled call has to say, before `Cancelled` is raised on."""
+        ...
+
+
+class Tools(Protocol):
+    """The registry: the specifications that the model is shown, and the handlers."""
+
+    def specs(self, settings: SessionSettings) -> JsonText:
+        """Return the list of tool specifications for this model, in a fixed order."""
+        ...
+
+    async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        """Say what a call would do, without touching the world. Bad calls get a refusal."""
+        ...
+
+    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        """Run a call to its end. When cancelled, all of its processes are gone on return."""
+        ...

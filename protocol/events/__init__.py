@@ -1,0 +1,182 @@
+"""Session events, as they stand in the log: facts happened to us, decisions are ours.
+
+Logs outlive releases: a tag is never reused, and fields are only appended, with a default.
+A field that ends in `_json` holds one JSON value verbatim. An effect is opened by the decision
+that carries its id, and closed by exactly one fact, or by `EffectLost`.
+"""
+
+from turnlog.protocol.events.decisions import (
+    AgentsAwaited,
+    ApprovalAsked,
+    CallParked,
+    CallSettled,
+    ChildAsked,
+    ChildStopping,
+    ChildTold,
+    Compacted,
+    CompactionAsked,
+    CompactionGivenUp,
+    CompactionTrigger,
+    CompactionWanted,
+    ContextAsked,
+    Decision,
+    EffectLost,
+    InputQueued,
+    ItemsRecorded,
+    ModelAsked,
+    OpRefused,
+    PrefixChanged,
+    QuestionAnswered,
+    RecordedItem,
+    ResponseAbandoned,
+    RetryScheduled,
+    ScanAsked,
+    SessionClosed,
+    StepFailed,
+    ToolDispatched,
+    TurnEnded,
+    TurnKind,
+    TurnOpened,
+    TurnsDropped,
+    TurnStopping,
+    UndoAsked,
+    UserShellAsked,
+)
+from turnlog.protocol.events.facts import (
+    ChildEnded,
+    ContextLoaded,
+    EffectClosed,
+    EffectDone,
+    Fact,
+    FilesSaved,
+    ModelCompleted,
+    ModelFailed,
+    ModelItemReceived,
+    OpReceived,
+    RateLimitsReceived,
+    RestoredPart,
+    SessionForked,
+    SessionOpened,
+    SessionStarted,
+    TimerFired,
+    ToolFinished,
+    ToolStarted,
+    TurnsRestored,
+    WorkspaceScanned,
+)
+
+SessionFact = (
+    SessionStarted
+    | SessionForked
+    | SessionOpened
+    | OpReceived
+    | EffectClosed
+    | TimerFired
+    | ContextLoaded
+    | ModelItemReceived
+    | RateLimitsReceived
+    | ModelCompleted
+    | ModelFailed
+    | ToolStarted
+    | ToolFinished
+    | ChildEnded
+    | EffectDone
+    | FilesSaved
+    | WorkspaceScanned
+    | TurnsRestored
+)
+SessionDecision = (
+    OpRefused
+    | InputQueued
+    | TurnOpened
+    | ContextAsked
+    | ItemsRecorded
+    | ModelAsked
+    | ToolDispatched
+    | ApprovalAsked
+    | CallSettled
+    | RetryScheduled
+    | ResponseAbandoned
+    | TurnStopping
+    | TurnEnded
+    | EffectLost
+    | StepFailed
+    | SessionClosed
+    | CompactionWanted
+    | CompactionAsked
+    | Compacted
+    | CompactionGivenUp
+    | ChildAsked
+    | ChildTold
+    | ChildStopping
+    | AgentsAwaited
+    | ScanAsked
+    | UndoAsked
+    | TurnsDropped
+    | UserShellAsked
+    | PrefixChanged
+    | CallParked
+    | QuestionAnswered
+)
+SessionEvent = SessionFact | SessionDecision
+
+__all__ = [
+    "AgentsAwaited",
+    "ApprovalAsked",
+    "CallParked",
+    "CallSettled",
+    "ChildAsked",
+    "ChildEnded",
+    "ChildStopping",
+    "ChildTold",
+    "Compacted",
+    "CompactionAsked",
+    "CompactionGivenUp",
+    "CompactionTrigger",
+    "CompactionWanted",
+    "ContextAsked",
+    "ContextLoaded",
+    "Decision",
+    "EffectClosed",
+    "EffectDone",
+    "EffectLost",
+    "Fact",
+    "FilesSaved",
+    "InputQueued",
+    "ItemsRecorded",
+    "ModelAsked",
+    "ModelCompleted",
+    "ModelFailed",
+    "ModelItemReceived",
+    "OpReceived",
+    "OpRefused",
+    "PrefixChanged",
+    "QuestionAnswered",
+    "RateLimitsReceived",
+    "RecordedItem",
+    "ResponseAbandoned",
+    "RestoredPart",
+    "RetryScheduled",
+    "ScanAsked",
+    "SessionClosed",
+    "SessionDecision",
+    "SessionEvent",
+    "SessionFact",
+    "SessionForked",
+    "SessionOpened",
+    "SessionStarted",
+    "StepFailed",
+    "TimerFired",
+    "ToolDispatched",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnEnded",
+    "TurnKind",
+    "TurnOpened",
+    "TurnStopping",
+    "TurnsDropped",
+    "TurnsRestored",
+    "UndoAsked",
+    "UserShellAsked",
+    "WorkspaceScanned",
+]

@@ -1,0 +1,291 @@
+"""Decisions: what the engine did about the facts."""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from turnlog.protocol.calls import ErrorInfo, ToolPlan
+from turnlog.protocol.ids import EffectId, SessionId, TurnId
+from turnlog.protocol.items import JsonText
+from turnlog.protocol.settings import SandboxPolicy, SessionSettings, TurnSettings
+
+TurnKind = Literal["regular", "compact", "review", "undo", "redo", "shell"]
+CompactionTrigger = Literal["manual", "before_turn", "in_turn", "smaller_window", "overflow"]
+
+
+class Decision(Struct, frozen=True, array_like=True, gc=False):
+    """What the engine did about a fact: a pure function of the events before it."""
+
+    ignorable: ClassVar[bool] = False
+
+
+class OpRefused(Decision, frozen=True, tag=101):
+    ignorable: ClassVar[bool] = True
+
+    op_id: str
+    code: str
+    reason: str
+
+
+class InputQueued(Decision, frozen=True, tag=102):
+    """Input that came while a turn ran: it waits for the next model request, or the next turn."""
+
+    op_id: str
+    until: Literal["request", "turn"]
+
+
+class TurnOpened(Decision, frozen=True, tag=103):
+    turn: int  # 1-based and consecutive within a session
+    turn_id: TurnId
+    op_id: str
+    kind: TurnKind = "regular"
+
+
+class ContextAsked(Decision, frozen=True, tag=104):
+    """Effect: load what the turn starts with."""
+
+    effect: EffectId
+
+
+class RecordedItem(Struct, frozen=True):
+    """An item that turnlog put into the conversation."""
+
+    kind: str  # base_instructions, permissions, environment, user, turn_aborted, ...
+    item_json: JsonText
+
+
+class ItemsRecorded(Decision, frozen=True, tag=105):
+    """The conversation grows by these. They are never rendered again."""
+
+    items: tuple[RecordedItem, ...]
+
+
+class ModelAsked(Decision, frozen=True, tag=106):
+    """Effect: one attempt at the model, with the first `parts` parts of the conversation."""
+
+    effect: EffectId
+    request: int  # 1-based within the turn; a retry keeps it
+    attempt: int  # 1-based within the request
+    parts: int
+    input_digest: str  # chained over the parts, hex
+
+
+class ToolDispatched(Decision, frozen=True, tag=107):
+    """Effect: run a tool call, under this policy."""
+
+    effect: EffectId
+    call: int  # number of the call within its turn, from 0
+    call_id: str  # the model's name for it
+    tool: str
+    sandbox: SandboxPolicy
+
+
+class ApprovalAsked(Decision, frozen=True, tag=108):
+    """Effect: put a question to whoever may answer it. Asked again, it keeps its question id."""
+
+    effect: EffectId
+    question: str
+    call: int
+    call_id: str
+    plan: ToolPlan
+
+
+class CallSettled(Decision, frozen=True, tag=109):
+    """A call gets its output without having run to its end, and the model is told why."""
+
+    call: int
+    call_id: str
+    outcome: Literal["refused", "declined", "never_started", "stopped", "unknown", "answered"]
+    output: str
+
+
+class RetryScheduled(Decision, frozen=True, tag=110):
+    """Effect: wait, then ask the model again. Requests are retried silently, streams are not."""
+
+    effect: EffectId
+    level: Literal["request", "stream"]
+    retry: int  # 1-based
+    max_retries: int
+    delay_ms: int
+    message: str
+
+
+class ResponseAbandoned(Decision, frozen=True, tag=116):
+    """A response ended before it was whole. Its finished items stay in the conversation, or go.
+
+    They stay once a call among them has been acted on, or no retry follows; a reasoning item at
+    their end goes in any case, since a provider takes it only with what it led to.
+    """
+
+    effect: EffectId
+    keep: bool
+
+
+class TurnStopping(Decision, frozen=True, tag=111):
+    """The turn's work is cancelled; the turn ends once nothing of it is outstanding."""
+
+    status: Literal["interrupted", "failed"]
+    error: ErrorInfo | None = None
+
+
+class TurnEnded(Decision, frozen=True, tag=112):
+    turn: int
+    turn_id: TurnId
+    status: Literal["completed", "interrupted", "failed"]
+    last_agent_message: str | None = None
+    error: ErrorInfo | None = None
+
+
+class EffectLost(Decision, frozen=True, tag=113):
+    """Closes an effect whose engine is gone, at the next opening or in a fork."""
+
+    effect: EffectId
+
+
+class StepFailed(Decision, frozen=True, tag=114):
+    """Deciding about a fact raised an exception; the turn is closed, the session goes on."""
+
+    message: str
+
+
+class SessionClosed(Decision, frozen=True, tag=115):
+    """The writer is done, as it was asked to be. The session can be opened again."""
+
+    ignorable: ClassVar[bool] = True
+
+    reason: str = "shutdown"  # or parked: it waits for an answer, with its turn open
+
+
+class CompactionWanted(Decision, frozen=True, tag=131):
+    """A summary was asked for while a turn runs: it is made before the next model request."""
+
+    op_id: str
+
+
+class CompactionAsked(Decision, frozen=True, tag=117):
+    """Effect: have the model sum up the first `parts` parts of the conversation."""
+
+    effect: EffectId
+    trigger: CompactionTrigger
+    attempt: int  # 1-based; a retry and a shorter try each count
+    parts: int
+    skipped: int  # the oldest of them, which it is not sent, so that the rest fits
+    tokens: int  # of the conversation
+    prompt_json: JsonText
+    settings: TurnSettings  # of the last turn, where its model had the larger window
+
+
+class Compacted(Decision, frozen=True, tag=118):
+    """The first `replaced` parts of the conversation gave way; what comes behind them stays.
+
+    In their place stand `parts`: a number is the index of a part that stays as it is.
+    """
+
+    trigger: CompactionTrigger
+    method: Literal["summary", "truncation"]
+    replaced: int
+    parts: tuple[int | RecordedItem, ...]
+    tokens_before: int
+    tokens_after: int  # an estimate: as many bytes a token as before
+
+
+class CompactionGivenUp(Decision, frozen=True, tag=119):
+    """The conversation stays as it is, since nothing smaller could be put in its place."""
+
+    trigger: CompactionTrigger
+    why: str
+
+
+class ChildAsked(Decision, frozen=True, tag=120):
+    """Effect: give a child session a prompt, and wait until it rests. Made if it is not there."""
+
+    effect: EffectId
+    child: SessionId
+    kind: Literal["agent", "review"]
+    name: str
+    run: int  # number of the prompt among those to this child: it may be asked again
+    prompt: str
+    settings: SessionSettings
+
+
+class ChildTold(Decision, frozen=True, tag=121):
+    """Effect: steer a child that works."""
+
+    effect: EffectId
+    child: SessionId
+    op_id: str
+    text: str
+    interrupt: bool = False
+
+
+class ChildStopping(Decision, frozen=True, tag=122):
+    """The child's work is being stopped. Its end closes the effect that asked for it."""
+
+    effect: EffectId
+    child: SessionId
+
+
+class AgentsAwaited(Decision, frozen=True, tag=123):
+    """Effect: a call waits for agents, so long at most."""
+
+    effect: EffectId
+    call: int
+    call_id: str
+    delay_ms: int
+
+
+class ScanAsked(Decision, frozen=True, tag=124):
+    """Effect: save what the commands of this turn may change. Tools wait until it is closed."""
+
+    effect: EffectId
+
+
+class UndoAsked(Decision, frozen=True, tag=125):
+    """Effect: bring back what was there at event `since`."""
+
+    effect: EffectId
+    since: int  # sequence; what came behind it is undone
+    turns: int
+    files: bool
+    conversation: bool
+    force: bool
+    parts: int | None  # of the conversation that stay; None: they must be read from the log
+
+
+class TurnsDropped(Decision, frozen=True, tag=126):
+    """The conversation is again what it was before `turns` turns, or what an undo took away.
+
+    Its first `parts` parts stay; None: it is what `TurnsRestored` says.
+    """
+
+    turns: int
+    parts: int | None = None
+    redo: bool = False
+
+
+class UserShellAsked(Decision, frozen=True, tag=127):
+    """Effect: run the user's own command. Neither it nor its output is told to the model."""
+
+    effect: EffectId
+    command: str
+
+
+class PrefixChanged(Decision, frozen=True, tag=128):
+    """The next request does not begin as the last one did, though its conversation does."""
+
+    causes: tuple[Literal["model", "tools"], ...]
+
+
+class QuestionAnswered(Decision, frozen=True, tag=130):
+    """Closes a question, which an answer that holds for the session has answered, too."""
+
+    effect: EffectId
+    call: int
+    call_id: str
+
+
+class CallParked(Decision, frozen=True, tag=129):
+    """Nobody answered in time: the question stays open, and the session closes when it can."""
+
+    call: int
+    call_id: str

@@ -1,0 +1,198 @@
+"""Facts: what the engine could not have known."""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from turnlog.protocol.calls import (
+    ContextFragment,
+    ErrorInfo,
+    ModelFailure,
+    ToolOutcome,
+    ToolPlan,
+    ToolReport,
+)
+from turnlog.protocol.files import FileImage, FileMark, RestoredFile
+from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.items import JsonText
+from turnlog.protocol.ops import Op
+from turnlog.protocol.settings import OnRecovery, SessionSettings, TurnSettings
+from turnlog.protocol.usage import RateLimits, TokenUsage
+
+
+class Fact(Struct, frozen=True, array_like=True, gc=False):
+    """Something that the engine could not have known."""
+
+    ignorable: ClassVar[bool] = False  # a reader that does not know the kind may go on
+
+
+# --- the session ------------------------------------------------------------------------------
+
+
+class SessionStarted(Fact, frozen=True, tag=1):
+    """The first event of a session that is not a fork."""
+
+    session: SessionId
+    settings: SessionSettings
+    originator: str  # which front-end
+    engine: str  # turnlog's version
+    spawned_by: SessionId | None = None  # the session whose sub-agent or review this is
+
+
+class SessionForked(Fact, frozen=True, tag=2):
+    """The first event of a fork's own; what comes before it is the parent's, by reference."""
+
+    session: SessionId
+    parent: SessionId
+    cut: int  # sequence of the parent's last event that counts
+    digest: str  # of that event, hex
+    engine: str
+
+
+class SessionOpened(Fact, frozen=True, tag=3):
+    """An engine became the session's writer."""
+
+    fence: int  # of its lease; each is higher than the last
+    owner: str
+    engine: str
+    on_recovery: OnRecovery = "continue"
+    rules: int = 1  # the revision of the rules that it decides by: a replay does, too
+
+
+class OpReceived(Fact, frozen=True, tag=4):
+    op_id: str
+    op: Op
+    origin: str = "api"
+
+
+class EffectClosed(Fact, frozen=True, tag=5):
+    """An effect without a closing fact of its own ended, or any effect's task died."""
+
+    effect: EffectId
+    how: Literal["failed", "cancelled", "crashed"]
+    message: str = ""
+    code: str = ""  # of the error, where there is one
+
+
+class TimerFired(Fact, frozen=True, tag=6):
+    effect: EffectId
+
+
+class ChildEnded(Fact, frozen=True, tag=7):
+    """A child session has come to rest. Closes `ChildAsked`; its own log has had it before."""
+
+    effect: EffectId
+    child: SessionId
+    status: Literal["completed", "interrupted", "failed"]
+    sequence: int  # of the child's last event
+    digest: str  # of that event, hex
+    output: str | None = None  # its last message
+    usage: TokenUsage | None = None  # of the child over all its life
+    error: ErrorInfo | None = None
+
+
+class EffectDone(Fact, frozen=True, tag=8):
+    """An effect that has no result of its own is over."""
+
+    effect: EffectId
+
+
+# --- the surroundings of a turn ---------------------------------------------------------------
+
+
+class ContextLoaded(Fact, frozen=True, tag=10):
+    """What a turn starts with. Closes `ContextAsked`."""
+
+    effect: EffectId
+    settings: TurnSettings
+    tools_json: JsonText  # the tool specifications, a list
+    fragments: tuple[ContextFragment, ...]
+    input_json: JsonText  # the user's message, images read
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+class ModelItemReceived(Fact, frozen=True, tag=20):
+    """One finished item of a response, the model's own text."""
+
+    effect: EffectId
+    item_json: JsonText
+    plan: ToolPlan | None = None  # for a call that is ours to run
+
+
+class RateLimitsReceived(Fact, frozen=True, tag=21):
+    ignorable: ClassVar[bool] = True
+
+    effect: EffectId
+    limits: RateLimits
+
+
+class ModelCompleted(Fact, frozen=True, tag=22):
+    """The response is whole. Closes `ModelAsked`."""
+
+    effect: EffectId
+    response_id: str
+    usage: TokenUsage | None = None
+
+
+class ModelFailed(Fact, frozen=True, tag=23):
+    """The attempt ended without a whole response. Closes `ModelAsked`."""
+
+    effect: EffectId
+    failure: ModelFailure
+    partial_text: str = ""  # what had been said of an unfinished message
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+class ToolStarted(Fact, frozen=True, tag=30):
+    """The tool is about to touch the world: its process runs, its files are written."""
+
+    effect: EffectId
+
+
+class ToolFinished(Fact, frozen=True, tag=31):
+    """Closes `ToolDispatched`. The model sees `preamble` and `output`, joined."""
+
+    effect: EffectId
+    outcome: ToolOutcome
+    preamble: str
+    output: str
+    full_output: str | None = None  # where `output` was cut: as much as was kept, at most 1 MiB
+    report: ToolReport | None = None
+    denial: str | None = None  # the word by which its sandbox seems to have stopped it
+
+
+class FilesSaved(Fact, frozen=True, tag=32):
+    """What these files were before the effect changes them."""
+
+    effect: EffectId
+    files: tuple[FileImage, ...]
+
+
+class WorkspaceScanned(Fact, frozen=True, tag=33):
+    """Closes `ScanAsked`: what the turn's commands may change has been saved, or in part."""
+
+    effect: EffectId
+    files: int
+    left_out: int
+    why: str = ""  # what was left out
+
+
+class RestoredPart(Struct, frozen=True):
+    """A part of the conversation as it was, with what its item is."""
+
+    kind: str
+    item_json: JsonText
+
+
+class TurnsRestored(Fact, frozen=True, tag=34):
+    """Closes `UndoAsked`."""
+
+    effect: EffectId
+    files: tuple[RestoredFile, ...]
+    left: dict[str, FileMark]  # how the files are that it changed, by path
+    # The conversation before those turns, where a summary has taken its place since.
+    parts: tuple[RestoredPart, ...] | None = None

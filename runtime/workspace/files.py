@@ -1,0 +1,49 @@
+"""The `Workspace` port over the files of this machine."""
+
+from collections import OrderedDict
+from functools import partial
+
+import attrs
+import trio
+
+from turnlog.actors.ports import RestoreRequest, RestoreResult, Save, ScanResult
+from turnlog.protocol.files import FileImage
+from turnlog.protocol.ids import SessionId
+from turnlog.runtime.workspace.apply import apply_restore
+from turnlog.runtime.workspace.restore import plan_restore
+from turnlog.runtime.workspace.scan import ScanIndex, WorkspaceScan
+
+REMEMBERED_SCANS = 16  # sessions whose next scan looks at what has changed only
+
+
+@attrs.define(eq=False)
+class WorkspaceFiles:
+    """Scans and restores, in worker threads."""
+
+    _known: OrderedDict[tuple[SessionId, str], ScanIndex] = attrs.field(
+        factory=OrderedDict[tuple[SessionId, str], ScanIndex], init=False
+    )
+
+    async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
+        scan = WorkspaceScan(cwd, self._known.get((session, cwd), {}))
+        batches, files = scan.batches(), 0
+        while batch := await trio.to_thread.run_sync(partial(next, batches, ())):
+            files += len(batch)
+            await save(batch)
+        self._known[session, cwd] = scan.index
+        self._known.move_to_end((session, cwd))
+        if len(self._known) > REMEMBERED_SCANS:
+            self._known.popitem(last=False)
+        left_out = scan.left_out
+        why = "; ".join(f"{one.count} because {one.reason}" for one in left_out)
+        return ScanResult(files, sum(one.count for one in left_out), why)
+
+    async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
+        plan = await trio.to_thread.run_sync(
+            partial(plan_restore, request.edits, roots=[request.cwd], force=request.force)
+        )
+        replaced: tuple[FileImage, ...] = plan.replaced
+        await save(replaced)
+        report = await trio.to_thread.run_sync(apply_restore, plan)
+        left = {edit.before.path: edit.after for edit in report.edits if edit.after is not None}
+        return RestoreResult(report.files, left)
