@@ -17,6 +17,7 @@ from turnlog.protocol.calls import (
 )
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
+    CompactionAsked,
     ModelAsked,
     ModelCompleted,
     ModelItemReceived,
@@ -28,6 +29,7 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnEnded,
     TurnOpened,
+    UserShellAsked,
 )
 from turnlog.protocol.exec_lines import (
     AgentMessage,
@@ -73,6 +75,7 @@ class ExecStream:
     _kept: int = 0  # calls of the turn's earlier responses
     _calls: dict[EffectId, int] = attrs.field(factory=dict[EffectId, int])
     _shown: dict[EffectId, str] = attrs.field(factory=dict[EffectId, str])
+    _summaries: set[EffectId] = attrs.field(factory=set[EffectId])  # not said to the user
 
     def catch_up(self, events: Iterable[Recorded]) -> None:
         """Take the events of a turn that another process began, and show nothing of them."""
@@ -91,8 +94,11 @@ class ExecStream:
             case TurnOpened():
                 self._previews.clear()
                 yield TurnStarted()
+            case CompactionAsked(effect=effect):
+                self._summaries.add(effect)
             case ModelItemReceived() as event:
-                yield from self._item(event)
+                if event.effect not in self._summaries:
+                    yield from self._item(event)
             case ModelAsked():
                 self._kept = len(self._previews)
             case ResponseAbandoned(keep=False):
@@ -101,6 +107,9 @@ class ExecStream:
                 self.usage += usage or TokenUsage()
             case ToolDispatched(effect=effect, call=call):
                 self._calls[effect] = call
+            case UserShellAsked(effect=effect, command=command):
+                self._calls[effect] = len(self._previews)
+                self._previews.append(CommandPreview(("bash", "-lc", command), ""))
             case ToolStarted(effect=effect):
                 yield from self._tool_started(effect)
             case ToolFinished() as event:

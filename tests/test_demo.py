@@ -13,7 +13,7 @@ def test_the_demo_shows_every_chapter_and_finds_no_difference(tmp_path: Path) ->
     done = subprocess.run(argv, env=environ, capture_output=True, timeout=120, check=False)
     shown = done.stdout.decode()
     assert (done.returncode, done.stderr.decode()) == (0, "")
-    assert re.findall(r"^ (\d)  ", shown, re.MULTILINE) == ["1", "2", "3", "4", "5"]
+    assert re.findall(r"^ (\d)  ", shown, re.MULTILINE) == ["1", "2", "3", "4", "5", "6"]
     assert shown.count("; 0 differences, digest ") == 2
     assert "call_0004 stopped: aborted: this was stopped while it was running" in shown
     assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,8 @@ import click
 import msgspec
 from msgspec import Raw
 
-from turnlog.actors.core.effects import AskQuestion, Effect, RunTool
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, RunUserShell
+from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.differences import difference_object, show_differences
 from turnlog.frontends.cli.gist import gist, item_text, op_text
 from turnlog.frontends.cli.text import moment as local_time
@@ -99,12 +99,38 @@ def _state_rows(state: State) -> Iterator[_Rows]:
         yield "calls", _cut(list(_calls(state.turn)))
     yield "open", _cut([_effect_text(effect) for effect in state.outstanding.values()])
     yield "queue", _cut([one_line(op_text(op.op), _WIDTH) for op in state.queue])
+    yield "agents", _cut([_agent_text(*pair) for pair in state.agents.items()])
+    if (undo := _undo_text(state)) and state.turn is None:
+        yield "undo", [undo]
     if settings is not None:
         yield "settings", [_settings_text(settings)]
         yield "in", [settings.cwd]
     usage = state.usage
     cached = f" ({usage.cached_input_tokens:,} cached)"
     yield "tokens", [f"{usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out"]
+    yield "", [f"the conversation holds about {state.tokens:,}{_replaced_text(state.epoch)}"]
+
+
+def _agent_text(child: str, agent: Agent) -> str:
+    notes = [f"{agent.name}: {agent.status}"]
+    notes += ["closed"] if agent.closed else []
+    notes += [] if agent.told or agent.status == "running" else ["the model does not know yet"]
+    notes += [f"{agent.tokens:,} tokens"] if agent.tokens else []
+    return f"{child} {', '.join(notes)}"
+
+
+def _undo_text(state: State) -> str:
+    """Say what could be undone or redone, were it asked for now."""
+    count = len(state.marks)
+    turns = f"{count} turn{'' if count == 1 else 's'}, back to turn {state.marks[0].turn}"
+    again = "the last undo can be taken back" if state.undone is not None else ""
+    return "; ".join(filter(None, (turns if count else "", again)))
+
+
+def _replaced_text(times: int) -> str:
+    if not times:
+        return ""
+    return f"; compactions and undos have changed it {times} time{'' if times == 1 else 's'}"
 
 
 def _turn_text(state: State) -> str:
@@ -112,7 +138,8 @@ def _turn_text(state: State) -> str:
     if turn is None:
         ending = ", the session is closed" if state.closed else ""
         return f"none is open; {state.turns} so far{ending}"
-    parts = [f"{turn.number} is open", f"request {turn.request}"]
+    kind = "" if turn.kind == "regular" else f", {turn.kind}"
+    parts = [f"{turn.number} is open{kind}", f"request {turn.request}"]
     if turn.attempt > 1:
         parts.append(f"attempt {turn.attempt}")
     if turn.stopping is not None:
@@ -132,6 +159,10 @@ def _effect_text(effect: Effect) -> str:
             return f"{name}: run call {call}{', started' if started else ', not started'}"
         case AskQuestion(effect=name, question=question, call=call):
             return f"{name}: question {question} about call {call}"
+        case RunChild(effect=name, asked=asked):
+            return f"{name}: {asked.kind} {asked.name}, {one_line(asked.prompt, _WIDTH // 2)}"
+        case RunUserShell(effect=name, command=command):
+            return f"{name}: the user's command {one_line(command, _WIDTH // 2)}"
         case _:
             return f"{effect.effect}: {effect_kind(effect).replace('_', ' ')}"
 

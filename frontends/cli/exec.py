@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from turnlog.frontends.cli.failing import OutputUnwritable
 from turnlog.frontends.cli.prompt import read_prompt
-from turnlog.protocol.settings import SandboxMode
+from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 
 if TYPE_CHECKING:
     from turnlog.frontends.cli.running import Order
@@ -30,7 +30,7 @@ A turn that was cut off, by kill -9 or a power failure, is continued when it is 
 that ran is run again. With a prompt, the model is told of that too, after what was under way.
 
 The last message goes to stdout, and progress to stderr; with --json, one JSON object a line.
-No question is ever asked: the approval policy is "never".
+No question is asked, unless -a says so: then a question waits for `turnlog approve`.
 
 \b
 Exit codes:
@@ -57,6 +57,7 @@ class Options(Struct, frozen=True):
     images: tuple[str, ...]
     schema: Path | None
     ephemeral: bool
+    approvals: ApprovalPolicy = "never"
 
 
 @click.command("exec", help=_HELP)
@@ -64,6 +65,15 @@ class Options(Struct, frozen=True):
 @click.option("--json", "--experimental-json", "as_json", is_flag=True, help="JSON lines.")
 @click.option("-m", "--model", metavar="NAME", help="The model, as the provider names it.")
 @click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
+@click.option(
+    "-a",
+    "--ask-for-approval",
+    "approvals",
+    type=click.Choice(get_args(ApprovalPolicy)),
+    default="never",
+    show_default=True,
+    help="When to ask. `turnlog approve` answers, from another terminal.",
+)
 @click.option("-C", "--cd", "folder", metavar="DIR", help="The folder to work in.")
 @click.option("--add-dir", "add_dirs", multiple=True, metavar="DIR", help="Writable, too.")
 @click.option(
@@ -100,6 +110,7 @@ def command(
     as_json: bool,
     model: str | None,
     sandbox: SandboxMode | None,
+    approvals: ApprovalPolicy,
     folder: str | None,
     add_dirs: tuple[str, ...],
     assignments: tuple[str, ...],
@@ -116,6 +127,8 @@ def command(
     cyber_access_program: str | None,
 ) -> int:
     action, session, prompt = _understood(words, last=last, at=at, ephemeral=ephemeral)
+    if ephemeral and approvals != "never":
+        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     prompt = read_prompt(prompt, required=action == "start")
     options = Options(
         action,
@@ -131,6 +144,7 @@ def command(
         images,
         schema,
         ephemeral,
+        approvals,
     )
     if output is not None:
         _check_writable(output)

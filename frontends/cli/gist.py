@@ -4,13 +4,23 @@ from shlex import join
 
 import msgspec
 
+from turnlog.actors.core.review import read_output
 from turnlog.protocol.calls import CommandPreview, CommandReport, PatchPreview, PlanPreview, Preview
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.events import (
+    AgentsAwaited,
     ApprovalAsked,
     CallSettled,
+    ChildAsked,
+    ChildEnded,
+    ChildStopping,
+    ChildTold,
+    Compacted,
+    CompactionAsked,
+    CompactionGivenUp,
     ContextLoaded,
     EffectClosed,
+    FilesSaved,
     ItemsRecorded,
     ModelAsked,
     ModelCompleted,
@@ -18,6 +28,7 @@ from turnlog.protocol.events import (
     ModelItemReceived,
     OpReceived,
     OpRefused,
+    PrefixChanged,
     RetryScheduled,
     SessionClosed,
     SessionEvent,
@@ -29,7 +40,12 @@ from turnlog.protocol.events import (
     ToolFinished,
     TurnEnded,
     TurnOpened,
+    TurnsDropped,
+    TurnsRestored,
     TurnStopping,
+    UndoAsked,
+    UserShellAsked,
+    WorkspaceScanned,
 )
 from turnlog.protocol.items import (
     CustomToolCall,
@@ -42,7 +58,20 @@ from turnlog.protocol.items import (
     message_text,
     read_item,
 )
-from turnlog.protocol.ops import Op, TextInput, UserInput, UserTurn, op_name
+from turnlog.protocol.ops import (
+    Archive,
+    ExecApproval,
+    Op,
+    PatchApproval,
+    Review,
+    RunUserShellCommand,
+    SetName,
+    TextInput,
+    Undo,
+    UserInput,
+    UserTurn,
+    op_name,
+)
 from turnlog.protocol.view import event_object
 
 
@@ -70,8 +99,79 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
             return f"{effect} {how}{f': {message}' if message else ''}"
         case StepFailed(message=message):
             return message
+        case CompactionAsked() | Compacted() | CompactionGivenUp() | TurnsDropped():
+            return _of_conversation(event)
+        case ChildAsked() | ChildTold() | ChildEnded() | ChildStopping() | AgentsAwaited():
+            return _of_child(event)
+        case FilesSaved() | WorkspaceScanned() | UndoAsked() | TurnsRestored():
+            return _of_files(event)
+        case UserShellAsked(command=command):
+            return command
+        case PrefixChanged(causes=causes):
+            return f"the next request begins otherwise: {', '.join(causes)}"
         case other:
             return _fields(other)
+
+
+def _of_conversation(
+    event: CompactionAsked | Compacted | CompactionGivenUp | TurnsDropped,
+) -> str:
+    match event:
+        case CompactionAsked(trigger=trigger, parts=parts, tokens=tokens, attempt=attempt):
+            again = f", attempt {attempt}" if attempt > 1 else ""
+            return f"{trigger}: {parts} parts, {tokens} tokens{again}"
+        case Compacted(method=method, replaced=replaced, parts=parts):
+            counts = f"{replaced} parts became {len(parts)}"
+            return f"{method}: {counts}, {event.tokens_before} tokens about {event.tokens_after}"
+        case CompactionGivenUp(trigger=trigger, why=why):
+            return f"{trigger}: {why}"
+        case TurnsDropped(turns=turns, redo=redo):
+            return "an undo was taken back" if redo else _count(turns)
+
+
+def _of_child(
+    event: ChildAsked | ChildTold | ChildEnded | ChildStopping | AgentsAwaited,
+) -> str:
+    match event:
+        case ChildAsked(kind=kind, name=name, child=child, prompt=prompt):
+            return (
+                f"{kind} {child}: {prompt}" if name == kind else f"{kind} {name} {child}: {prompt}"
+            )
+        case ChildTold(child=child, text=text):
+            return f"{child}: {text}"
+        case ChildEnded(child=child, status=status, output=output, error=error):
+            return f"{child} {status}: {error.message if error else _report(output or '')}"
+        case ChildStopping(child=child):
+            return child
+        case AgentsAwaited(call_id=call_id, delay_ms=delay):
+            return f"{call_id}, {delay} ms at most"
+
+
+def _report(output: str) -> str:
+    """Return what a child said at its end; of a review, what it found instead of its JSON."""
+    review = read_output(output)
+    if not review.findings and not review.overall_correctness:
+        return output
+    titles = "; ".join(finding.title for finding in review.findings) or "nothing found"
+    return f"{titles} ({review.overall_correctness})" if review.overall_correctness else titles
+
+
+def _count(turns: int) -> str:
+    return {0: "no turn", 1: "1 turn"}.get(turns, f"{turns} turns")
+
+
+def _of_files(event: FilesSaved | WorkspaceScanned | UndoAsked | TurnsRestored) -> str:
+    match event:
+        case FilesSaved(files=files):
+            return ", ".join(image.path for image in files)
+        case WorkspaceScanned(files=files, left_out=left_out, why=why):
+            return f"{files} files{f', {left_out} left out: {why}' if left_out else ''}"
+        case UndoAsked(since=since, turns=0):
+            return f"the last undo is taken back: as it was at event {since}"
+        case UndoAsked(since=since, turns=turns):
+            return f"{_count(turns)}, back to event {since}"
+        case TurnsRestored(files=notes):
+            return ", ".join(f"{note.outcome} {note.path}" for note in notes)
 
 
 def _of_session(event: SessionStarted | SessionForked | SessionOpened | SessionClosed) -> str:
@@ -92,8 +192,8 @@ def _of_turn(event: OpReceived | OpRefused | TurnOpened | TurnStopping | TurnEnd
             return f"{op_name(op)} {op_text(op)}"
         case OpRefused(code=code, reason=reason):
             return f"{code}: {reason}"
-        case TurnOpened(turn=turn):
-            return f"turn {turn}"
+        case TurnOpened(turn=turn, kind=kind):
+            return f"turn {turn}" if kind == "regular" else f"turn {turn}, {kind}"
         case TurnStopping(status=status, error=error):
             return f"{status}: {error.message}" if error else status
         case TurnEnded(turn=turn, status=status, error=error):
@@ -101,12 +201,24 @@ def _of_turn(event: OpReceived | OpRefused | TurnOpened | TurnStopping | TurnEnd
 
 
 def op_text(op: Op) -> str:
-    """Return what an op says to the model; what is no text, by its kind."""
-    if isinstance(op, UserInput | UserTurn):
-        return " ".join(
-            item.text if isinstance(item, TextInput) else "[image]" for item in op.items
-        )
-    return ""
+    """Return what an op says; what is no text, by its kind."""
+    match op:
+        case UserInput(items=items) | UserTurn(items=items):
+            texts = (item.text if isinstance(item, TextInput) else "[image]" for item in items)
+            return " ".join(texts)
+        case RunUserShellCommand(command=text) | Review(prompt=text) | SetName(name=text):
+            return text
+        case (
+            ExecApproval(id=question, decision=decision)
+            | PatchApproval(id=question, decision=decision)
+        ):
+            return f"{question} {decision}"
+        case Undo(turns=turns):
+            return _count(turns)
+        case Archive(archived=archived):
+            return "" if archived else "taken back"
+        case _:
+            return ""
 
 
 def _of_model(
@@ -160,10 +272,11 @@ def _of_tool(event: ToolDispatched | ToolFinished | CallSettled | ApprovalAsked)
             return f"{call_id} {outcome}: {output}"
         case ApprovalAsked(plan=plan):
             reason = f" ({plan.reason})" if plan.reason else ""
-            return f"{plan.tool} wants to run {plan.wants}{reason}: {_preview(plan.preview)}"
+            return f"{plan.tool} wants to run {plan.wants}{reason}: {preview_text(plan.preview)}"
 
 
-def _preview(preview: Preview | None) -> str:
+def preview_text(preview: Preview | None) -> str:
+    """Return what a call is going to do, in a line."""
     match preview:
         case CommandPreview(command=command):
             return join(command)

@@ -50,7 +50,7 @@ def order(options: Options, environ: Mapping[str, str]) -> Order:
 
 
 def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
-    chosen: dict[str, Any] = {"approval_policy": "never"}
+    chosen: dict[str, Any] = {"approval_policy": options.approvals}
     if options.model is not None:
         chosen["model"] = options.model
     if options.sandbox is not None:
@@ -86,7 +86,7 @@ def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
     return SettingsUpdate(
         cwd=UNSET if options.folder is None else settings.cwd,
         model=settings.model if "model" in named else UNSET,
-        approval_policy="never",
+        approval_policy=options.approvals,
         sandbox=settings.sandbox if confined else UNSET,
         reasoning_effort=settings.reasoning_effort if "model_reasoning_effort" in named else UNSET,
         reasoning_summary=(

@@ -162,7 +162,9 @@ def _finished(item: dict[str, Any]) -> str:
             good = item["status"] == "completed"
             lines = [f"{_LETTERS[change['kind']]} {change['path']}" for change in item["changes"]]
             told = printable("\n".join(lines))
-            return click.style(told if good else f"not applied:\n{told}", fg="" if good else "red")
+            return click.style(
+                told if good else f"not applied:\n{told}", fg=None if good else "red"
+            )
         case "web_search":
             return click.style(f"searched: {one_line(item['query'], _WIDTH)}", fg="cyan")
         case "error":

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.asking import question_note, tell_questions
 from turnlog.frontends.cli.failing import FAILED, INTERRUPTED
 from turnlog.frontends.cli.leaving import leave_at_once
 from turnlog.frontends.cli.reporting import Reporter
@@ -16,6 +17,9 @@ from turnlog.frontends.exec_stream import ExecStream
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError, WriteLost
 from turnlog.protocol.events import (
+    ApprovalAsked,
+    ChildAsked,
+    OpReceived,
     SessionClosed,
     SessionForked,
     SessionOpened,
@@ -25,7 +29,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.exec_lines import ThreadStarted, TurnStarted
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.ops import UserTurn
+from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config
@@ -34,6 +38,10 @@ from turnlog.runtime.session import Session
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
+_PARKED: Final = (
+    "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
+    "questions; once they are answered, `turnlog exec resume {session}` goes on [parked]"
+)
 _PAGE: Final = 256  # events
 _MANY: Final = 10_000  # sessions that `--last` looks through
 
@@ -127,14 +135,15 @@ class Run:
                         originator="exec",
                         on_recovery=order.config.on_recovery,
                     )
-                    await self._follow(session, ExecStream(session.usage), after=0)
+                    await self._follow(engine, session, ExecStream(session.usage), after=0)
                 case "fork":
                     assert order.session is not None  # the command line asks for it
                     session = await engine.fork(order.session, at=order.at)
                     if order.prompt is None:
                         await self.reporter.line(ThreadStarted(session.id))
                         return
-                    await self._follow(session, ExecStream(session.usage), after=session.cut or 0)
+                    stream = ExecStream(session.usage)
+                    await self._follow(engine, session, stream, after=session.cut or 0)
                 case "resume":
                     await self._resume(engine)
 
@@ -154,7 +163,7 @@ class Run:
         stream = ExecStream(TokenUsage())
         stream.catch_up(cut_off)
         stream.usage = usage
-        await self._follow(session, stream, after=head, continues=continues)
+        await self._follow(engine, session, stream, after=head, continues=continues)
 
     async def _wanted(self, log: EventLog) -> SessionId:
         if self.order.session is not None:
@@ -167,7 +176,13 @@ class Run:
         )
 
     async def _follow(
-        self, session: Session, stream: ExecStream, *, after: int, continues: bool = False
+        self,
+        engine: Engine,
+        session: Session,
+        stream: ExecStream,
+        *,
+        after: int,
+        continues: bool = False,
     ) -> None:
         """Give the prompt, and show what is behind `after`, until nothing runs any more.
 
@@ -181,6 +196,23 @@ class Run:
         await self._warn(stream)
         if continues:
             await self.reporter.line(TurnStarted())
+        async with trio.open_nursery() as nursery:
+            await self._watch(engine.ports.log, nursery, session, stream, after)
+            nursery.cancel_scope.cancel()
+        self._failed = self._failed or stream.failed
+        if not self._failed:
+            self.last_message = stream.last_message
+            await self.reporter.final(stream.last_message)
+
+    async def _watch(
+        self,
+        log: EventLog,
+        nursery: trio.Nursery,
+        session: Session,
+        stream: ExecStream,
+        after: int,
+    ) -> None:
+        """Show what is behind `after`, until nothing runs any more; of agents, what they ask."""
         opening: set[int] = set()
         async with aclosing(session.watch(after=after)) as publications:
             async for publication in publications:
@@ -188,18 +220,27 @@ class Run:
                     continue
                 if isinstance(publication.event, SessionOpened | SessionForked):
                     opening.add(publication.sequence)
+                if isinstance(publication.event, ChildAsked):
+                    nursery.start_soon(tell_questions, log, publication, self.reporter.note)
+                await self._tell_answers(log, session.id, publication)
                 await self._warn(stream)
                 await self._show(publication, stream, opening)
                 if self._is_over(publication, session):
-                    break
-            else:
-                raise session.failure or WriteLost(
-                    f"session {session.id} ended before its turn did. Resume it."
-                )
-        self._failed = stream.failed
-        if not stream.failed:
-            self.last_message = stream.last_message
-            await self.reporter.final(stream.last_message)
+                    return
+        raise session.failure or WriteLost(
+            f"session {session.id} ended before its turn did. Resume it."
+        )
+
+    async def _tell_answers(self, log: EventLog, session: SessionId, recorded: Recorded) -> None:
+        """Tell of a question and of its answer, which come from and go to another terminal."""
+        match recorded.event:
+            case ApprovalAsked() as asked:
+                if note := await question_note(log, session, asked):
+                    await self.reporter.note(note)
+            case OpReceived(op=ExecApproval() | PatchApproval() as op):
+                await self.reporter.note(f"Answered: {op.decision}.")
+            case _:
+                pass
 
     async def _warn(self, stream: ExecStream) -> None:
         while self._warnings:
@@ -228,6 +269,9 @@ class Run:
         match recorded.event:
             case TurnEnded() | StepFailed():
                 return self._signal is not None or not session.is_running
+            case SessionClosed(reason="parked"):
+                self._failed, self.error = True, _PARKED.format(session=session.id)
+                return True
             case SessionClosed():  # asked for from outside
                 return True
             case _:

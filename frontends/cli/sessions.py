@@ -1,6 +1,7 @@
 """`turnlog sessions`: the list of sessions."""
 
 import sys
+from itertools import islice
 from typing import Any
 
 import click
@@ -12,16 +13,18 @@ from turnlog.frontends.cli.text import moment, one_line, timestamp
 from turnlog.protocol.summary import SessionSummary
 
 _TITLE_WIDTH = 60
+_MOST = 100_000  # sessions that are looked through for those that are listed
 
 
 @click.command("sessions")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--all", "show_all", is_flag=True, help="Also archived ones, agents and reviews.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
 )
-def command(as_json: bool, limit: int) -> None:
+def command(as_json: bool, show_all: bool, limit: int) -> None:
     """List sessions, the one with the newest turn first."""
-    found = trio.run(_sessions, limit) if has_store() else []
+    found = trio.run(_sessions, limit, show_all) if has_store() else []
     if as_json:
         for summary in found:
             sys.stdout.buffer.write(msgspec.json.encode(_row(summary)) + b"\n")
@@ -33,9 +36,11 @@ def command(as_json: bool, limit: int) -> None:
         click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
 
 
-async def _sessions(limit: int) -> list[SessionSummary]:
+async def _sessions(limit: int, show_all: bool) -> list[SessionSummary]:
     async with reading() as log:
-        return await log.sessions(limit=limit)
+        found = await log.sessions(limit=limit if show_all else _MOST)
+    listed = (one for one in found if show_all or not (one.archived or one.spawned_by))
+    return list(islice(listed, limit))
 
 
 def _row(summary: SessionSummary) -> dict[str, Any]:
@@ -50,12 +55,19 @@ def _row(summary: SessionSummary) -> dict[str, Any]:
         "status": summary.status,
         "parent": summary.parent,
         "cut": summary.cut,
+        "spawned_by": summary.spawned_by,
+        "name": summary.name,
+        "archived": summary.archived,
     }
 
 
 def _line(summary: SessionSummary) -> str:
     updated = f"{moment(summary.updated_us):%Y-%m-%d %H:%M}"
-    title = one_line(summary.title, _TITLE_WIDTH)
+    title = one_line(summary.name or summary.title, _TITLE_WIDTH)
+    if summary.archived:
+        title += click.style("  (archived)", dim=True)
+    if summary.spawned_by is not None:
+        title += click.style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
     if summary.parent is not None:
         title += click.style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
     return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {summary.status:7}  {title}"

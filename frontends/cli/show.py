@@ -38,8 +38,15 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
     metavar="SEQ",
     help="Show the session as it was at this event. -1 is the last one, -2 the one before it.",
 )
+@click.option("--tree", is_flag=True, help="Its agents and reviews, and what each one cost.")
 def command(
-    session: str, as_json: bool, follow: bool, after: int, limit: int | None, at: int | None
+    session: str,
+    as_json: bool,
+    follow: bool,
+    after: int,
+    limit: int | None,
+    at: int | None,
+    tree: bool,
 ) -> None:
     """Show the events of session ID: a fact is marked with a dot, a decision with an arrow.
 
@@ -48,7 +55,13 @@ def command(
 
     Nothing is claimed or changed: a session that another process runs can be watched.
     """
-    if at is None:
+    if tree and (follow or after or limit is not None or at is not None):
+        raise click.UsageError("--tree shows sessions, not events: leave the other options out.")
+    if tree:
+        from turnlog.frontends.cli.agents_tree import show_tree
+
+        trio.run(lambda: show_tree(session, as_json=as_json))
+    elif at is None:
         trio.run(_show, session, as_json, follow, after, limit)
     elif follow or after or limit is not None:
         raise click.UsageError("--at shows one event: leave out --follow, --after and --limit.")

@@ -1,8 +1,9 @@
 """`turnlog tree`: which session branched from which, and where."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -26,7 +27,7 @@ _SHOWN_DEPTH: Final = 12  # branches that are drawn before a session; how many m
 @click.argument("session", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, parents first.")
 def command(session: str | None, as_json: bool) -> None:
-    """Show which sessions were forked from which, and at which turn and event.
+    """Show which sessions were forked from which, and at which turn and event; and their agents.
 
     With ID, only the family of that session: its oldest ancestor and all that came from it.
     """
@@ -78,17 +79,26 @@ class _Line:
     repeats_title: bool
 
 
-def lines(nodes: Sequence[Node], *, marked: SessionId | None = None) -> list[str]:
-    """Return the tree as lines of text, styled, in columns that allow for wide characters."""
+def lines(
+    nodes: Sequence[Node],
+    *,
+    marked: SessionId | None = None,
+    notes: Mapping[SessionId, str] = MappingProxyType({}),
+) -> list[str]:
+    """Return the tree as lines of text, styled, in columns that allow for wide characters.
+
+    Args:
+        notes: what is to be said of a session besides.
+    """
     length = _id_length([node.summary.session for node in nodes])
     rows = [
         _Line(
             branches,
             node.summary.session[:length],
-            _fitting(one_line(node.summary.title, _TITLE_CELLS)),
-            _rest(node),
+            _fitting(one_line(node.summary.name or node.summary.title, _TITLE_CELLS)),
+            " · ".join(filter(None, (_rest(node), notes.get(node.summary.session)))),
             node.summary.session == marked,
-            node.depth > 0,
+            node.depth > 0 and node.summary.spawned_by is None,
         )
         for node, branches in zip(nodes, _branches(nodes), strict=True)
     ]
@@ -122,7 +132,8 @@ def _rest(node: Node) -> str:
         turn = f"turn {node.cut_turn}, " if node.cut_turn else ""
         of = f" of {link.parent}, which is gone" if node.orphan else ""
         place = f" at {turn}event {link.event}" if link.event else ""
-        parts.insert(0, f"{link.kind}{of}{place}")
+        kind = summary.originator if link.kind == "spawned" else link.kind
+        parts.insert(0, f"{kind}{of}{place}")
     return " · ".join(parts)
 
 

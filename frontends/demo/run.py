@@ -90,7 +90,12 @@ async def run() -> None:
 
 async def _play(demo: Demo) -> None:
     _prepare(demo)
-    for chapter in (_session_runs_and_is_killed, _session_goes_on, _branch_with_a_question):
+    for chapter in (
+        _session_runs_and_is_killed,
+        _session_goes_on,
+        _branch_with_a_question,
+        _summary_and_undo,
+    ):
         with trio.fail_after(_PATIENCE):
             await chapter(demo)
     await _fold_back(demo)
@@ -188,12 +193,30 @@ async def _branch_with_a_question(demo: Demo) -> None:
         async for recorded in branch.run(prompt(story.BRANCH_PROMPT, update)):
             stage.event(recorded)
             if isinstance(recorded.event, ApprovalAsked):
-                stage.command("await branch.answer(question, 'approved')")
-                await branch.answer(recorded.event.question, "approved")
+                question = recorded.event.question
+                stage.remark("It waits. Somebody answers from another terminal, by the store:")
+                stage.command("turnlog", "approve", question[:13])
+                await _turnlog(demo, "approve", question)
+
+
+async def _summary_and_undo(demo: Demo) -> None:
+    stage.chapter(5, "The conversation is summed up, and the turn is undone with its files")
+    stage.command("turnlog", "compact", demo.session[:13])
+    stage.said(await _turnlog(demo, "compact", demo.session))
+    stage.command("turnlog", "undo", demo.session[:13])
+    stage.said(await _turnlog(demo, "undo", demo.session))
+    _require("Helo" in (demo.project / "greeting.py").read_text(), "the file is as it was")
+    stage.command("turnlog", "redo", demo.session[:13])
+    stage.said(await _turnlog(demo, "redo", demo.session))
+    _require("Hello" in (demo.project / "greeting.py").read_text(), "the patch is back")
+    stage.remark(
+        "A summary and an undo are events like all others: what they took out of the conversation "
+        "stays in the log, to be read, replayed and branched from."
+    )
 
 
 async def _fold_back(demo: Demo) -> None:
-    stage.chapter(5, "Every session is folded back from its log, and decided again offline")
+    stage.chapter(6, "Every session is folded back from its log, and decided again offline")
     async with open_log(demo.store(), read_only=True) as log:
         for summary in await log.sessions():
             head = await log.head(summary.session)
@@ -214,6 +237,21 @@ async def _fold_back(demo: Demo) -> None:
         "model, no process and no file. That is what makes each recorded session a test."
     )
     click.echo()
+
+
+async def _turnlog(demo: Demo, *words: str) -> str:
+    """Run a command of the command line to its end; return what it printed."""
+    argv = [sys.executable, "-m", "turnlog", *words]
+    done = await trio.run_process(
+        argv,
+        cwd=demo.project,
+        env=demo.environment,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    _require(done.returncode == 0, f"`turnlog {words[0]}` failed: {done.stderr.decode()}")
+    return done.stdout.decode()
 
 
 class DemoFailed(Exception):

@@ -34,3 +34,9 @@ def event(recorded: Recorded) -> None:
     room = WIDTH - 29
     shown = text if len(text) <= room else f"{text[: room - 1]}…"
     click.echo(f"{place}{recorded.kind:<20} {shown}")
+
+
+def said(output: str) -> None:
+    """Show what a command printed."""
+    for line in output.splitlines():
+        click.echo(f"    {line}")

@@ -30,6 +30,11 @@ FILES: Final = {"greeting.py": GREETING, "test_greeting.py": CHECK}
 
 PROMPT: Final = "The greeting test fails. Find out why, and mend it."
 BRANCH_PROMPT: Final = "Before you change anything: who am I outside of the sandbox?"
+SUMMARY: Final = (
+    "The greeting test failed for a missing letter in greeting.py; that is mended and the test "
+    "passes. A deployment was begun and stopped: deploy.log has its first line only. Nothing else "
+    "is left to do but to deploy, if the user wants it."
+)
 SLOW_COMMAND: Final = "echo deploying >> deploy.log; sleep 60; echo deployed >> deploy.log"
 
 
@@ -74,4 +79,6 @@ def script() -> Script:
             )
         ],
         "In this branch nothing was patched: it begins before the change.",
+        # What a request for a summary is answered with, whenever it comes.
+        Response(items=[message(SUMMARY)], compaction=True),
     )

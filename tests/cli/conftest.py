@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import User
+from tests.replayed import replay_store
 
 
 @pytest.fixture
@@ -14,3 +15,4 @@ def user(tmp_path: Path) -> Iterator[User]:
     user.cwd.mkdir()
     yield user
     user.leave()
+    replay_store(user.home / "store")

@@ -48,6 +48,9 @@ async def test_sessions_are_listed_for_people_and_for_programs(told: tuple[User,
         "status": "idle",
         "parent": None,
         "cut": 0,
+        "spawned_by": None,
+        "name": "",
+        "archived": False,
     }
 
 

@@ -14,7 +14,8 @@ from msgspec import structs
 
 from tests.cli.harness import TURNLOG, User, in_thread
 from tests.replay.recordings import named, records_of
-from turnlog.protocol.events import RetryScheduled
+from turnlog.protocol.events import RetryScheduled, TurnEnded
+from turnlog.protocol.ids import TurnId
 from turnlog.replay.portable import write_portable
 
 
@@ -213,3 +214,51 @@ def _read_all(terminal: int) -> bytes:
     except OSError:  # its other end is closed
         pass
     return found
+
+
+async def test_the_actors_run_again_over_what_was_recorded(user: User) -> None:
+    async with user.model("done"):
+        session = (await user.run("exec", "--json", "go")).thread
+    events = len(await user.show(session))
+    await user.run("export", session, "-o", "it.turnlog")
+    for arguments in ((session[:13],), (session, "--seed", "7"), ("it.turnlog", "--seed", "1")):
+        done = await user.run("replay", *arguments, "--actors")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.endswith(f": {events} events, no differences\n")
+
+
+async def test_the_first_step_in_which_the_actors_differ_is_shown(user: User) -> None:
+    async with user.model("done"):
+        session = (await user.run("exec", "--json", "go")).thread
+    await user.run("export", session, "-o", "it.turnlog")
+    records = records_of(user.cwd / "it.turnlog")
+    at = next(index for index, record in enumerate(records) if record.kind == "turn_ended")
+    ended = structs.replace(records[at], event=TurnEnded(1, TurnId("another"), "completed"))
+    with (user.cwd / "altered.turnlog").open("w") as stream:
+        write_portable([*records[:at], ended, *records[at + 1 :]], stream)
+    done = await user.run("replay", "altered.turnlog", "--actors", "--seed", "3")
+    assert (done.code, done.err) == (1, "")
+    assert f"\nevent {at + 1}: changed turn_ended\n  recorded  turn_ended " in done.out
+    assert "The same seed shows the same: --seed 3." in done.out
+    (found, _) = (await user.run("replay", "altered.turnlog", "--actors", "--json")).lines
+    assert (found["status"], found["first"]["sequence"]) == ("different", at + 1)
+    assert found["first"]["recorded"]["event"]["turn_id"] == "another"
+    assert found["first"]["seed"] == 0
+
+
+async def test_a_damaged_file_is_not_acted_out(user: User) -> None:
+    path = differing(user.cwd)
+    path.write_bytes(path.read_bytes()[:-50])
+    done = await user.run("replay", path.name, "--actors")
+    assert done.code == 1
+    assert done.out.endswith("[portable_invalid]\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("x", "--seed", "1"), ("--all", "--actors"), ("x", "--actors", "--from", "3")]
+)
+async def test_options_of_acting_that_do_not_go_together(
+    user: User, arguments: tuple[str, ...]
+) -> None:
+    done = await user.run("replay", *arguments)
+    assert (done.code, done.out) == (2, "")

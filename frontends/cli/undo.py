@@ -1,0 +1,108 @@
+"""`turnlog undo`: drop a session's last turns, and bring back the files that they changed."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+import trio
+
+from turnlog.actors.workspace_actors import edits_since
+from turnlog.frontends.cli.folding import folded
+from turnlog.frontends.cli.places import reading
+from turnlog.frontends.cli.text import printable
+from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.events import TurnsRestored
+from turnlog.protocol.files import RestoredFile, RestoreStep
+from turnlog.protocol.ops import Op, Redo, Undo
+from turnlog.protocol.settings import OnRecovery
+
+_COLOURS = {"conflict": "red", "failed": "red", "not_covered": "yellow", "untouched": "yellow"}
+_VAIN = "the conversation stays as it is"
+
+
+@click.command("undo")
+@click.argument("session", metavar="ID")
+@click.option(
+    "--turns",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="So many of the last ones.",
+)
+@click.option("--files/--no-files", default=True, help="Bring files back, or not.")
+@click.option(
+    "--conversation/--no-conversation", default=True, help="Drop the turns, or keep them."
+)
+@click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
+@click.option("--preview", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+def command(
+    session: str,
+    turns: int,
+    files: bool,
+    conversation: bool,
+    force: bool,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Undo the last turns of session ID: the conversation and the files are as before them.
+
+    A file that was changed since by somebody else is left alone and named. What a shell command
+    changed is brought back only if `[undo] scan_workspace` was on. `turnlog redo` takes it back.
+    """
+    if not files and not conversation:
+        raise click.UsageError("--no-files and --no-conversation leave nothing to undo.")
+    asked = Undo(turns, files, conversation, force)
+    if preview:
+        _say(trio.run(_preview, session, asked), as_json=as_json)
+        what = f"{turns} turn{'' if turns == 1 else 's'} would be dropped"
+        click.echo(f"{what if conversation else 'No turn would be dropped'}.", err=True)
+        return
+    show_outcome(session, asked, as_json=as_json)
+
+
+def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
+    """Do an undo or a redo, and say what became of each file."""
+    from turnlog.frontends.cli.operating import operate
+
+    restored: tuple[RestoredFile, ...] = ()
+    recovery: OnRecovery | None = (
+        "interrupt" if isinstance(op, Undo) else None
+    )  # what is cut off is undone, too
+    for recorded in trio.run(lambda: operate(session, op, on_recovery=recovery, vain=_VAIN)):
+        if isinstance(recorded.event, TurnsRestored):
+            restored = recorded.event.files
+    _say(restored, as_json=as_json)
+    done = "Taken back." if isinstance(op, Redo) else "Undone; `turnlog redo` takes it back."
+    click.echo(done, err=True)
+    if left := sum(one.outcome in ("conflict", "failed", "untouched") for one in restored):
+        click.echo(f"{left} of the files stayed as they are; --force brings back more.", err=True)
+
+
+def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
+    for file in files:
+        if as_json:
+            sys.stdout.buffer.write(msgspec.json.encode(file) + b"\n")
+            continue
+        outcome = file.action if isinstance(file, RestoreStep) else file.outcome
+        label = click.style(f"{outcome.replace('_', ' '):12}", fg=_COLOURS.get(outcome, "green"))
+        click.echo(f"{label} {printable(file.path)}  ({file.reason})")
+
+
+async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
+    from turnlog.runtime.workspace.restore import plan_restore
+
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        state = await folded(log, session)
+        if not asked.turns <= len(state.marks) or state.settings is None:
+            raise OpRejected(
+                f"{len(state.marks)} turns can be undone here, not {asked.turns}; to go further "
+                "back, fork the session at an earlier event (nothing_to_undo)"
+            )
+        if not asked.files:
+            return ()
+        edits = await edits_since(log, session, state.marks[-asked.turns].at)
+    return plan_restore(edits, roots=[state.settings.cwd], force=asked.force).preview
