@@ -33,18 +33,27 @@ from turnlog.protocol.envelope import (
 )
 from turnlog.protocol.errors import SchemaTooNew, TurnlogError, UsageError
 from turnlog.protocol.events import (
+    EffectClosed,
     OpReceived,
     SessionFact,
     SessionForked,
     SessionOpened,
     SessionStarted,
     TimerFired,
+    TurnsRestored,
     TurnStopping,
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.version import VERSION
-from turnlog.replay.recorded_ports import RecordedContext, RecordedModel, RecordedTools, Script
+from turnlog.replay.recorded_ports import (
+    RecordedChildren,
+    RecordedContext,
+    RecordedModel,
+    RecordedTools,
+    RecordedWorkspace,
+    Script,
+)
 from turnlog.replay.scheduler import run_seeded
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 
@@ -113,6 +122,12 @@ class HeldMailbox(Mailbox):
     def push(self, fact: SessionFact) -> None:
         """Let the session have `fact`, though nobody has sent it."""
         super().put("op", encode_event(fact))
+
+    def let_in_instead(self, fact: SessionFact, of: SessionFact) -> None:
+        """Let the session have `fact`, in the place of one that was sent."""
+        index = next(index for index, (sent, _, _) in enumerate(self._held) if sent is of)
+        _, lane, _ = self._held.pop(index)
+        super().put(lane, encode_event(fact))
 
     def sent_instead(self, fact: SessionFact) -> SessionFact | None:
         """Return what was sent of the same effect."""
@@ -204,9 +219,17 @@ class _Stage:
         clock = _RecordedClock([r.time_us for r in self.records if r.role == "fact"])
         script = Script(lambda: actor.state)
         script.learn(life.facts)
-        tools, context = RecordedTools(script), RecordedContext(script)
-        ports = Ports(log, RecordedModel(script), tools, context, clock)
-        actor = SessionActor(ports, claim, life.opened.engine, life.opened.on_recovery)
+        ports = Ports(
+            log,
+            RecordedModel(script),
+            RecordedTools(script),
+            RecordedContext(script),
+            clock,
+            RecordedChildren(script),
+            RecordedWorkspace(script),
+        )
+        opened = life.opened
+        actor = SessionActor(ports, claim, opened.engine, opened.on_recovery, opened.rules)
         actor.mailbox = mailbox = HeldMailbox()
         clock.actor = actor
         for capacity in (1, 256):
@@ -263,6 +286,11 @@ class _Stage:
             return
         if not is_late:  # what is late changes nothing, and nobody may send it now
             instead = mailbox.sent_instead(fact)
+            is_stopped = isinstance(fact, EffectClosed) and fact.how == "cancelled"
+            if is_stopped and isinstance(instead, TimerFired | TurnsRestored):
+                # What no port holds back, as a timer of no time at all, was quicker than the stop.
+                mailbox.let_in_instead(fact, instead)
+                return
             happened = None if instead is None else structs.replace(record, event=instead)
             self.differences.append(Difference(record.sequence, record, happened))
         mailbox.push(fact)

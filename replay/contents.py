@@ -11,9 +11,10 @@ from hashlib import blake2b
 from typing import Any, Final, NewType, cast, get_args, get_type_hints
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from turnlog.protocol.envelope import UnknownEvent
+from turnlog.protocol.events import CallSettled, Compacted, TurnsRestored
 from turnlog.protocol.view import JSON_SUFFIX
 from turnlog.replay.structure import Difference, differences, plain
 
@@ -22,18 +23,24 @@ INCIDENTAL: Final = frozenset(
     {
         # ids, and who held the session
         *("session", "parent", "turn_id", "op_id", "question", "call_id", "id", "response_id"),
-        *("fence", "owner", "engine"),
+        *("fence", "owner", "engine", "rules"),
+        # children, which are sessions of their own
+        *("child", "spawned_by", "agent", "agents"),
         # places in the log, and digests over what stands before
-        *("turn", "cut", "parts", "digest", "input_digest"),
+        *("turn", "cut", "parts", "digest", "input_digest", "since", "sequence"),
         # times
         *("duration_ms", "resets_at"),
     }
 )
+# Under a name that is incidental elsewhere, they hold what the conversation became.
+_TELLING: Final = frozenset({(Compacted, "parts"), (TurnsRestored, "parts")})
 _EFFECT: Final = "effect"
 # In JSON text. A key of an object stands in plain quotes; within a string they would be escaped.
 _ID: Final = r'"(?:id|call_id)"\s*:\s*"(?:[^"\\]|\\.)*"'
 _JSON_IDS: Final = re.compile(rf",\s*{_ID}|{_ID}\s*,?\s*")
 _JSON_FIELDS: Final = frozenset({"id", "call_id"})
+# In the answers that the session itself gives to calls for agents.
+_UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -50,23 +57,29 @@ def content(event: object) -> Any:  # noqa: ANN401
     match event:
         case UnknownEvent():
             return plain(event)
+        case CallSettled(outcome="answered", output=output) if _UUID.search(output):
+            return content(structs.replace(event, output=_UUID.sub("", output)))
         case Struct():
             whole = plain(event)
             for name in event.__struct_fields__:
                 shown, value = name.removesuffix(JSON_SUFFIX), getattr(event, name)
-                if name in INCIDENTAL:
+                if not _counts(type(event), name):
                     whole.pop(name, None)
                 elif name == _EFFECT:
                     whole[name] = _effect_kind(value)
                 elif name.endswith(JSON_SUFFIX):
                     whole[shown] = _stripped(whole[shown])
-                elif shown in whole:
+                elif shown in whole and shown != "kind":  # that is the event's, and no field
                     whole[shown] = content(value)
             return whole
         case tuple() | list():
             return [content(inner) for inner in cast(Sequence[object], event)]
         case _:
             return plain(event)
+
+
+def _counts(kind: type[Struct], name: str) -> bool:
+    return name not in INCIDENTAL or (kind, name) in _TELLING
 
 
 def _stripped(value: object) -> object:
@@ -101,6 +114,8 @@ def _content(value: object) -> object:
     match value:
         case UnknownEvent(kind=kind, body=body):
             return (kind, body)
+        case CallSettled(outcome="answered", output=output) if _UUID.search(output):
+            return _content(structs.replace(value, output=_UUID.sub("", output)))
         case Struct():
             taken: list[object] = [type(value).__name__]
             for name, take in _plan(type(value)):
@@ -123,7 +138,7 @@ _Take = Callable[[object], object]
 def _plan(kind: type[Struct]) -> tuple[tuple[str, _Take | None], ...]:
     """Return the fields of a Struct that count, each with what is taken of it; None: all."""
     hints = get_type_hints(kind)
-    names = (name for name in kind.__struct_fields__ if name not in INCIDENTAL)
+    names = (name for name in kind.__struct_fields__ if _counts(kind, name))
     return tuple((name, _taking(name, hints[name])) for name in names)
 
 
@@ -141,7 +156,7 @@ def _may_hold_incidental(hint: object) -> bool:
         return _may_hold_incidental(hint.__supertype__)
     if isinstance(hint, type) and issubclass(hint, Struct):
         names = hint.__struct_fields__
-        return any(name in INCIDENTAL for name in names) or any(
+        return any(not _counts(hint, name) for name in names) or any(
             take is not None for _, take in _plan(hint)
         )
     return hint is UnsetType or any(map(_may_hold_incidental, get_args(hint)))

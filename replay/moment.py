@@ -11,17 +11,17 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import CallModel, Effect
+from turnlog.actors.core.effects import CallModel, Effect, Summarize
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State
-from turnlog.actors.jobs import ModelJob, job_for
+from turnlog.actors.core.state import Agent, State, Turn
+from turnlog.actors.jobs import model_request, summary_request
 from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.snapshot_keeper import SnapshotKeeper
 from turnlog.protocol.envelope import GENESIS, Recorded, chain
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import ModelAsked
-from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.replay.structure import Difference, decoded, differences, plain
@@ -31,7 +31,7 @@ _NOT_SHOWN: Final = frozenset(
     {
         *("head", "digest", "time_us", "facts"),
         *("op", "op_at", "repeated_op", "belongs_to", "op_ids"),
-        *("queued_at", "context_at"),
+        *("queued_at", "context_at", "asked_with", "asked_tools", "measured"),
     }
 )
 _PAGE: Final = 5000  # events
@@ -106,11 +106,21 @@ def state_view(state: State) -> dict[str, Any]:
                 effect: {"kind": effect_kind(todo), **plain(todo)}
                 for effect, todo in state.outstanding.items()
             }
+        elif name == "agents":
+            view[name] = {child: _agent_view(agent) for child, agent in state.agents.items()}
         elif name == "context":
             view[name] = {kind: decoded(text) for kind, text in state.context.items()}
         else:
             view[name] = plain(value)
+    view["tokens"] = state.tokens
     return view
+
+
+def _agent_view(agent: Agent) -> dict[str, Any]:
+    """Return an agent without its settings, but for its model."""
+    view: dict[str, Any] = plain(agent)
+    del view["settings"], view["result_at"]
+    return {**view, "model": agent.settings.model}
 
 
 def effect_kind(effect: Effect) -> str:
@@ -132,14 +142,11 @@ def request_at(state: State, recorded: Recorded) -> Request:
         state: the state after `recorded`.
     """
     asked = recorded.event if isinstance(recorded.event, ModelAsked) else None
-    flying = next(
-        (effect for effect in state.outstanding.values() if isinstance(effect, CallModel)), None
-    )
-    if flying is None or state.turn is None or state.turn.settings is None:
+    if state.turn is None or state.turn.settings is None:
         return _hypothetical(state)
-    job = job_for(state, state.turn, flying, None)
-    assert isinstance(job, ModelJob)  # it is that of CallModel
-    request = job.request
+    request = _in_flight(state, state.turn)
+    if request is None:
+        return _hypothetical(state)
     return Request(
         "sent" if asked is not None else "in_flight",
         request.input,
@@ -151,15 +158,24 @@ def request_at(state: State, recorded: Recorded) -> Request:
     )
 
 
+def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
+    """Return what the model is asked just now, be it for a summary."""
+    for effect in state.outstanding.values():
+        if isinstance(effect, CallModel):
+            return model_request(state, turn, effect.parts)
+        if isinstance(effect, Summarize) and turn.compaction is not None:
+            return summary_request(state, turn, turn.compaction.asked)
+    return None
+
+
 def _hypothetical(state: State) -> Request:
     """Return the request that would be made, were the turn cut off here and the model asked."""
     parts, turn = model_input(state), state.turn
     digest = input_digest(parts)
     if turn is None or turn.settings is None:
         return Request("would_be_sent", parts, digest, None, None, state.settings, None)
-    job = job_for(state, turn, CallModel(EffectId(""), len(state.history.parts)), None)
-    assert isinstance(job, ModelJob)  # it is that of CallModel
-    request = msgspec.structs.replace(job.request, input=tuple(parts))
+    request = model_request(state, turn, len(state.history.parts))
+    request = msgspec.structs.replace(request, input=tuple(parts))
     return Request(
         "would_be_sent", parts, digest, None, request.tools_json, request.settings, request
     )

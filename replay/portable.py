@@ -17,8 +17,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from turnlog.protocol.envelope import (
+    BLOB_THRESHOLD,
     EVENT_TYPES,
     GENESIS,
+    OLD_THRESHOLDS,
     SCHEMA,
     EncodedEvent,
     Envelope,
@@ -183,7 +185,8 @@ def seal_line(line: EventLine, schema: int) -> tuple[bytes, EncodedEvent]:
     """Return a line's envelope, which the chain goes over, and its event as the log keeps it."""
     if line.event is not UNSET:
         # Only its shape matters for the bytes, so that today's fields are not asked about.
-        encoded = encode_event(cast(SessionEvent, [line.tag, *line.event.values()]))
+        plain = cast(SessionEvent, [line.tag, *line.event.values()])
+        encoded = encode_event(plain, OLD_THRESHOLDS.get(schema, BLOB_THRESHOLD))
         digests = tuple(encoded.blobs)
     else:
         encoded = EncodedEvent(b64decode(line.body or "", validate=True), _NO_BLOBS)

@@ -12,9 +12,11 @@ from typing import Final, NoReturn
 import attrs
 import trio
 
-from turnlog.actors.core.effects import AskQuestion, LoadContext, RunTool, Wait
+from turnlog.actors.core.effects import CallModel, Effect, RestoreTurns, ScanWorkspace, Summarize
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import (
+    ChildOrder,
+    ChildResult,
     Completed,
     ContextRequest,
     ItemDone,
@@ -22,6 +24,10 @@ from turnlog.actors.ports import (
     ModelCallFailed,
     ModelRequest,
     ModelSignal,
+    RestoreRequest,
+    RestoreResult,
+    Save,
+    ScanResult,
     TextDelta,
     ToolMonitor,
     ToolOrder,
@@ -31,9 +37,13 @@ from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import (
+    ChildEnded,
+    ChildTold,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
     Fact,
+    FilesSaved,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
@@ -41,8 +51,10 @@ from turnlog.protocol.events import (
     SessionFact,
     ToolFinished,
     ToolStarted,
+    TurnsRestored,
+    WorkspaceScanned,
 )
-from turnlog.protocol.ids import EffectId
+from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 
@@ -68,14 +80,13 @@ class Script:
     def of(self, effect: EffectId) -> list[SessionFact]:
         return self._facts[effect]
 
-    def of_model(self) -> list[SessionFact]:
-        """Return the facts of the model call that begins now.
+    def of_new(self, *kinds: type[Effect]) -> list[SessionFact]:
+        """Return the facts of the effect that begins now: the open one of these kinds.
 
-        A request does not name its effect. It is the open one that no other port is for.
+        It is for ports that are not told which effect they work for.
         """
-        others = (AskQuestion, LoadContext, RunTool, Wait)
         for effect, what in self.state().outstanding.items():
-            if effect not in self._asked and not isinstance(what, others):
+            if effect not in self._asked and isinstance(what, kinds):
                 self._asked.add(effect)
                 return self.of(effect)
         return []
@@ -90,7 +101,7 @@ class RecordedModel:
     async def call(
         self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
     ) -> None:
-        for fact in self.script.of_model():
+        for fact in self.script.of_new(CallModel, Summarize):
             await trio.lowlevel.checkpoint()
             match fact:
                 case ModelItemReceived(item_json=text, plan=plan):
@@ -131,9 +142,16 @@ class RecordedTools:
             match fact:
                 case ToolStarted():
                     await monitor.started()
+                case FilesSaved(files=files):
+                    await monitor.saved(files)
                 case ToolFinished():
                     return ToolResult(
-                        fact.outcome, fact.preamble, fact.output, fact.full_output, fact.report
+                        fact.outcome,
+                        fact.preamble,
+                        fact.output,
+                        fact.full_output,
+                        fact.report,
+                        fact.denial,
                     )
                 case EffectClosed():
                     _fail(fact)
@@ -154,6 +172,96 @@ class RecordedContext:
             match fact:
                 case ContextLoaded():
                     return fact
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+
+class NothingRecorded(TurnlogError):
+    """What is asked for did not happen in the recorded life."""
+
+    code = "nothing_recorded"
+
+
+@attrs.define(eq=False)
+class RecordedChildren:
+    """`Children` that have come to rest already."""
+
+    script: Script
+
+    async def run(self, order: ChildOrder) -> ChildResult:
+        await trio.lowlevel.checkpoint()
+        if (result := self._result(order)) is not None:
+            return result
+        await trio.sleep_forever()
+
+    async def stop(self, order: ChildOrder) -> ChildResult:
+        await trio.lowlevel.checkpoint()
+        if (result := self._result(order)) is not None:
+            return result
+        raise NothingRecorded(f"the end of {order.asked.child} was not recorded")
+
+    def _result(self, order: ChildOrder) -> ChildResult | None:
+        for fact in self.script.of(order.asked.effect):
+            match fact:
+                case ChildEnded():
+                    return ChildResult(
+                        fact.status,
+                        fact.sequence,
+                        fact.digest,
+                        fact.output,
+                        fact.usage,
+                        fact.error,
+                    )
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        return None
+
+    async def tell(self, told: ChildTold) -> None:
+        await trio.lowlevel.checkpoint()
+        for fact in self.script.of(told.effect):
+            match fact:
+                case EffectDone():
+                    return
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+
+@attrs.define(eq=False)
+class RecordedWorkspace:
+    """A `Workspace` that has been scanned and restored already."""
+
+    script: Script
+
+    async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
+        for fact in self.script.of_new(ScanWorkspace):
+            await trio.lowlevel.checkpoint()
+            match fact:
+                case FilesSaved(files=files):
+                    await save(files)
+                case WorkspaceScanned():
+                    return ScanResult(fact.files, fact.left_out, fact.why)
+                case EffectClosed():
+                    _fail(fact)
+                case _:
+                    pass
+        await trio.sleep_forever()
+
+    async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
+        for fact in self.script.of_new(RestoreTurns):
+            await trio.lowlevel.checkpoint()
+            match fact:
+                case FilesSaved(files=files):
+                    await save(files)
+                case TurnsRestored():
+                    return RestoreResult(fact.files, fact.left)
                 case EffectClosed():
                     _fail(fact)
                 case _:

@@ -1,6 +1,7 @@
 """Taking texts out of a session: each match of a pattern by the same stand-in wherever it is."""
 
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from types import UnionType
@@ -15,6 +16,7 @@ from turnlog.actors.core.session import decisions
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import GENESIS, SCHEMA, Recorded, UnknownEvent, chain
 from turnlog.protocol.events import Decision, SessionDecision
+from turnlog.protocol.files import FileImage, FileMark
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
 from turnlog.protocol.view import JSON_SUFFIX
 from turnlog.replay.portable import event_line, seal_line
@@ -69,14 +71,25 @@ class Redaction:
                 return tuple(items) if isinstance(value, tuple) else items
             case dict():
                 pairs = cast(dict[str, object], value).items()
+                if _has_path_keys(hint):
+                    return {self.text(key): self.value(item, Any) for key, item in pairs}
                 return {key: item if key in _KEPT else self.value(item, Any) for key, item in pairs}
             case _:
                 return value
 
+    def base64(self, text: str) -> str:
+        """Return content in base64 with what is matched of its bytes taken out."""
+        content = b64decode(text).decode("latin-1")
+        redacted = self.text(content)
+        same = redacted == content
+        return text if same else b64encode(redacted.encode("latin-1", "replace")).decode()
+
     def struct(self, value: S) -> S:
         changes: dict[str, object] = {}
+        if isinstance(value, FileImage) and value.base64 is not None:
+            changes["base64"] = self.base64(value.base64)
         for name, hint in _hints(type(value)).items():
-            if name in _KEPT:
+            if name in _KEPT or name in changes:
                 continue
             before = getattr(value, name)
             is_json = name.endswith(JSON_SUFFIX) and isinstance(before, str)
@@ -97,6 +110,11 @@ def _is_fixed(hint: object) -> bool:
     if get_origin(hint) in (Union, UnionType):
         return any(_is_fixed(member) for member in get_args(hint))
     return get_origin(hint) is Literal or hint in _NAMES
+
+
+def _has_path_keys(hint: object) -> bool:
+    """Say whether a dict's keys are texts like any other: paths, and no names of fields."""
+    return get_origin(hint) is dict and get_args(hint)[1] is FileMark
 
 
 def redact(records: Iterable[Recorded], patterns: Iterable[re.Pattern[str]]) -> Iterator[Recorded]:

@@ -15,13 +15,23 @@ import attrs
 from msgspec import Struct, structs
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.ports import ContextLoader, EventLog, ModelClient, Ports, Tools
+from turnlog.actors.ports import (
+    Children,
+    ContextLoader,
+    EventLog,
+    ModelClient,
+    Ports,
+    Tools,
+    Workspace,
+)
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SequenceOutOfRange, UsageError
 from turnlog.protocol.events import OpReceived, TurnOpened
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import OverrideTurnContext, TextInput, UserInput, UserTurn, prompt
 from turnlog.protocol.settings import SessionSettings, SettingsUpdate
+from turnlog.replay.recordings.aliases import Aliases
+from turnlog.replay.recordings.children import RecordedChildren
 from turnlog.replay.recordings.context import ChangedContext, RecordedContext
 from turnlog.replay.recordings.copying import in_memory
 from turnlog.replay.recordings.cues import Cues, Key
@@ -35,23 +45,19 @@ from turnlog.replay.recordings.driving import (
 )
 from turnlog.replay.recordings.matching import Miss, RequestBook
 from turnlog.replay.recordings.model import RecordedModel
-from turnlog.replay.recordings.outcome import TurnComparison, compare, turn_outcomes
+from turnlog.replay.recordings.outcome import TurnComparison, compare, in_recording, turn_outcomes
 from turnlog.replay.recordings.recording import Recording, record_ports
 from turnlog.replay.recordings.tolerances import LIVE, Tolerances
 from turnlog.replay.recordings.tools import RecordedTools
-from turnlog.runtime.assembly import SystemClock, model_client
+from turnlog.replay.recordings.workspace import RecordedWorkspace
+from turnlog.runtime.assembly import SystemClock, built_in_tools, model_client
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import running
-from turnlog.runtime.processes.spawner import Spawner
-from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.tools.apply_patch import ApplyPatch
-from turnlog.runtime.tools.exec_command import ExecCommand
-from turnlog.runtime.tools.registry import ToolRegistry
-from turnlog.runtime.tools.update_plan import UpdatePlan
+from turnlog.runtime.workspace.files import WorkspaceFiles
 
 Source = Literal["recorded", "live"]
 _NOTHING: Mapping[str, Any] = {}
@@ -174,7 +180,8 @@ class _Order:
     def recorded_ports(self) -> tuple[str, ...]:
         if not self.recorded_model:  # then nothing keeps the recorded order
             return ()
-        return ("model", "context", "tool") if self.recorded_tools else ("model", "context")
+        recorded = ("model", "context", "child", "tell")
+        return (*recorded, "tool") if self.recorded_tools else recorded
 
     def cues_have(self, key: Key) -> bool:
         """Say whether a branch has what was recorded under this name: a live model may not."""
@@ -230,7 +237,10 @@ async def _branch(
             if asked.answered_at is not None:
                 cues.expect(("answer", asked.answered_at), asked.answered_at, asked.turn)
     misses: list[Miss] = []
-    async with _ports(log, records, cut, recording, cues, misses, config, environ, order) as made:
+    children = frozenset(run.asked.child for run in record_ports(records).children)
+    aliases = Aliases(children)
+    made_of = _Parts(log, records, cut, recording, cues, aliases, misses)
+    async with _ports(made_of, config, environ, order) as made:
         ports, defaults = made
         async with running(ports, lambda _: defaults) as engine:
             branch = await engine.fork(session, at=cut)
@@ -238,10 +248,10 @@ async def _branch(
             driver = Driver(branch, cues, answers, order.one_by_one, lambda: bool(misses))
             await driver.play(inputs)
             made_events = await _read(log, branch.id)
-    turns = compare(
-        turn_outcomes(records, after=cut), turn_outcomes(made_events, after=cut), order.tolerances
-    )
-    same = rebuild(records).history.parts == rebuild(made_events).history.parts
+    outcomes = in_recording(turn_outcomes(made_events, after=cut), aliases)
+    turns = compare(turn_outcomes(records, after=cut), outcomes, order.tolerances)
+    made_parts = map(aliases.in_recording, rebuild(made_events).history.parts)
+    same = rebuild(records).history.parts == list(made_parts)
     return RerunReport(
         session,
         branch.id,
@@ -326,19 +336,29 @@ def _reworded(given: Input, text: str) -> UserInput | UserTurn:
     return structs.replace(given.op, items=(TextInput(text),))
 
 
+@attrs.frozen
+class _Parts:
+    """What recorded ports are made of."""
+
+    log: EventLog
+    records: Sequence[Recorded]
+    cut: int
+    recording: Recording
+    cues: Cues
+    aliases: Aliases
+    misses: list[Miss]
+
+
 @asynccontextmanager
 async def _ports(
-    log: EventLog,
-    records: Sequence[Recorded],
-    cut: int,
-    recording: Recording,
-    cues: Cues,
-    misses: list[Miss],
-    config: Config | None,
-    environ: dict[str, str],
-    order: _Order,
+    made_of: _Parts, config: Config | None, environ: dict[str, str], order: _Order
 ) -> AsyncGenerator[tuple[Ports, SessionSettings]]:
-    """Make the ports that the order asks for. What is recorded cannot reach the world."""
+    """Make the ports that the order asks for. What is recorded cannot reach the world.
+
+    Children are live where both model and tools are: then they are sessions of this engine.
+    """
+    records, cut, recording = made_of.records, made_of.cut, made_of.recording
+    cues, aliases, misses = made_of.cues, made_of.aliases, made_of.misses
     settings = rebuild(records[:cut]).settings
     if settings is None:
         raise NothingToRerun(f"the session has not begun at event {cut}.")
@@ -350,10 +370,11 @@ async def _ports(
         tools: Tools
         if order.recorded_tools:
             tools = RecordedTools(
-                recording, order.tolerances, cues if order.recorded_model else None, misses
+                recording, order.tolerances, cues if order.recorded_model else None, misses, aliases
             )
         else:
-            tools = await stack.enter_async_context(_live_tools(environ))
+            hidden = str(turnlog_home(environ) / STORE_FOLDER)
+            tools = await stack.enter_async_context(built_in_tools(environ, hidden=[hidden]))
         live: ContextLoader | None = None
         if config is not None:
             live = TurnContextLoader(config, tools, clock, environ)
@@ -361,7 +382,7 @@ async def _ports(
         model: ModelClient
         if order.recorded_model:
             book = RequestBook(recording.exchanges, order.tolerances)
-            model = RecordedModel(book, cues, patient, misses)
+            model = RecordedModel(book, cues, patient, misses, aliases)
         else:
             assert config is not None  # it was loaded for that
             model = model_client(config, environ, "turnlog_rerun")
@@ -371,21 +392,17 @@ async def _ports(
         else:
             assert live is not None  # config was loaded for that
             context = ChangedContext(live, order.changes)
-        yield Ports(log, model, tools, context, clock), settings
+        children: Children | None = None
+        if order.recorded_model or order.recorded_tools:
+            ordered = cues if order.recorded_model else None
+            children = RecordedChildren(recording, aliases, ordered, misses)
+        workspace: Workspace = WorkspaceFiles()
+        if order.recorded_tools:
+            workspace = RecordedWorkspace(recording, cues if order.recorded_model else None)
+        ports = Ports(made_of.log, model, tools, context, clock, children, workspace)
+        yield ports, settings
 
 
 def _config(cwd: str, environ: Mapping[str, str]) -> Config:
     """Load the configuration of the session's folder, or of this one if that is gone."""
     return load_config(cwd if os.path.isdir(cwd) else os.getcwd(), environ=environ)
-
-
-@asynccontextmanager
-async def _live_tools(environ: dict[str, str]) -> AsyncGenerator[Tools]:
-    async with Spawner() as spawner:
-        sandbox = Sandbox(spawner, hidden=[str(turnlog_home(environ) / STORE_FOLDER)])
-        try:
-            patch = ApplyPatch(spawner, sandbox, environ)
-            shell = ExecCommand(spawner, sandbox, patch, environ)
-            yield ToolRegistry((shell, patch, UpdatePlan()))
-        finally:
-            sandbox.close()

@@ -19,6 +19,8 @@ from turnlog.protocol.envelope import KIND_NAMES, UnknownEvent
 from turnlog.protocol.view import JSON_SUFFIX
 
 Path = tuple[str | int, ...]  # names of fields and indices of lists, from the outside in
+_KIND: Final = "kind"
+OWN_KIND: Final = "which"  # stands for a field `kind` of an event, beside the event's kind
 _DEPTH: Final = 100  # of what is looked into; what lies deeper is compared as a whole
 
 
@@ -57,8 +59,9 @@ def differences(left: object, right: object) -> list[Difference]:
 def plain(value: object) -> Any:  # noqa: ANN401
     """Return a value as dicts, lists and scalars.
 
-    An event begins with its `kind`; a field `x_json` becomes `x`, decoded where it can be. Sets
-    are sorted, bytes are in hex. What is plain already is not copied deeper than needed.
+    An event begins with its `kind`; a field of that name is `which` then. A field `x_json`
+    becomes `x`, decoded where it can be. Sets are sorted, bytes are in hex. What is plain already
+    is not copied deeper than needed.
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -87,8 +90,11 @@ def _struct(value: Struct) -> dict[str, Any]:
     config = value.__struct_config__
     shown: dict[str, Any] = {}
     if (kind := KIND_NAMES.get(type(value))) is not None:
-        shown["kind"] = kind
-    elif config.tag is not None and config.tag_field is not None and not config.array_like:
+        named = _named(value, value.__struct_fields__)
+        if _KIND in named:  # of a turn or a child
+            named[OWN_KIND] = named.pop(_KIND)
+        return {_KIND: kind, **named}
+    if config.tag is not None and config.tag_field is not None and not config.array_like:
         shown[config.tag_field] = config.tag
     return shown | _named(value, value.__struct_fields__)
 

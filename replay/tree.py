@@ -15,7 +15,7 @@ from turnlog.protocol.summary import SessionSummary
 _FIRST_LOOK: Final = 8  # events before a cut that are looked at for the number of its turn
 _READ_AT_ONCE: Final = 1000  # events
 
-LinkKind = Literal["fork"]
+LinkKind = Literal["fork", "spawned"]
 
 
 @attrs.frozen
@@ -24,7 +24,7 @@ class ParentLink:
 
     kind: LinkKind
     parent: SessionId
-    event: int  # sequence of the parent's last event that counts
+    event: int  # sequence of the parent's last event that counts; 0 where that is not known
 
 
 @attrs.frozen
@@ -44,6 +44,8 @@ def parent_link(summary: SessionSummary) -> ParentLink | None:
     """Return where a session came from. The one place that knows each kind of link."""
     if summary.parent is not None:
         return ParentLink("fork", summary.parent, summary.cut)
+    if summary.spawned_by is not None:
+        return ParentLink("spawned", summary.spawned_by, 0)
     return None
 
 

@@ -15,20 +15,33 @@ import trio
 
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
+    AgentsAwaited,
     CallSettled,
+    ChildAsked,
+    ChildEnded,
+    ChildTold,
+    CompactionAsked,
     ContextAsked,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
     EffectLost,
+    FilesSaved,
     ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    ScanAsked,
     StepFailed,
+    TimerFired,
     ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnEnded,
+    TurnsRestored,
+    UndoAsked,
+    UserShellAsked,
+    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 
@@ -47,12 +60,24 @@ class Namer:
     def names(self, record: Recorded) -> list[Key]:
         """Return what is done with this event; mostly one name, or none."""
         match record.event:
-            case ModelAsked(effect=effect):
+            case ModelAsked(effect=effect) | CompactionAsked(effect=effect):
                 return [("asked", *self._open(effect, ("model", record.turn)))]
             case ContextAsked(effect=effect):
                 return [("asked", *self._open(effect, ("context", record.turn)))]
             case ToolDispatched(effect=effect, call_id=call_id):
                 return [("dispatched", *self._open(effect, ("tool", call_id)))]
+            case UserShellAsked(effect=effect):
+                return [("dispatched", *self._open(effect, ("tool", "user", record.turn)))]
+            case ChildAsked(effect=effect, kind=kind, name=name, run=run):
+                return [("asked", *self._open(effect, ("child", kind, name, run)))]
+            case ChildTold(effect=effect):
+                return [("asked", *self._open(effect, ("tell", record.turn)))]
+            case AgentsAwaited(effect=effect, call_id=call_id):
+                return [("asked", *self._open(effect, ("await", call_id)))]
+            case ScanAsked(effect=effect) | UndoAsked(effect=effect):
+                return [("asked", *self._open(effect, (record.kind, record.turn)))]
+            case FilesSaved(effect=effect) if effect in self._effects:
+                return [("saved", *self._numbered(("saves", *self._effects[effect])))]
             case ModelItemReceived(effect=effect) if effect in self._effects:
                 return [("item", *self._numbered(("items", *self._effects[effect])))]
             case ToolStarted(effect=effect) if effect in self._effects:
@@ -62,6 +87,11 @@ class Namer:
                 | ModelFailed(effect=effect)
                 | ContextLoaded(effect=effect)
                 | ToolFinished(effect=effect)
+                | ChildEnded(effect=effect)
+                | EffectDone(effect=effect)
+                | TimerFired(effect=effect)
+                | WorkspaceScanned(effect=effect)
+                | TurnsRestored(effect=effect)
                 | EffectClosed(effect=effect)
                 | EffectLost(effect=effect)
             ) if effect in self._effects:
@@ -94,7 +124,7 @@ class Cues:
 
     recorded: frozenset[str | int] = (
         frozenset()
-    )  # which of model, context and tool say it themselves
+    )  # which of model, context, tool, child and tell say it themselves
     _left: dict[Key, int] = attrs.field(factory=dict[Key, int])
     _order: list[tuple[int, Key]] = attrs.field(factory=list[tuple[int, Key]])
     _turns: dict[Key, int] = attrs.field(factory=dict[Key, int])
@@ -115,7 +145,7 @@ class Cues:
 
         Args:
             keeps: says of a name whether the branch is going to have it.
-            recorded: which of `model`, `context` and `tool` are recorded ports.
+            recorded: which of `model`, `context`, `tool`, `child` and `tell` recorded ports do.
         """
         cues, namer = cls(frozenset(recorded)), Namer()
         for record in records:

@@ -16,12 +16,17 @@ from turnlog.replay.recordings.tolerances import Tolerances
 
 _BEFORE: Final = 60  # characters shown in front of a difference
 _BEHIND: Final = 120
+_ASKED_FOR: Final = {
+    "model": "request of the model",
+    "tool": "call",
+    "child": "prompt to a child session",
+}
 
 
 class Miss(Struct, frozen=True):
     """What was asked for, what is nearest to it in the recording, and where they part."""
 
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "child"]
     what: str  # `part 3`, `model`, `tools`, `output schema`, `end of input`, `call`, ...
     recorded: str  # both cut around the first difference
     asked: str
@@ -30,7 +35,7 @@ class Miss(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        asked_for = "request of the model" if self.kind == "model" else "call"
+        asked_for = _ASKED_FOR[self.kind]
         if self.nearest is None:
             return f"the recording holds no such {asked_for}: {self.asked}"
         return (

@@ -19,6 +19,7 @@ from turnlog.actors.ports import (
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import ModelCompleted, ModelFailed, ModelItemReceived
 from turnlog.protocol.items import JsonText, Message, message_text, read_item
+from turnlog.replay.recordings.aliases import Aliases
 from turnlog.replay.recordings.cues import Cues, until_stopped
 from turnlog.replay.recordings.matching import Miss, Missed, Request, RequestBook, schema_json
 from turnlog.replay.recordings.recording import Exchange
@@ -38,12 +39,14 @@ class RecordedModel:
     Args:
         cues: keeps the recorded order; None: answer at once.
         patient: whether a retry waits for as long as the provider wished.
+        aliases: the ids of children, which the model knows agents by.
     """
 
     book: RequestBook
     cues: Cues | None = None
     patient: bool = True
     misses: list[Miss] = attrs.field(factory=list[Miss])
+    aliases: Aliases = attrs.field(factory=lambda: Aliases(frozenset()))
 
     async def call(self, request: ModelRequest, emit: Emit) -> None:
         """Answer as the recorded attempt was answered, failures too.
@@ -51,8 +54,9 @@ class RecordedModel:
         Raises:
             ModelCallFailed: it failed then; or it is not in the recording, which no retry mends.
         """
+        await self.aliases.know(request.input)
         try:
-            exchange = self.book.take(_key_of(request))
+            exchange = self.book.take(self._key_of(request))
         except Missed as error:
             self.misses.append(error.miss)
             if self.cues is not None:
@@ -66,9 +70,10 @@ class RecordedModel:
             for at, fact in exchange.signals:
                 await self._before(at)
                 if isinstance(fact, ModelItemReceived):
-                    if text := _said(fact.item_json):
+                    item = self.aliases.in_branch(fact.item_json)
+                    if text := _said(item):
                         await emit(TextDelta(text))
-                    await emit(ItemDone(fact.item_json))
+                    await emit(ItemDone(item))
                 else:
                     await emit(LimitsReported(fact.limits))
             if not was_cut:
@@ -76,6 +81,14 @@ class RecordedModel:
         if was_cut:
             await until_stopped(self.cues, exchange.ended_at)
             raise ModelCallFailed(_NOT_STOPPED)
+
+    def _key_of(self, request: ModelRequest) -> Request:
+        return Request(
+            [self.aliases.in_recording(part) for part in request.input],
+            request.settings.session.model,
+            request.tools_json,
+            schema_json(request.output_schema),
+        )
 
     async def _end(self, exchange: Exchange, emit: Emit) -> None:
         await self._before(exchange.ended_at)
@@ -93,15 +106,6 @@ class RecordedModel:
     async def _before(self, at: int | None) -> None:
         if self.cues is not None and at is not None:
             await self.cues.before(at)
-
-
-def _key_of(request: ModelRequest) -> Request:
-    return Request(
-        request.input,
-        request.settings.session.model,
-        request.tools_json,
-        schema_json(request.output_schema),
-    )
 
 
 def _was_cut(exchange: Exchange) -> bool:

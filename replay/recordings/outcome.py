@@ -25,8 +25,16 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, read_item
-from turnlog.protocol.ops import TextInput, UserInput, UserTurn
+from turnlog.protocol.ops import (
+    Review,
+    RunUserShellCommand,
+    TextInput,
+    UserInput,
+    UserTurn,
+    op_name,
+)
 from turnlog.protocol.usage import TokenUsage
+from turnlog.replay.recordings.aliases import Aliases
 from turnlog.replay.recordings.matching import around_difference
 from turnlog.replay.recordings.recording import call_key
 from turnlog.replay.recordings.tolerances import Tolerances
@@ -97,7 +105,17 @@ def turn_outcomes(records: Iterable[Recorded], *, after: int = 0) -> list[TurnOu
 
 def _prompt(state: State) -> str:
     op = state.turn.op.op if state.turn is not None else None
-    items = op.items if isinstance(op, UserInput | UserTurn) else ()
+    match op:
+        case UserInput(items=items) | UserTurn(items=items):
+            pass
+        case Review(prompt=text):
+            return f"review: {text}"
+        case RunUserShellCommand(command=text):
+            return f"!{text}"
+        case None:
+            return ""
+        case other:
+            return op_name(other)
     return " ".join(item.text if isinstance(item, TextInput) else "[image]" for item in items)
 
 
@@ -170,6 +188,11 @@ class _Turn:
                 return structs.replace(outcome, status="failed", error=error)
             case None:
                 return outcome
+
+
+def in_recording(turns: list[TurnOutcome], aliases: Aliases) -> list[TurnOutcome]:
+    """Return a branch's outcomes with the ids of children as the recording has them."""
+    return [aliases.value_in_recording(turn, TurnOutcome) for turn in turns]
 
 
 def compare(

@@ -4,14 +4,14 @@ The log is the recording: there is no second format. Pure: a fold over the event
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
 from msgspec import Struct, structs
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.actors.core.turn import input_items
 from turnlog.actors.ports import ToolResult
 from turnlog.protocol.calls import ToolPlan
@@ -19,19 +19,32 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallSettled,
+    ChildAsked,
+    ChildEnded,
+    ChildStopping,
+    ChildTold,
+    CompactionAsked,
     ContextAsked,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
     EffectLost,
+    FilesSaved,
     ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
     OpReceived,
     RateLimitsReceived,
+    ScanAsked,
     ToolDispatched,
     ToolFinished,
     ToolStarted,
+    TurnsRestored,
+    TurnStopping,
+    UndoAsked,
+    UserShellAsked,
+    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, ToolCallItem, read_item
@@ -44,7 +57,30 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import TurnSettings
 
-Ending = ModelCompleted | ModelFailed | ContextLoaded | ToolFinished | EffectClosed | EffectLost
+Ending = (
+    ModelCompleted
+    | ModelFailed
+    | ContextLoaded
+    | ToolFinished
+    | ChildEnded
+    | EffectDone
+    | WorkspaceScanned
+    | TurnsRestored
+    | EffectClosed
+    | EffectLost
+)
+_Asked = (
+    ModelAsked
+    | CompactionAsked
+    | ContextAsked
+    | ToolDispatched
+    | UserShellAsked
+    | ChildAsked
+    | ChildTold
+    | ScanAsked
+    | UndoAsked
+)
+USER_SHELL: Final = "user_shell"  # by which the user's own commands are told from the model's
 
 
 @attrs.define
@@ -84,6 +120,8 @@ class ToolRun:
     ended_at: int | None = None
     ending: Ending | None = None
     settled: str | None = None  # what the model was told of one that gave no result of its own
+    # What it saved of files before it changed them.
+    saved: list[tuple[int, FilesSaved]] = attrs.field(factory=list[tuple[int, FilesSaved]])
 
     @property
     def result(self) -> ToolResult | None:
@@ -91,7 +129,12 @@ class ToolRun:
         match self.ending:
             case ToolFinished() as done:
                 return ToolResult(
-                    done.outcome, done.preamble, done.output, done.full_output, done.report
+                    done.outcome,
+                    done.preamble,
+                    done.output,
+                    done.full_output,
+                    done.report,
+                    done.denial,
                 )
             case EffectLost() | None if self.settled is not None:
                 return ToolResult("crashed", "", self.settled)
@@ -108,6 +151,57 @@ class Loading:
     input: tuple[UserInputItem, ...]
     ended_at: int | None = None
     ending: Ending | None = None
+
+
+@attrs.define
+class ChildRun:
+    """One prompt to a child session, and how the child came to rest."""
+
+    asked: ChildAsked
+    asked_at: int
+    is_stopped: bool = False  # it was asked to stop before its end
+    ended_at: int | None = None
+    ending: Ending | None = None
+
+
+@attrs.define
+class Telling:
+    """A word to a child that works. It may have come too late."""
+
+    told: ChildTold
+    asked_at: int
+    ended_at: int | None = None
+    ending: Ending | None = None
+
+
+@attrs.define
+class FileWork:
+    """One scan of the workspace, or one undo."""
+
+    asked_at: int
+    saved: list[tuple[int, FilesSaved]] = attrs.field(factory=list[tuple[int, FilesSaved]])
+    ended_at: int | None = None
+    ending: Ending | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was cut off, or the log ends before it does."""
+        match self.ending:
+            case EffectClosed(how="cancelled") | EffectLost() | None:
+                return True
+            case _:
+                return False
+
+    @property
+    def touched_files(self) -> bool:
+        """Whether an undo had files to bring back. One that had none asks nothing of a port."""
+        match self.ending:
+            case TurnsRestored(files=files):
+                return bool(files or self.saved)
+            case EffectClosed(how="failed"):
+                return True
+            case _:
+                return bool(self.saved)
 
 
 class Question(Struct, frozen=True):
@@ -130,6 +224,10 @@ class Recording:
     plans: list[tuple[ToolCallItem, ToolPlan]] = attrs.field(
         factory=list[tuple[ToolCallItem, ToolPlan]]
     )
+    children: list[ChildRun] = attrs.field(factory=list[ChildRun])
+    tellings: list[Telling] = attrs.field(factory=list[Telling])
+    scans: list[FileWork] = attrs.field(factory=list[FileWork])
+    restores: list[FileWork] = attrs.field(factory=list[FileWork])
 
 
 def question_key(asked: ApprovalAsked) -> str:
@@ -149,6 +247,11 @@ def call_key(call: ToolCallItem) -> tuple[str, str]:
     return name, msgspec.json.encode(decoded, order="sorted").decode()
 
 
+def user_call(effect: EffectId, command: str) -> ToolCallItem:
+    """Return the user's own command as a call, which no call of the model's is equal to."""
+    return FunctionCall(effect, USER_SHELL, msgspec.json.encode({"cmd": command}).decode())
+
+
 def record_ports(records: Iterable[Recorded], *, after: int = 0) -> Recording:
     """Return the recording of a session.
 
@@ -162,14 +265,15 @@ def record_ports(records: Iterable[Recorded], *, after: int = 0) -> Recording:
     return reader.recording
 
 
+_Work = Exchange | ToolRun | Loading | ChildRun | Telling | FileWork
+
+
 @attrs.define
 class _Reader:
     after: int
     recording: Recording = attrs.field(factory=Recording)
     _state: State = attrs.field(factory=State)
-    _open: dict[EffectId, Exchange | ToolRun | Loading] = attrs.field(
-        factory=dict[EffectId, Exchange | ToolRun | Loading]
-    )
+    _open: dict[EffectId, _Work] = attrs.field(factory=dict[EffectId, _Work])
     _conversation: list[JsonText] = attrs.field(factory=list[JsonText])
     _asked: dict[int, int] = attrs.field(factory=dict[int, int])  # by turn
     _unsettled: dict[str, ToolRun] = attrs.field(factory=dict[str, ToolRun])  # by call id
@@ -177,13 +281,13 @@ class _Reader:
     def take(self, record: Recorded) -> None:
         rebuild((record,), self._state)
         if record.sequence <= self.after:
-            if isinstance(record.event, ModelAsked):
+            if isinstance(record.event, ModelAsked | CompactionAsked):
                 self._asked[record.turn] = self._asked.get(record.turn, 0) + 1
             return
         at = record.sequence
         match record.event:
-            case ModelAsked() | ContextAsked() | ToolDispatched() as decision:
-                self._begin(at, decision)
+            case event if isinstance(event, _Asked):
+                self._begin(at, event)
             case ModelItemReceived(effect=effect) | RateLimitsReceived(effect=effect) as fact:
                 exchange = self._open.get(effect)
                 if isinstance(exchange, Exchange):
@@ -193,15 +297,15 @@ class _Reader:
                 run = self._open.get(effect)
                 if isinstance(run, ToolRun):
                     run.started_at = at
-            case (
-                ModelCompleted(effect=effect)
-                | ModelFailed(effect=effect)
-                | ContextLoaded(effect=effect)
-                | ToolFinished(effect=effect)
-                | EffectClosed(effect=effect)
-                | EffectLost(effect=effect)
-            ) as fact:
-                if (ended := self._open.pop(effect, None)) is not None:
+            case FilesSaved(effect=effect) as saved:
+                self._saved(at, effect, saved)
+            case ChildStopping(effect=effect):
+                self._stopping(effect)
+            case TurnStopping():
+                for effect in self._open:
+                    self._stopping(effect)
+            case fact if isinstance(fact, Ending):
+                if (ended := self._open.pop(fact.effect, None)) is not None:
                     ended.ended_at, ended.ending = at, fact
             case CallSettled(call_id=call_id, output=output):
                 if (run := self._unsettled.pop(call_id, None)) is not None:
@@ -226,36 +330,67 @@ class _Reader:
             if isinstance(item, FunctionCall | CustomToolCall):
                 self.recording.plans.append((item, fact.plan))
 
-    def _begin(self, at: int, decision: ModelAsked | ContextAsked | ToolDispatched) -> None:
-        turn = self._state.turn
+    def _saved(self, at: int, effect: EffectId, saved: FilesSaved) -> None:
+        match self._open.get(effect):
+            case ToolRun() | FileWork() as work:
+                work.saved.append((at, saved))
+            case _:
+                pass
+
+    def _stopping(self, effect: EffectId) -> None:
+        if isinstance(run := self._open.get(effect), ChildRun):
+            run.is_stopped = True
+
+    def _begin(self, at: int, decision: _Asked) -> None:
+        turn, recording = self._state.turn, self.recording
         if turn is None:
             return
+        effect = decision.effect
         match decision:
-            case ContextAsked(effect=effect):
-                loading = Loading(turn.number, at, input_items(turn.op.op))
-                self.recording.loadings.append(loading)
-                self._open[effect] = loading
-            case ToolDispatched(effect=effect, call=call, call_id=call_id):
-                run = ToolRun(turn.call(call).item, at)
-                self.recording.runs.append(run)
-                self._open[effect] = self._unsettled[call_id] = run
-            case ModelAsked(effect=effect, parts=parts) if turn.settings is not None:
-                number = self._asked[turn.number] = self._asked.get(turn.number, 0) + 1
-                op = turn.op.op
-                exchange = Exchange(
-                    turn.number,
-                    number,
-                    at,
-                    self._shared(self._state.history.parts, parts),
-                    parts,
-                    turn.settings,
-                    turn.tools_json,
-                    op.final_output_json_schema if isinstance(op, UserTurn) else None,
+            case ContextAsked():
+                self._open[effect] = loading = Loading(turn.number, at, input_items(turn.op.op))
+                recording.loadings.append(loading)
+            case ToolDispatched(call=call, call_id=call_id):
+                self._open[effect] = run = ToolRun(turn.call(call).item, at)
+                self._unsettled[call_id] = run
+                recording.runs.append(run)
+            case UserShellAsked(command=command):
+                self._open[effect] = run = ToolRun(user_call(effect, command), at)
+                recording.runs.append(run)
+            case ChildAsked():
+                self._open[effect] = child = ChildRun(decision, at)
+                recording.children.append(child)
+            case ChildTold():
+                self._open[effect] = telling = Telling(decision, at)
+                recording.tellings.append(telling)
+            case ScanAsked() | UndoAsked():
+                self._open[effect] = work = FileWork(at)
+                (recording.scans if isinstance(decision, ScanAsked) else recording.restores).append(
+                    work
                 )
-                self.recording.exchanges.append(exchange)
-                self._open[effect] = exchange
-            case ModelAsked():
-                pass
+            case ModelAsked() | CompactionAsked():
+                if turn.settings is not None:
+                    self._open[effect] = exchange = self._exchange(at, turn, decision)
+                    recording.exchanges.append(exchange)
+
+    def _exchange(self, at: int, turn: Turn, asked: ModelAsked | CompactionAsked) -> Exchange:
+        number = self._asked[turn.number] = self._asked.get(turn.number, 0) + 1
+        if isinstance(asked, CompactionAsked):
+            parts = self._state.history.parts[asked.skipped : asked.parts]
+            parts = [*parts, asked.prompt_json]
+            return Exchange(turn.number, number, at, parts, len(parts), asked.settings, "[]", None)
+        assert turn.settings is not None  # it has asked the model
+        op = turn.op.op
+        return Exchange(
+            turn.number,
+            number,
+            at,
+            self._shared(self._state.history.parts, asked.parts),
+            asked.parts,
+            turn.settings,
+            turn.tools_json,
+            op.final_output_json_schema if isinstance(op, UserTurn) else None,
+        )
 
     def _shared(self, parts: list[JsonText], count: int) -> list[JsonText]:
         """Return a list that begins with the first `count` parts; it only grows, if they do."""

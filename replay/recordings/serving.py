@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -17,19 +17,18 @@ from turnlog.replay.recordings.matching import Missed, Request, RequestBook
 from turnlog.replay.recordings.recording import Exchange
 from turnlog.replay.recordings.tolerances import ANY_CLIENT, Tolerances
 from turnlog.runtime.model import failures
-from turnlog.runtime.scripted_model.player import JSON, Answer, Player, error
+from turnlog.runtime.scripted_model.player import JSON, Answer, error
 from turnlog.runtime.scripted_model.script import (
     EVENT_STREAM,
     Failure,
     Item,
     Response,
-    Script,
     is_list,
     is_object,
     message,
     rate_limit_headers,
 )
-from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
+from turnlog.runtime.scripted_model.server import ScriptedServer, serve_player
 from turnlog.runtime.scripted_model.stream import Names, Stop, chunks, events, frame
 
 MISS: Final = 409  # status of the answer to a request that was not recorded
@@ -108,8 +107,9 @@ async def serve_recording(
     Raises:
         AddressUnavailable: the server cannot listen there.
     """
-    async with serve_script(Script([]), port, host=host, keep_requests=False) as server:
-        server._player = cast(Player, player)  # pyright: ignore[reportPrivateUsage]
+    named = (exchange.settings.session.model for exchange in player.exchanges)
+    models = tuple(dict.fromkeys(named))
+    async with serve_player(player, port, host=host, keep_requests=False, models=models) as server:
         yield server
 
 

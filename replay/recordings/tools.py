@@ -8,12 +8,13 @@ import trio
 
 from turnlog.actors.ports import ModelCallFailed, ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ModelFailure, ToolPlan
-from turnlog.protocol.events import EffectClosed, ToolFinished
-from turnlog.protocol.items import JsonText, ToolCallItem
+from turnlog.protocol.events import EffectClosed, FilesSaved, ToolFinished
+from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.replay.recordings.aliases import Aliases
 from turnlog.replay.recordings.cues import Cues, until_stopped
 from turnlog.replay.recordings.matching import Miss, Missed, nearest_call
-from turnlog.replay.recordings.recording import Recording, ToolRun, call_key
+from turnlog.replay.recordings.recording import USER_SHELL, Recording, ToolRun, call_key
 from turnlog.replay.recordings.tolerances import Tolerances
 
 _Key = tuple[str, str]
@@ -33,12 +34,14 @@ class RecordedTools:
     Args:
         tolerances: what may differ in the arguments.
         cues: keeps the recorded order; None: answer at once.
+        aliases: the ids of children, which calls name agents by.
     """
 
     recording: Recording
     tolerances: Tolerances
     cues: Cues | None = None
     misses: list[Miss] = attrs.field(factory=list[Miss])
+    aliases: Aliases = attrs.field(factory=lambda: Aliases(frozenset()))
     _runs: dict[_Key, list[ToolRun]] = attrs.field(init=False)
     _plans: dict[_Key, deque[tuple[str, ToolPlan]]] = attrs.field(init=False)
 
@@ -66,7 +69,7 @@ class RecordedTools:
         same = next((pair for pair in known if pair[0] == call.call_id), known[0])
         if len(known) > 1:
             known.remove(same)
-        return same[1]
+        return self.aliases.value_in_branch(same[1], ToolPlan)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         """Give back what the call gave then.
@@ -74,16 +77,21 @@ class RecordedTools:
         Raises:
             Missed: the recording holds no such run, or no more of them.
         """
-        run = self._take(order.call)
+        run = self._take(_recorded_call(order))
         if self.cues is not None:
             self.cues.begun(run.dispatched_at)
         result = run.result
         was_stopped = _was_stopped(run)
         # What came then comes again, even if the turn is being stopped: it was, then, too.
         with trio.CancelScope(shield=True):
+            saves = list(run.saved)
+            while saves and (run.started_at is None or saves[0][0] < run.started_at):
+                await self._save(monitor, saves.pop(0))
             if run.started_at is not None:
                 await self._before(run.started_at)
                 await monitor.started()
+            for saved in saves:
+                await self._save(monitor, saved)
             if not was_stopped:
                 await self._before(run.ended_at)
         if was_stopped:
@@ -96,7 +104,7 @@ class RecordedTools:
 
     def _key(self, call: ToolCallItem) -> _Key:
         name, arguments = call_key(call)
-        return name, self.tolerances.text(arguments)
+        return name, self.tolerances.text(self.aliases.in_recording(arguments))
 
     def _take(self, call: ToolCallItem) -> ToolRun:
         left = self._runs.get(self._key(call))
@@ -116,9 +124,22 @@ class RecordedTools:
             self.cues.give_up()
         return Missed(miss)
 
+    async def _save(self, monitor: ToolMonitor, saved: tuple[int, FilesSaved]) -> None:
+        at, files = saved
+        await self._before(at)
+        await monitor.saved(files.files)
+
     async def _before(self, at: int | None) -> None:
         if self.cues is not None and at is not None:
             await self.cues.before(at)
+
+
+def _recorded_call(order: ToolOrder) -> ToolCallItem:
+    """Return the call that is run, with the user's own commands named as the recording does."""
+    if order.call.call_id != order.dispatched.effect:  # the model has named it
+        return order.call
+    arguments = order.call.arguments if isinstance(order.call, FunctionCall) else ""
+    return FunctionCall(order.call.call_id, USER_SHELL, arguments)
 
 
 def _was_stopped(run: ToolRun) -> bool:

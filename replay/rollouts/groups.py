@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.rollouts.reading import Note, Skipped, is_object
+from turnlog.replay.rollouts.reading import Note, Skipped, is_object, objects
 from turnlog.replay.rollouts.turns import Entry, Turn, Usage
 
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
@@ -92,7 +92,8 @@ def _take_start(
 ) -> list[Entry | Usage]:
     """Take what stands before the first response; return the rest, in order.
 
-    What a compaction left is context up to the prompt behind it, or else up to its last item.
+    What a compaction left is context up to the prompt behind it, or else up to its last item; or
+    up to a message of the user's that context cannot hold, which is the prompt then.
     """
     start = 0
     while start < len(entries):
@@ -111,11 +112,19 @@ def _take_start(
     at = prompts[0] if prompts else len(told) - 1
     if at < 0:
         return [*usages, *entries[start:]]
+    at = next((number for number in range(at) if _is_composed(told[number])), at)
     parts.context, parts.prompt = told[:at], told[at]
     behind = told[at + 1 :]
     while behind and behind[0].whose == "user":
         parts.steered.append(behind.pop(0))
     return [*usages, *behind, *entries[start:]]
+
+
+def _is_composed(entry: Entry) -> bool:
+    """Say whether a message of the user's is more than one text: it has an image, or parts."""
+    parts = objects(entry.item.get("content"))
+    has_image = any(part.get("image_url") for part in parts)
+    return entry.whose == "user" and (has_image or len(parts) > 1)
 
 
 def _take_groups(parts: TurnParts, rest: Sequence[Entry | Usage]) -> None:

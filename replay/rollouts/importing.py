@@ -88,7 +88,8 @@ def import_rollout(file: RolloutFile, *, session: SessionId | None = None) -> Im
     players: list[Player] = []
     for number, window in enumerate(windows):
         player = Player(ids[number], text_of(told.meta.get("originator")) or "codex")
-        started = begun if not number else window.turns[0].start_us
+        started = window.turns[0].start_us if number and window.turns else begun
+        started = max(started, players[-1].stream.state.time_us if players else 0)
         player.play(window, _with(settings, window), started)
         settings = player.stream.state.settings or settings
         players.append(player)
@@ -106,7 +107,7 @@ def import_rollout(file: RolloutFile, *, session: SessionId | None = None) -> Im
 
 
 def _nonempty(windows: Sequence[Window]) -> list[Window]:
-    """Return the windows in which something happened; one, if nothing ever did.
+    """Return the windows in which something happened, and the last one in any case.
 
     What a compaction left, and nobody has gone on from, is told in a turn of its own.
     """
@@ -115,9 +116,9 @@ def _nonempty(windows: Sequence[Window]) -> list[Window]:
         if not window.turns and window.base:
             when = window.base[0].time_us
             window.turns.append(Turn("", when, is_told=False, end="completed", end_us=when))
-        if window.turns:
+        if window.turns or window is windows[-1]:
             found.append(window)
-    return found or [Window()]
+    return found
 
 
 def _first_context(windows: Sequence[Window]) -> dict[str, Any]:

@@ -181,7 +181,12 @@ class Player:
         if not calls:
             if is_last and turn.end == "failed" and group.items:
                 self._last_words(group, stops=False)
-                return True  # the failure closes the response
+                if group.items[-1].kind != "reasoning":
+                    return True  # the failure closes the response
+                # What was thought last would go with that. With a word behind it, the turn goes on
+                # to fail; else it is over.
+                self._send(ModelCompleted(effect, group.response_id, group.usage), when)
+                return True
             self._last_words(group, stops=stops)
         self._send(ModelCompleted(effect, group.response_id, group.usage), when)
         first = running.first_call if running else 0

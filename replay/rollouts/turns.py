@@ -94,6 +94,12 @@ class Turn:
         return any(isinstance(e, Entry) and e.whose == "model" for e in self.entries)
 
     @property
+    def is_talk(self) -> bool:
+        """Whether the user or the model says something in it."""
+        told = (entry for entry in self.entries if isinstance(entry, Entry))
+        return any(entry.whose in ("user", "model", "output") for entry in told)
+
+    @property
     def open_calls(self) -> set[str]:
         items = [entry for entry in self.entries if isinstance(entry, Entry) and entry.call_id]
         answered = {entry.call_id for entry in items if entry.whose == "output"}
@@ -127,7 +133,7 @@ def conversation(file: RolloutFile) -> Conversation:
     )
     for line in file.lines:
         reader.take(line)
-    reader.close_turn(None, 0)
+    reader.close()
     return reader.told
 
 
@@ -136,7 +142,8 @@ class _Reader:
     told: Conversation
     has_records: bool  # of token usage; else it is counted by events
     _turn: Turn | None = None
-    _pending: list[Entry] = attrs.field(factory=list[Entry])  # context of a turn to come
+    # Of a turn to come: context, and what was spent on no turn's conversation.
+    _pending: list[Entry | Usage] = attrs.field(factory=list[Entry | Usage])
     _total: int = 0  # tokens, as last counted
     _now_us: int = 0
 
@@ -305,9 +312,28 @@ class _Reader:
             return
         if end is None and not any(isinstance(entry, Entry) for entry in turn.entries):
             return  # it had not begun
+        if not turn.is_talk and not self._is_first():
+            # A command of the user's, a review, a compaction: no talk with the model. What the
+            # model was told by it is told with the next prompt here, at the same place.
+            self._pending[:0] = turn.entries
+            return
         turn.end = turn.end or end
         turn.end_us = time or self._now_us
         self.told.windows[-1].turns.append(turn)
+
+    def _is_first(self) -> bool:
+        """Say whether a turn would be the first to tell what a compaction has left."""
+        window = self.told.windows[-1]
+        return bool(window.base) and not window.turns
+
+    def close(self) -> None:
+        """End what is open at the end of the lines."""
+        self.close_turn(None, 0)
+        if any(isinstance(entry, Entry) for entry in self._pending):
+            turn = self._open("", is_told=False)
+            turn.end, turn.end_us = "completed", self._now_us
+            self.told.windows[-1].turns.append(turn)
+            self._turn = None
 
     def _take_compaction(self, line: Line) -> None:
         """Begin the next window with what the compaction left of this one."""

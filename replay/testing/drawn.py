@@ -5,7 +5,17 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from turnlog.actors.core.effects import AskQuestion, CallModel, Effect, LoadContext, RunTool, Wait
+from turnlog.actors.core.effects import (
+    AskQuestion,
+    CallModel,
+    Effect,
+    LoadContext,
+    RunChild,
+    RunTool,
+    RunUserShell,
+    Summarize,
+    Wait,
+)
 from turnlog.protocol.events import SessionFact, ToolFinished, ToolStarted
 from turnlog.protocol.ops import Interrupt
 from turnlog.protocol.settings import SessionSettings
@@ -28,6 +38,7 @@ _FAILURES, _RESULTS, _USAGES = (
     strategies.tool_results(),
     strategies.usages(),
 )
+_WORDS = strategies.prompts()
 _ANSWERS, _CRASHES = strategies.answers(), strategies.crashes()
 
 
@@ -48,8 +59,9 @@ def sessions(
     """Draw a session that lived through up to `most_facts` facts of a random world.
 
     Prompts, steering, settings, model streams with calls of `tools` (and calls that nobody
-    takes), failures and retries, approvals, interrupts and crashes, in any order that a real
-    engine could meet. The promises are checked at every step while it is drawn.
+    takes), failures and retries, approvals, compactions, undos, commands of the user's, reviews,
+    interrupts and crashes, in any order that a real engine could meet. The promises are checked
+    at every step while it is drawn.
 
     Args:
         tools: the tools that the model knows; or a function that makes them, for each session.
@@ -118,8 +130,14 @@ class _RandomWorld:
                 return [lambda: world.answer(question, self.draw(_ANSWERS))] * 4
             case Wait():
                 return [world.fire]
-            case _:  # a kind of a later release
-                return ends
+            case RunChild() | RunUserShell() | Summarize():
+                return [lambda: self._goes_on(effect)] * 4 + ends
+            case _:  # of no result to be drawn, or a kind of a later release
+                return [lambda: self._goes_on(effect), *ends]
+
+    def _goes_on(self, effect: Effect) -> None:
+        if not self.world.go_on(effect, self.draw(_WORDS)):
+            self.world.close(effect, "failed", "as it goes")
 
     def _tool(self, effect: RunTool) -> None:
         if self.run_tools:

@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 from hypothesis.vendor.pretty import RepresentationPrinter
 
-from turnlog.actors.core.session import step
+from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import Recorded, seal, unseal
 from turnlog.protocol.events import (
@@ -83,7 +83,8 @@ class CoreSession:
 
     def open(self, on_recovery: OnRecovery = "continue") -> Sequence[Recorded]:
         """Let an engine become the writer: after a crash, or a close."""
-        return self.send(SessionOpened(self.state.fence + 1, "test", VERSION, on_recovery))
+        fence = self.state.fence + 1
+        return self.send(SessionOpened(fence, "test", VERSION, on_recovery, RULES))
 
     def op(self, op: Op, op_id: str | None = None) -> Sequence[Recorded]:
         """Send a client's op. Its id is a number, unless one is given."""

@@ -39,7 +39,6 @@ from turnlog.runtime.tools.tool import Tool
 _WHICH = st.integers(0, 5)  # one of those that are there
 _CHECKPOINTS = st.integers(1, 3)
 _DRAWN: dict[object, tuple[st.SearchStrategy[Item | None], st.SearchStrategy[Item]]] = {}
-_GO_ON = (LoadContext, CallModel, AskQuestion, Wait)
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -108,12 +107,12 @@ class SessionMachine(RuleBasedStateMachine):
 
     def _going_on(self) -> list[Effect]:
         effects = () if self.world.is_stopping else self.session.state.outstanding.values()
-        return [effect for effect in effects if isinstance(effect, _GO_ON)]
+        return [effect for effect in effects if not isinstance(effect, RunTool)]
 
     @precondition(lambda self: self._going_on())
     @rule(data=st.data(), which=_WHICH)
     def goes_on(self, data: st.DataObject, which: int) -> None:
-        """Let what is open go on as it naturally does: context, model, questions, timers."""
+        """Let what is open go on as it naturally does: context, model, questions, children."""
         world, effects = self.world, self._going_on()
         match effects[which % len(effects)]:
             case LoadContext():
@@ -125,8 +124,10 @@ class SessionMachine(RuleBasedStateMachine):
                     world.say(item)
             case AskQuestion(question=question):
                 world.answer(question, data.draw(strategies.answers(), label="answer"))
-            case _:
+            case Wait():
                 world.fire()
+            case effect:
+                world.go_on(effect, data.draw(strategies.prompts(), label="text"))
 
     # --- users ------------------------------------------------------------------------------------
 
@@ -134,6 +135,14 @@ class SessionMachine(RuleBasedStateMachine):
     def user_sends(self, op: Op) -> None:
         """Prompt, steer, interrupt or change settings, whatever is going on."""
         self.world.op(op)
+
+    @precondition(lambda self: self.world.turn is None)
+    @rule(op=strategies.tasks())
+    def user_asks_for_a_task(self, op: Op) -> None:
+        """Compact, undo, redo, run a command, review or name the session, while it rests."""
+        self.world.op(op)
+        if self.world.open(LoadContext):
+            self.world.load()
 
     @precondition(lambda self: self.session.ops)
     @rule(data=st.data())

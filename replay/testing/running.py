@@ -15,6 +15,7 @@ from turnlog.actors.ports import ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import encode_event
 from turnlog.protocol.events import EffectClosed, SessionFact, ToolFinished
+from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
@@ -43,6 +44,9 @@ class _Monitor:
 
     async def started(self) -> None:
         self.has_started = True
+        await trio.lowlevel.checkpoint()
+
+    async def saved(self, files: Sequence[FileImage]) -> None:
         await trio.lowlevel.checkpoint()
 
     def output(self, text: str) -> None:

@@ -14,10 +14,16 @@ from turnlog.actors.ports import ToolResult
 from turnlog.protocol.calls import ModelFailure, ToolOutcome
 from turnlog.protocol.ops import (
     ApprovalAnswer,
+    Compact,
     Interrupt,
     Op,
     OverrideTurnContext,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    SetName,
     TextInput,
+    Undo,
     UserInput,
     prompt,
 )
@@ -88,7 +94,36 @@ def interrupts() -> st.SearchStrategy[Op]:
 
 def ops() -> st.SearchStrategy[Op]:
     """Draw any of these. Answers to questions are drawn where a question is known: `answers`."""
-    return st.one_of(turns(), steering(), interrupts(), overrides())
+    return st.one_of(turns(), steering(), interrupts(), overrides(), tasks())
+
+
+def compactions() -> st.SearchStrategy[Op]:
+    return st.just(Compact())
+
+
+def undos() -> st.SearchStrategy[Op]:
+    """Draw an undo of some turns, or a redo; whether there is something to undo is not asked."""
+    back = st.builds(Undo, turns=st.integers(1, 2), files=st.booleans(), conversation=st.booleans())
+    return st.one_of(back, st.just(Redo()))
+
+
+def user_commands() -> st.SearchStrategy[Op]:
+    """Draw a command that the user runs, which the model is not told of."""
+    return prompts().map(RunUserShellCommand)
+
+
+def reviews() -> st.SearchStrategy[Op]:
+    return prompts().map(Review)
+
+
+def names() -> st.SearchStrategy[Op]:
+    """Draw a name for the session, or that its name is taken back."""
+    return st.one_of(st.just(""), prompts()).map(SetName)
+
+
+def tasks() -> st.SearchStrategy[Op]:
+    """Draw what is a turn of its own kind, or none: compaction, undo, a command, a review."""
+    return st.one_of(compactions(), undos(), user_commands(), reviews(), names())
 
 
 def answers() -> st.SearchStrategy[ApprovalAnswer]:

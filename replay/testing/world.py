@@ -11,23 +11,52 @@ from typing import Any, Final, Literal, TypeVar
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import CallModel, Effect, LoadContext, RunTool, Wait
+from turnlog.actors.core.effects import (
+    CallModel,
+    Effect,
+    LoadContext,
+    RestoreTurns,
+    RunChild,
+    RunTool,
+    RunUserShell,
+    ScanWorkspace,
+    Summarize,
+    TellChild,
+    Wait,
+    WaitForAgents,
+)
+from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Turn
 from turnlog.actors.ports import ToolOrder
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import (
+    ChildEnded,
     ContextLoaded,
     EffectClosed,
+    EffectDone,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    RestoredPart,
     SessionFact,
     TimerFired,
     ToolDispatched,
+    ToolFinished,
     ToolStarted,
+    TurnsRestored,
+    UndoAsked,
+    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
-from turnlog.protocol.items import CustomToolCall, FunctionCall, read_item, text_message
+from turnlog.protocol.items import (
+    ContentPart,
+    CustomToolCall,
+    FunctionCall,
+    Message,
+    encode_item,
+    read_item,
+    text_message,
+)
 from turnlog.protocol.ops import (
     ApprovalAnswer,
     ExecApproval,
@@ -150,6 +179,49 @@ class World:
 
     def fail(self, failure: ModelFailure) -> None:
         self.session.send(ModelFailed(self.open(CallModel)[0].effect, failure))
+
+    # --- what is no talk with the model -----------------------------------------------------------
+
+    def go_on(self, effect: Effect, text: str) -> bool:
+        """Let what a task of another kind waits for come to a good end; False: it is none of them.
+
+        Args:
+            text: what a summary, a child or a command says.
+        """
+        name = effect.effect
+        match effect:
+            case Summarize():
+                item = encode_item(Message("assistant", [ContentPart("output_text", text=text)]))
+                self.session.send(ModelItemReceived(name, item))
+                self.session.send(ModelCompleted(name, f"resp-{self._items}"))
+            case RunChild(asked=asked):
+                digest = "00" * 16
+                self.session.send(ChildEnded(name, asked.child, "completed", 9, digest, text))
+            case TellChild():
+                self.session.send(EffectDone(name))
+            case WaitForAgents():
+                self.session.send(TimerFired(name))
+            case ScanWorkspace():
+                self.session.send(WorkspaceScanned(name, 0, 0))
+            case RunUserShell():
+                self.session.send(ToolStarted(name))
+                self.session.send(ToolFinished(name, "done", "", text))
+            case RestoreTurns():
+                self.session.send(TurnsRestored(name, (), {}, self._parts_before(name)))
+            case _:
+                return False
+        return True
+
+    def _parts_before(self, effect: EffectId) -> tuple[RestoredPart, ...] | None:
+        """Return the conversation of before an undo's turns, where it must be read back."""
+        events = (record.event for record in reversed(self.session.records))
+        asked = next(e for e in events if isinstance(e, UndoAsked) and e.effect == effect)
+        if not asked.conversation or asked.parts is not None:
+            return None
+        then = rebuild(self.session.records[: asked.since]).history
+        return tuple(
+            RestoredPart(kind, part) for kind, part in zip(then.kinds, then.parts, strict=True)
+        )
 
     # --- tools ------------------------------------------------------------------------------------
 

@@ -9,19 +9,29 @@ from html import escape
 from typing import Final, assert_never
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.replay.transcript.reading import (
+from turnlog.replay.transcript.entries import (
     Entry,
+    Question,
     Remark,
     Said,
+    Summary,
     Thought,
     Told,
     Tool,
     Transcript,
     TurnShown,
-    transcript,
 )
+from turnlog.replay.transcript.reading import transcript
 from turnlog.replay.transcript.style import STYLE
-from turnlog.replay.transcript.wording import clock, ending, facts_of, outcome, tokens
+from turnlog.replay.transcript.wording import (
+    clock,
+    ending,
+    facts_of,
+    heading,
+    outcome,
+    question,
+    tokens,
+)
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # What is shown as a picture: data of these kinds. An SVG is a document, and could load others.
@@ -72,6 +82,7 @@ def _contents(shown: Transcript) -> Iterator[str]:
     yield '<nav aria-label="Turns"><ol>'
     for turn in turns:
         said = next((e.text for e in turn.entries if isinstance(e, Said) and e.who == "user"), "")
+        said = said if turn.kind == "regular" else heading(turn)
         words = " ".join(said[: 4 * _TITLE].split())
         words = words if len(words) <= _TITLE else words[: _TITLE - 1] + "…"
         yield (
@@ -88,11 +99,11 @@ def _turn(turn: TurnShown) -> Iterator[str]:
             text for text in (ending(turn), turn.model, f"tokens: {tokens(turn.usage)}") if text
         )
         yield (
-            f'<h2><a href="#turn-{turn.number}">Turn {turn.number}</a>'
+            f'<h2><a href="#turn-{turn.number}">{_text(heading(turn))}</a>'
             f' <small class="{turn.status}">{_text(about)}</small></h2>'
         )
     else:
-        yield "<h2>Before the first turn</h2>"
+        yield f"<h2>{_text(heading(turn))}</h2>"
     for entry in turn.entries:
         yield from _entry(entry)
     if turn.error:
@@ -117,14 +128,28 @@ def _entry(entry: Entry) -> Iterator[str]:
             yield f"<pre>{_text(text)}</pre></details>"
         case Tool():
             yield from _tool(entry)
+        case Summary(title=title, text=text):
+            yield f'<details class="told" open><summary>{_text(title)}</summary>'
+            yield f"<pre>{_text(text)}</pre></details>"
+        case Question():
+            yield _question(entry)
         case Remark(text=text):
             yield f'<p class="remark"><time>{clock(entry.time_us)}</time> {_text(text)}</p>'
         case _:
             assert_never(entry)
 
 
+def _question(asked: Question) -> str:
+    about = f" <code>{_text(asked.title)}</code>" if asked.title else ""
+    reason = f" {_text(asked.reason)}" if asked.reason else ""
+    return (
+        f'<p class="remark"><time>{clock(asked.time_us)}</time> {_text(question(asked))}'
+        f"{about}{reason} <b>{_text(asked.answer)}</b></p>"
+    )
+
+
 def _tool(tool: Tool) -> Iterator[str]:
-    is_well = tool.status == "done"
+    is_well = tool.status in ("done", "completed")
     is_short = tool.output.count("\n") < _OPEN_UP_TO and len(tool.output) < 80 * _OPEN_UP_TO
     mark = "well" if is_well else "ill"
     yield (

@@ -10,17 +10,27 @@ from html import escape
 from typing import Final, assert_never
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.replay.transcript.reading import (
+from turnlog.replay.transcript.entries import (
     Entry,
+    Question,
     Remark,
     Said,
+    Summary,
     Thought,
     Told,
     Tool,
     TurnShown,
-    transcript,
 )
-from turnlog.replay.transcript.wording import ending, facts_of, moment, outcome, tokens
+from turnlog.replay.transcript.reading import transcript
+from turnlog.replay.transcript.wording import (
+    ending,
+    facts_of,
+    heading,
+    moment,
+    outcome,
+    question,
+    tokens,
+)
 
 _TICKS: Final = re.compile(r"`+")
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|!])")
@@ -39,8 +49,7 @@ def markdown(records: Iterable[Recorded]) -> str:
 
 
 def _turn(turn: TurnShown) -> Iterator[str]:
-    heading = f"Turn {turn.number}" if turn.number else "Before the first turn"
-    yield from ("", f"## {heading}", "")
+    yield from ("", f"## {heading(turn)}", "")
     if turn.number:
         about = f"{moment(turn.start_us)}, {ending(turn)}"
         about += f", {_plain(turn.model)}" if turn.model else ""
@@ -69,6 +78,15 @@ def _entry(entry: Entry) -> Iterator[str]:
             yield from ("", "</details>")
         case Tool():
             yield from _tool(entry)
+        case Summary(title=title, text=text):
+            yield f"**{_plain(title)}**"
+            if text:
+                yield ""
+                yield from _quoted(text)
+        case Question():
+            about = f" {_code(entry.title)}" if entry.title else ""
+            reason = f" {_plain(entry.reason)}" if entry.reason else ""
+            yield f"**Question** {_plain(question(entry))}{about}{reason} *{_plain(entry.answer)}*"
         case Remark(text=text):
             yield f"*{_plain(text)}*"
         case _:

@@ -9,30 +9,41 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import RunTool
+from turnlog.actors.core.effects import Effect, RunTool, RunUserShell, Summarize
 from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.review import ReviewOutput, read_output
 from turnlog.actors.core.state import State
-from turnlog.protocol.calls import CommandPreview, CommandReport, PatchPreview, PlanPreview
-from turnlog.protocol.envelope import Recorded, UnknownEvent
+from turnlog.protocol.calls import (
+    CommandPreview,
+    CommandReport,
+    PatchPreview,
+    PlanPreview,
+    ToolPlan,
+)
+from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallSettled,
+    ChildAsked,
+    ChildEnded,
+    Compacted,
     ContextLoaded,
+    EffectClosed,
+    EffectLost,
     ItemsRecorded,
     ModelAsked,
     ModelCompleted,
     ModelItemReceived,
     OpReceived,
-    OpRefused,
+    QuestionAnswered,
+    RecordedItem,
     ResponseAbandoned,
-    RetryScheduled,
-    SessionForked,
-    SessionStarted,
-    StepFailed,
     ToolFinished,
     TurnEnded,
     TurnOpened,
+    UserShellAsked,
 )
+from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import (
     CustomToolCall,
     FunctionCall,
@@ -45,114 +56,36 @@ from turnlog.protocol.items import (
     read_item,
 )
 from turnlog.protocol.ops import ExecApproval, PatchApproval
-from turnlog.protocol.usage import TokenUsage
+from turnlog.replay.transcript.entries import (
+    Entry,
+    Question,
+    Remark,
+    Said,
+    Summary,
+    Thought,
+    Told,
+    Tool,
+    Transcript,
+    TurnShown,
+)
+from turnlog.replay.transcript.remarks import remark
 
-ToolStatus = Literal["done", "failed", "cancelled", "crashed", "not run", "running"]
 _USER: Final = "user"
 _MARKER: Final = "turn_aborted"
+_SUMMARY: Final = "summary"
 _ANSWERS: Final = {
     "approved": "approved",
     "approved_for_session": "approved, also for later",
     "denied": "denied",
     "abort": "denied, and the turn stopped",
 }
-# Kinds that show in what they lead to, or that say nothing to a reader.
-_SILENT: Final = frozenset(
-    {
-        *("session_opened", "session_closed", "context_asked", "model_asked", "tool_dispatched"),
-        *("tool_started", "effect_closed", "effect_lost", "timer_fired", "rate_limits_received"),
-        *("input_queued", "turn_stopping", "model_failed", "effect_done", "workspace_scanned"),
-        *("files_saved", "scan_asked"),
-    }
-)
-
-
-@attrs.define
-class Said:
-    """A message of the user's or of the model's."""
-
-    sequence: int
-    time_us: int
-    who: Literal["user", "assistant"]
-    text: str
-    images: tuple[str, ...] = ()  # data: and https: addresses
-    part: int = 0  # of the event: one can record several messages
-    is_withdrawn: bool = False  # the response was cut, and asked for again
-
-
-@attrs.define
-class Thought:
-    """A summary of the model's reasoning."""
-
-    sequence: int
-    time_us: int
-    text: str
-    is_withdrawn: bool = False
-
-
-@attrs.define
-class Told:
-    """What turnlog told the model itself: instructions, permissions, the environment."""
-
-    sequence: int
-    time_us: int
-    kind: str
-    text: str
-
-
-@attrs.define
-class Tool:
-    """A call, and what came of it."""
-
-    sequence: int
-    time_us: int
-    name: str
-    title: str  # on one line: the command, the files, the first of the arguments
-    call: str  # arguments or input, as the model wrote them
-    status: ToolStatus = "running"
-    output: str = ""
-    exit_code: int | None = None
-    duration_ms: int | None = None
-    is_withdrawn: bool = False
-
-
-@attrs.define
-class Remark:
-    """Something that happened beside the conversation."""
-
-    sequence: int
-    time_us: int
-    text: str
-
-
-Entry = Said | Thought | Told | Tool | Remark
-
-
-@attrs.define
-class TurnShown:
-    number: int  # 0: before the first turn
-    start_us: int
-    model: str = ""
-    end_us: int | None = None
-    status: Literal["completed", "interrupted", "failed", "open"] = "open"
-    error: str | None = None
-    usage: TokenUsage = attrs.field(factory=TokenUsage)
-    entries: list[Entry] = attrs.field(factory=list[Entry])
-
-
-@attrs.define
-class Transcript:
-    session: str
-    title: str = ""
-    cwd: str = ""
-    model: str = ""
-    originator: str = ""
-    start_us: int = 0
-    parent: str | None = None
-    cut: int = 0
-    usage: TokenUsage = attrs.field(factory=TokenUsage)
-    events: int = 0
-    turns: list[TurnShown] = attrs.field(factory=list[TurnShown])
+_TRIGGERS: Final = {
+    "manual": "as its user wished",
+    "before_turn": "before the turn",
+    "in_turn": "within the turn",
+    "smaller_window": "for a model with a smaller window",
+    "overflow": "since a request was too long",
+}
 
 
 def transcript(records: Iterable[Recorded]) -> Transcript:
@@ -173,6 +106,9 @@ class _Reader:
     _state: State = attrs.field(factory=State)
     _tools: dict[int, Tool] = attrs.field(factory=dict[int, Tool])  # of the turn, by number
     _response: list[Said | Thought | Tool] = attrs.field(factory=list[Said | Thought | Tool])
+    _running: dict[EffectId, Tool] = attrs.field(factory=dict[EffectId, Tool])  # no calls
+    _questions: dict[str, Question] = attrs.field(factory=dict[str, Question])
+    _asked: dict[EffectId, Question] = attrs.field(factory=dict[EffectId, Question])
 
     def finished(self) -> Transcript:
         state, shown = self._state, self.shown
@@ -190,8 +126,8 @@ class _Reader:
             running = self._state.outstanding.get(event.effect)
         rebuild((record,), self._state)
         match event:
-            case TurnOpened(turn=number):
-                self.shown.turns.append(TurnShown(number, record.time_us))
+            case TurnOpened(turn=number, kind=kind):
+                self.shown.turns.append(TurnShown(number, record.time_us, kind))
                 self._tools.clear()
             case ContextLoaded(settings=settings):
                 if self.shown.turns:
@@ -201,7 +137,8 @@ class _Reader:
             case ModelAsked():
                 self._response.clear()
             case ModelItemReceived():
-                if self._state.belongs_to is not None:
+                of = self._state.belongs_to
+                if of is not None and not isinstance(of, Summarize):
                     self._received(record, event.item_json)
             case ModelCompleted(usage=usage):
                 if usage is not None and self._state.belongs_to is not None:
@@ -212,14 +149,73 @@ class _Reader:
             case ToolFinished():
                 self._finished_tool(running, event)
             case CallSettled():
-                self._settled(record, event)
+                self._settled(event)
+            case Compacted():
+                self._add(record, _summary(record, event))
             case TurnEnded():
                 turn = self._turn(record)
                 turn.end_us, turn.status = record.time_us, event.status
                 turn.error = event.error.message if event.error else None
             case _:
-                if (text := _remark(record)) is not None:
-                    self._add(record, Remark(record.sequence, record.time_us, text))
+                self._beside(record)
+
+    def _beside(self, record: Recorded) -> None:
+        """Take an event of what goes on beside the talk with the model, or of no known kind."""
+        at, when = record.sequence, record.time_us
+        match record.event:
+            case ApprovalAsked() as asked:
+                self._ask(record, asked)
+            case OpReceived(
+                op=ExecApproval(id=question, decision=answer)
+                | PatchApproval(id=question, decision=answer)
+            ) if question in self._questions and self._state.belongs_to is not None:
+                self._questions[question].answer = _ANSWERS[answer]
+            case QuestionAnswered(effect=effect) if effect in self._asked:
+                self._asked[effect].answer = "answered by an answer that holds for the session"
+            case UserShellAsked(effect=effect, command=command):
+                self._begin(record, effect, Tool(at, when, "command of the user's", command, ""))
+            case ChildAsked(effect=effect) as asked:
+                self._begin(record, effect, _child(record, asked))
+            case ChildEnded() as ended:
+                self._child_ended(ended)
+            case EffectClosed(effect=effect, how=how) if effect in self._running:
+                self._running.pop(effect).status = how
+            case EffectLost(effect=effect) if effect in self._running:
+                self._running.pop(effect).status = "interrupted"
+            case _:
+                if (text := remark(record)) is not None:
+                    self._add(record, Remark(at, when, text))
+
+    def _begin(self, record: Recorded, effect: EffectId, tool: Tool) -> None:
+        self._running[effect] = tool
+        self._add(record, tool)
+
+    def _ask(self, record: Recorded, asked: ApprovalAsked) -> None:
+        """Show a question; one that is asked again after a restart is shown once."""
+        question = self._questions.get(asked.question)
+        if question is None:
+            plan = asked.plan
+            question = Question(
+                record.sequence,
+                record.time_us,
+                plan.tool,
+                _preview(plan),
+                plan.reason or "",
+                plan.wants == "outside",
+            )
+            self._questions[asked.question] = question
+            self._add(record, question)
+        self._asked[asked.effect] = question
+
+    def _child_ended(self, ended: ChildEnded) -> None:
+        tool = self._running.pop(ended.effect, None)
+        if tool is None:
+            return
+        tool.status = ended.status
+        if ended.error is not None:
+            tool.output = f"{ended.error.code}: {ended.error.message}"
+        else:
+            tool.output = _report(ended.output or "")
 
     def _turn(self, record: Recorded) -> TurnShown:
         if not self.shown.turns:
@@ -274,8 +270,12 @@ class _Reader:
         self._response.append(entry)
         self._add(record, entry)
 
-    def _finished_tool(self, running: object, event: ToolFinished) -> None:
-        tool = self._tools.get(running.call) if isinstance(running, RunTool) else None
+    def _finished_tool(self, running: Effect | None, event: ToolFinished) -> None:
+        tool = None
+        if isinstance(running, RunTool):
+            tool = self._tools.get(running.call)
+        elif isinstance(running, RunUserShell):
+            tool = self._running.pop(event.effect, None)
         if tool is None:
             return
         tool.status = event.outcome
@@ -286,36 +286,44 @@ class _Reader:
         elif not tool.output:
             tool.output = event.preamble
 
-    def _settled(self, record: Recorded, event: CallSettled) -> None:
+    def _settled(self, event: CallSettled) -> None:
         if (tool := self._tools.get(event.call)) is not None:
-            tool.status, tool.output = "not run", event.output
+            tool.status = "done" if event.outcome == "answered" else "not run"
+            tool.output = event.output
 
 
-def _remark(record: Recorded) -> str | None:
-    """Return what is to be said of an event that is no part of the conversation."""
-    match record.event:
-        case SessionStarted():
-            return None
-        case SessionForked(parent=parent, cut=cut):
-            return f"Forked from {parent} behind its event {cut}."
-        case OpReceived(op=ExecApproval(decision=answer) | PatchApproval(decision=answer)):
-            return f"The question was answered: {_ANSWERS[answer]}."
-        case OpReceived():
-            return None
-        case OpRefused(reason=reason):
-            return f"Refused: {reason}"
-        case ApprovalAsked(plan=plan):
-            return f"Asked whether `{plan.tool}` may run. {plan.reason or ''}".rstrip()
-        case RetryScheduled(message=message, delay_ms=delay):
-            return f"{message} Tried again after {delay} ms."
-        case StepFailed(message=message):
-            return f"Deciding failed: {message}"
-        case UnknownEvent(kind=kind):
-            return f"An event of the unknown kind {kind}."
-        case _ if record.kind in _SILENT:
-            return None
-        case _:
-            return record.kind.replace("_", " ").capitalize() + "."
+def _summary(record: Recorded, event: Compacted) -> Summary:
+    """Return what took the place of the conversation, and how much it took away."""
+    how = "summed up" if event.method == "summary" else "cut"
+    became = f"{event.replaced} parts became {len(event.parts)}"
+    tokens = f"{event.tokens_before:,} tokens about {event.tokens_after:,}"
+    title = f"The conversation was {how} {_TRIGGERS[event.trigger]}: {became}, {tokens}"
+    new = (part for part in event.parts if isinstance(part, RecordedItem))
+    texts = [_message(part.item_json)[0] for part in new if part.kind == _SUMMARY]
+    return Summary(record.sequence, record.time_us, title, "\n\n".join(texts))
+
+
+def _child(record: Recorded, asked: ChildAsked) -> Tool:
+    """Return a child session as a call: what it was asked, and later what it came to."""
+    name = asked.kind if asked.name == asked.kind else f"{asked.kind} {asked.name}"
+    again = f", prompt {asked.run}" if asked.run > 1 else ""
+    return Tool(record.sequence, record.time_us, name, f"{asked.child}{again}", asked.prompt)
+
+
+def _report(output: str) -> str:
+    """Return what a child said at its end; of a review, its findings instead of their JSON."""
+    review: ReviewOutput = read_output(output)
+    if not review.findings and not review.overall_correctness:
+        return output
+    lines = [review.overall_correctness, review.overall_explanation]
+    for finding in review.findings:
+        place = finding.code_location
+        lines_at = f":{place.line_range.start}-{place.line_range.end}" if place else ""
+        where = f" — {place.absolute_file_path}{lines_at}" if place else ""
+        priority = f"[P{finding.priority}] " if finding.priority is not None else ""
+        lines += ["", f"- {priority}{finding.title}{where}"]
+        lines += [f"  {line}" for line in finding.body.splitlines()]
+    return "\n".join(line for number, line in enumerate(lines) if line or number > 1)
 
 
 def _message(item_json: JsonText) -> tuple[str, tuple[str, ...]]:
@@ -332,7 +340,13 @@ def _message(item_json: JsonText) -> tuple[str, tuple[str, ...]]:
 def _title(record: Recorded, call: str) -> str:
     """Return what a call is about, on one line."""
     plan = record.event.plan if isinstance(record.event, ModelItemReceived) else None
-    match plan.preview if plan else None:
+    shown = _preview(plan) if plan is not None else ""
+    return shown or _first_argument(call)
+
+
+def _preview(plan: ToolPlan) -> str:
+    """Return what a call is going to do, on one line; empty, if its plan does not show that."""
+    match plan.preview:
         case CommandPreview(command=command):
             return command[-1] if command else ""
         case PatchPreview(changes=changes):
@@ -340,8 +354,8 @@ def _title(record: Recorded, call: str) -> str:
         case PlanPreview(steps=steps):
             done = sum(step.status == "completed" for step in steps)
             return f"{done} of {len(steps)} steps done"
-        case _:
-            return _first_argument(call)
+        case None:
+            return ""
 
 
 def _first_argument(call: str) -> str:

@@ -4,9 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.transcript.reading import Tool, Transcript, TurnShown
+from turnlog.replay.transcript.entries import Question, Tool, Transcript, TurnShown
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS: Final[dict[str, str]] = {
+    "regular": "",
+    "compact": "compaction",
+    "shell": "command of the user's",
+}
 
 
 def moment(time_us: int) -> str:
@@ -35,6 +40,19 @@ def tokens(usage: TokenUsage) -> str:
     if usage.reasoning_output_tokens:
         text += f" ({usage.reasoning_output_tokens:,} reasoning)"
     return text
+
+
+def heading(turn: TurnShown) -> str:
+    """Return a turn's number, and its kind where it is no talk with the model."""
+    if not turn.number:
+        return "Before the first turn"
+    kind = _KINDS.get(turn.kind, turn.kind)
+    return f"Turn {turn.number}: {kind}" if kind else f"Turn {turn.number}"
+
+
+def question(asked: Question) -> str:
+    """Return what a question asks, in front of what it is about, and of its answer."""
+    return f"May {asked.tool} run {'without the sandbox' if asked.outside else 'this'}?"
 
 
 def outcome(tool: Tool) -> str:

@@ -3,18 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec import structs
 
-from tests.engine.kit import House, configured, house, of, play, shell
+from tests.engine.kit import House, configured, house, of, play, shell, until
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
+    Compacted,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
     RateLimitsReceived,
+    TurnEnded,
 )
+from turnlog.protocol.ops import Compact
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 from turnlog.replay.recordings.recording import record_ports
 from turnlog.replay.recordings.serving import RecordedPlayer, serve_recording
@@ -106,3 +110,35 @@ async def test_items_usage_and_limits_come_again(tmp_path: Path) -> None:
     again = await served_again(tmp_path, records)
     assert heard(again) == heard(records)
     assert [fact.limits for fact in of(RateLimitsReceived, again)] == [LIMITS]
+
+
+async def test_the_models_of_the_recording_are_listed(tmp_path: Path) -> None:
+    async with house(tmp_path, "hello") as h:
+        records = await recorded(h)
+    player = RecordedPlayer(record_ports(records).exchanges)
+    model = player.exchanges[0].settings.session.model
+    async with serve_recording(player) as server, httpx.AsyncClient() as client:
+        answer = await client.get(f"{server.base_url}/models")
+    assert answer.json() == {"object": "list", "data": [{"id": model, "object": "model"}]}
+
+
+async def test_a_summary_is_served_again(tmp_path: Path) -> None:
+    async def compacted(h: House) -> list[Recorded]:
+        session = await h.start()
+        await play(session)
+        head = session.head
+        await session.submit(Compact())
+        await until(session, TurnEnded, after=head)
+        return await h.events(session)
+
+    summary = Response(items=[message("what matters")], compaction=True)
+    async with house(tmp_path, "a long story " * 100, summary) as h:
+        records = await compacted(h)
+    player = RecordedPlayer(record_ports(records).exchanges)
+    async with serve_recording(player) as server:
+        address = model_client(configured(server.base_url), {}, "test")
+        async with house(tmp_path, wrap_model=lambda _: address) as h:
+            again = await compacted(h)
+    assert [one.parts for one in of(Compacted, again)] == [
+        one.parts for one in of(Compacted, records)
+    ]

@@ -6,15 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.core.play import Play
+from tests.core.play import Play, said
 from tests.replay_rollouts import kit
 from tests.strategies import sessions
-from turnlog.actors.core import rebuild as rebuilding
-from turnlog.actors.core.state import History, State
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import UsageError
-from turnlog.protocol.items import text_message
-from turnlog.replay.rollouts import exporting
+from turnlog.protocol.ops import Compact
 from turnlog.replay.rollouts.exporting import dated_folder, export_codex, rollout_name
 from turnlog.replay.rollouts.importing import Import, import_rollout
 from turnlog.replay.rollouts.reading import parse_rollout
@@ -78,25 +75,21 @@ def test_usage_status_and_settings_come_back() -> None:
     assert getattr(events[0][0], "settings", 0) == getattr(events[1][0], "settings", 1)
 
 
-def test_a_conversation_that_was_replaced_is_a_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an event that is not known here, only what it makes of the conversation counts."""
+def test_a_conversation_that_was_replaced_is_a_compaction() -> None:
     play = Play.started()
     play.ask("one")
+    play.item(said("a long story " * 50))
     play.complete()
-    summary = text_message("user", "all that was")
-    at = play.state.head
-
-    def compacting(records: tuple[Recorded, ...], state: State) -> State:
-        rebuilding.rebuild(records, state)
-        if state.head == at:
-            state.history = History()
-            state.history.add(summary, (at, 0))
-        return state
-
-    monkeypatch.setattr(exporting, "rebuild", compacting)
+    play.op(Compact())
+    play.load()
+    play.summarize("all that was")
     lines = [json.loads(line) for line in export_codex(play.records)]
     assert [one["payload"] for one in lines if one["type"] == "compacted"] == [
-        {"message": "", "replacement_history": [json.loads(summary)], "window_number": 2}
+        {
+            "message": "",
+            "replacement_history": [json.loads(part) for part in play.state.history.parts],
+            "window_number": 2,
+        }
     ]
 
 

@@ -10,9 +10,20 @@ from hypothesis import given, settings
 from tests.core.play import Play, function_call, said
 from tests.replay_rollouts import kit
 from tests.strategies import sessions
+from turnlog.actors.core.effects import RunUserShell
 from turnlog.actors.core.texts import TURN_ABORTED
-from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.ops import ImageInput, TextInput, UserInput
+from turnlog.protocol.calls import CommandPreview, CommandReport, ToolPlan
+from turnlog.protocol.events import ToolFinished
+from turnlog.protocol.ops import (
+    Compact,
+    ImageInput,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    TextInput,
+    Undo,
+    UserInput,
+)
 from turnlog.replay.transcript.html import html
 from turnlog.replay.transcript.markdown import markdown
 
@@ -137,3 +148,63 @@ def test_all_that_was_said_is_on_the_page(path: Path) -> None:
             for piece in pieces:
                 words = piece.get("text", "")
                 assert words in shown or words == TURN_ABORTED
+
+
+def test_what_is_no_talk_with_the_model_is_readable() -> None:
+    play = Play.started()
+    play.talk("go", "a long story " * 50)
+    play.op(Compact())
+    play.load()
+    play.summarize("all that was")
+    play.op(RunUserShellCommand("make it"))
+    play.load()
+    shell = play.the(RunUserShell).effect
+    play.send(ToolFinished(shell, "done", "", "made", report=CommandReport(0, 1500)))
+    play.op(Review("look at it"))
+    play.load()
+    play.end_child(
+        '{"findings": [{"title": "Close the file", "body": "It leaks.", "priority": 1}], '
+        '"overall_correctness": "patch is incorrect"}'
+    )
+    play.op(Undo(1))
+    play.load()
+    play.restore()
+    play.op(Redo())
+    play.load()
+    play.restore()
+    text = markdown(play.records)
+    for expected in (
+        "## Turn 2: compaction",
+        "**The conversation was summed up as its user wished: ",
+        "all that was",
+        "## Turn 3: command of the user's",
+        "**Tool** `command of the user's`: `make it` (exit 0, 1.5 s)\n\n```text\nmade\n```",
+        "## Turn 4: review",
+        "(completed)\n\n```text\nlook at it\n```\n\n```text\npatch is incorrect\n\n"
+        "- [P1] Close the file\n  It leaks.\n```",
+        "## Turn 5: undo",
+        "*The last turn was undone: the conversation is what it was before.*",
+        "## Turn 6: redo",
+        "*The last undo was taken back: the conversation is what it was before.*",
+    ):
+        assert expected in text
+    Page(html(play.records))
+
+
+def test_a_question_stands_with_its_answer() -> None:
+    play = Play.started()
+    play.ask("go")
+    plan = ToolPlan(
+        "exec_command",
+        wants="outside",
+        reason="it needs the network",
+        preview=CommandPreview(("bash", "-c", "make install"), "/work"),
+    )
+    play.item(function_call("a"), plan)
+    play.complete()
+    asked = "**Question** May exec\\_command run without the sandbox? `make install` "
+    asked += "it needs the network "
+    assert f"{asked}*not answered*" in markdown(play.records)
+    play.answer("approved_for_session")
+    assert f"{asked}*approved, also for later*" in markdown(play.records)
+    Page(html(play.records))

@@ -4,6 +4,7 @@ clients, the disk and the crashes of a whole engine, and what turnlog promises i
     scenario.py    what may happen, as data; drawn from a seed
     acts.py        what clients, disks and crashes do, one class each: add a new one here
     ports.py       the model, the tools, the context, the clock and the log of such a world
+    workspace.py   the files that such a world's tools write
     world.py       the engine's lives, one after the other, and the clients around them
     properties.py  what is checked, at every step and in the end
     running.py     one scenario, from its first task to its outcome

@@ -74,7 +74,7 @@ def _kind(failure: str | None) -> str | None:
 def told(scenario: Scenario) -> Iterable[str]:
     """Yield a scenario as Python that builds it again: a named seed is made of it."""
     yield f"Scenario({scenario.seed}, {plain(scenario.around)},"
-    for name in ("responses", "answers", "acts"):
+    for name in ("responses", "answers", "acts", "summaries"):
         yield f"  {name}=("
         yield from (f"    {plain(part)}," for part in getattr(scenario, name))
         yield "  ),"

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 import trio
 from msgspec import Struct
 
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.ops import (
+    Archive,
     Compact,
     ExecApproval,
     ImageInput,
@@ -20,8 +22,13 @@ from turnlog.protocol.ops import (
     Op,
     OverrideTurnContext,
     PatchApproval,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    SetName,
     Shutdown,
     TextInput,
+    Undo,
     UserInput,
     UserTurn,
 )
@@ -30,6 +37,7 @@ from turnlog.protocol.settings import OnRecovery, SettingsUpdate
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+CHILDREN: Final = 10  # from this number on, sessions are counted over children only
 DiskFault = Literal["refuses", "loses", "loses but writes", "is full", "stands still"]
 
 
@@ -40,7 +48,7 @@ class _Act(Struct, frozen=True, tag=True):
 class Tell(_Act, frozen=True, tag=True):
     """A client sends an op, again after every crash, until it is answered."""
 
-    session: int  # counted over all sessions that there are by then
+    session: int  # counted over all sessions that there are by then, but children; see `CHILDREN`
     op: Op
     twice: bool = False
 
@@ -166,20 +174,28 @@ _OPS: Final[tuple[tuple[int, Callable[[Random], Op]], ...]] = (
     (1, lambda random: ExecApproval("nobody asked", "approved")),
     (1, lambda random: PatchApproval("nobody asked", "abort")),
     (1, lambda random: UserInput(())),
-    (1, lambda random: Compact()),
+    (2, lambda random: Compact()),
+    (1, lambda random: UserInput((_text(random),), queue=True)),
+    (1, lambda random: UserTurn((_text(random),), final_output_json_schema={"type": "object"})),
+    (2, lambda random: Review(random.choice(("look", "look", "look", " ")))),
+    (2, lambda random: _undo(random)),
+    (1, lambda random: Redo(force=random.random() < 0.5)),
+    (2, lambda random: RunUserShellCommand(_command(random))),
+    (1, lambda random: SetName(random.choice(("a name", "")))),
+    (1, lambda random: Archive(random.random() < 0.5)),
 )
 _DRAWN: Final[tuple[tuple[int, Callable[[Random, int], Act]], ...]] = (
     (
         12,
-        lambda random, at: Tell(at, random.randrange(3), drawn_op(random), random.random() < 0.15),
+        lambda random, at: Tell(at, _session(random), drawn_op(random), random.random() < 0.15),
     ),
-    (1, lambda random, at: Flood(at, random.randrange(3), random.choice((5, 90)))),
-    (2, lambda random, at: Leave(at, random.randrange(3), drawn_op(random))),
+    (1, lambda random, at: Flood(at, _session(random), random.choice((5, 5, 5, 90)))),
+    (2, lambda random, at: Leave(at, _session(random), drawn_op(random))),
     (
         2,
         lambda random, at: Watch(
             at,
-            random.randrange(3),
+            _session(random),
             random.random() < 0.5,
             random.choice((1, 4, 256)),
             random.choice((0, 0, 3)),
@@ -190,10 +206,12 @@ _DRAWN: Final[tuple[tuple[int, Callable[[Random, int], Act]], ...]] = (
     (
         2,
         lambda random, at: Crash(
-            at, random.choice((0, 10, 200)), random.choice(("continue", "interrupt"))
+            at,
+            random.choice((0, 10, 200)),
+            random.choice(("continue", "continue", "interrupt", "leave")),
         ),
     ),
-    (2, lambda random, at: Fork(at, random.randrange(3), random.randrange(1001))),
+    (2, lambda random, at: Fork(at, _session(random), random.randrange(1001))),
     (1, lambda random, at: SetClock(at, random.choice((-5000, 60_000)))),
 )
 
@@ -209,8 +227,33 @@ def drawn_act(random: Random, span_ms: int) -> Act:
     return random.choices(kinds, often)[0](random, at)
 
 
+def _session(random: Random) -> int:
+    return random.randrange(3) + (CHILDREN if random.random() < 0.1 else 0)
+
+
 def _text(random: Random) -> TextInput:
     return TextInput(f"prompt {random.randrange(1000)}")
+
+
+def _undo(random: Random) -> Undo:
+    return Undo(
+        random.choice((1, 1, 1, 2)),
+        files=random.random() < 0.8,
+        conversation=random.random() < 0.8,
+        force=random.random() < 0.3,
+    )
+
+
+def _command(random: Random) -> str:
+    """Return what the user's shell does, in words that no other command has."""
+    script = {
+        "key": f"{random.getrandbits(32):x}",
+        "ms": random.choice((0, 10, 100)),
+        "end": random.choice(("done", "done", "failed", "raises", "never")),
+        "writes": random.choice(("", "a")),
+        "secretly": True,
+    }
+    return msgspec.json.encode(script).decode()
 
 
 def _fault(random: Random) -> DiskFault:

@@ -15,6 +15,7 @@ import trio
 
 from tests.simulation.scenario import (
     CallTool,
+    LeadAgent,
     Odd,
     Part,
     ReportLimits,
@@ -23,6 +24,7 @@ from tests.simulation.scenario import (
     Think,
     ToolScript,
 )
+from turnlog.actors.jobs import USER_SHELL
 from turnlog.actors.ports import (
     Batch,
     Claim,
@@ -34,14 +36,31 @@ from turnlog.actors.ports import (
     ModelRequest,
     ModelSignal,
     ReasoningDelta,
+    RestoreRequest,
+    RestoreResult,
+    Save,
+    ScanResult,
     TextDelta,
     ToolMonitor,
     ToolOrder,
     ToolResult,
 )
-from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
+from turnlog.protocol.calls import (
+    AgentRequest,
+    AwaitAgents,
+    CloseAgent,
+    ContextFragment,
+    FileChange,
+    ListAgents,
+    ModelFailure,
+    PatchReport,
+    SpawnAgent,
+    TellAgent,
+    ToolPlan,
+)
 from turnlog.protocol.errors import InputUnreadable
 from turnlog.protocol.events import ContextLoaded
+from turnlog.protocol.files import FileMark, RestoredFile, mark_of
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import (
     ContentPart,
@@ -55,7 +74,13 @@ from turnlog.protocol.items import (
     text_message,
 )
 from turnlog.protocol.ops import LocalImageInput, TextInput
-from turnlog.protocol.settings import RetryLimits, SessionSettings, TurnSettings
+from turnlog.protocol.settings import (
+    CompactionLimits,
+    RetryLimits,
+    SessionSettings,
+    TurnSettings,
+    UnansweredPolicy,
+)
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
@@ -66,6 +91,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 START_US: Final = 1_700_000_000_000_000
+SUM_UP: Final = "sum it up"
+AGENT: Final = "agent"  # the tool that leads agents
 Emit = Callable[[ModelSignal], Awaitable[None]]
 
 
@@ -105,35 +132,40 @@ class SimModel:
         self.world.auditor.model_asked(request)
         with self.world.busy.with_one_more(request.session):
             self.attempts += 1
-            response = self.world.next_response()
+            is_summary = request.input[-1:] == (text_message("user", SUM_UP),)
+            response = self.world.next_summary() if is_summary else self.world.next_response()
             name = f"r{self.attempts}"
             for number, part in enumerate(response.parts):
                 await trio.sleep(response.pace_ms / 1000)
-                await self._emit(part, f"{name}:{number}", emit)
-            await self._end(response, name, emit)
+                await self._emit(part, f"{name}:{number}", emit, request.session)
+            tokens = sum(map(len, request.input)) // 4
+            await self._end(response, name, emit, tokens)
 
-    async def _emit(self, part: Part, name: str, emit: Emit) -> None:
+    async def _emit(self, part: Part, name: str, emit: Emit, session: SessionId) -> None:
         match part:
             case Say(text=text):
                 await emit(TextDelta(text))
-                said = [ContentPart("output_text", text=text)]
+                said = [ContentPart("output_text", text=f"{text} <{name}>")]
                 await emit(ItemDone(encode_item(Message("assistant", said, name))))
             case Think():
                 await emit(ReasoningDelta("hm"))
                 await emit(ItemDone(encode_item(Reasoning(name, encrypted_content="sealed"))))
             case CallTool():
                 await emit(ItemDone(_call(part, name)))
+            case LeadAgent():
+                agents = tuple(self.world.auditor.shadows[session].state.agents) or ("nobody",)
+                await emit(ItemDone(_lead(part, name, agents)))
             case ReportLimits():
                 await emit(LimitsReported(RateLimits(RateLimitWindow(50))))
             case Odd(item_json=text):
                 await emit(ItemDone(text.replace("ID", name)))
 
-    async def _end(self, response: Response, name: str, emit: Emit) -> None:
+    async def _end(self, response: Response, name: str, emit: Emit, tokens: int) -> None:
         if response.unfinished:
             await emit(TextDelta(response.unfinished))
         match response.end:
             case "completed":
-                await emit(Completed(name, TokenUsage(10, 0, 0, 5)))
+                await emit(Completed(name, TokenUsage(tokens, 0, 0, 5)))
             case "silence":
                 return
             case "raises":
@@ -152,8 +184,29 @@ def _call(part: CallTool, name: str) -> JsonText:
     return encode_item(FunctionCall(call_id, "function", script, name))
 
 
+def _lead(part: LeadAgent, name: str, agents: tuple[str, ...]) -> JsonText:
+    which = agents[part.which % len(agents)]
+    request: AgentRequest
+    match part.deed:
+        case "spawn":
+            request = SpawnAgent(f"do {name}", model="another" if part.which else None)
+        case "tell":
+            request = TellAgent(which, f"also do {name}", part.interrupt)
+        case "await":
+            request = AwaitAgents(agents[part.which % len(agents) :], part.timeout_ms)
+        case "close":
+            request = CloseAgent(which)
+        case "list":
+            request = ListAgents()
+    return encode_item(
+        FunctionCall(f"call {name}", AGENT, msgspec.json.encode(request).decode(), name)
+    )
+
+
 def _script(call: ToolCallItem) -> ToolScript:
     text = call.arguments if isinstance(call, FunctionCall) else call.input
+    if call.name == USER_SHELL:
+        text = msgspec.json.decode(text, type=dict[str, str])["cmd"]
     return msgspec.json.decode(text, type=ToolScript)
 
 
@@ -168,6 +221,9 @@ class SimTools:
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         await trio.lowlevel.checkpoint()
+        if isinstance(call, FunctionCall) and call.name == AGENT:
+            request = msgspec.json.decode(call.arguments, type=AgentRequest)
+            return ToolPlan(AGENT, agent=request)
         script = _script(call)
         return ToolPlan(
             call.name,
@@ -180,22 +236,38 @@ class SimTools:
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         call_id, script = order.call.call_id, _script(order.call)
         session = self.world.auditor.tool_runs(order)
+        end = "done" if self.world.calm else script.end
         with self.world.busy.with_one_more(session):
             if script.announces:
                 await monitor.started()
                 self.world.auditor.touched.add(call_id)
             monitor.output("running")
+            if script.denied and order.dispatched.sandbox.mode != "danger-full-access":
+                return ToolResult("failed", f"{call_id}\n", "not in here", denial="not in here")
+            report = await self._write(script, session, monitor) if script.writes else None
             try:
                 await trio.sleep(script.ms / 1000)
-                if script.end == "never":
+                if end == "never":
                     await trio.sleep_forever()
             except trio.Cancelled:
                 if script.has_last_words:
                     monitor.stopped(ToolResult("cancelled", f"{call_id}\n", "stopped"))
                 raise
-            if script.end == "raises":
+            if end == "raises":
                 raise RuntimeError("the tool has a defect")
-            return ToolResult(script.end, f"{call_id}\n", "x" * script.size)
+            return ToolResult(end, f"{call_id}\n", "x" * script.size, report=report)
+
+    async def _write(
+        self, script: ToolScript, session: SessionId, monitor: ToolMonitor
+    ) -> PatchReport | None:
+        files, path = self.world.files, f"/{script.writes}"
+        if script.secretly:
+            files.write(path)
+            return None
+        await monitor.saved([files.image(path)])
+        self.world.auditor.files_change(session, monitor.effect)
+        files.write(path)
+        return PatchReport((FileChange(path, "update"),), True, (files.image(path),))
 
 
 @attrs.define(eq=False)
@@ -214,11 +286,57 @@ class SimContext:
         limits = RetryLimits(around.request_retries, around.stream_retries, base_delay_ms=10)
         return ContextLoaded(
             request.effect,
-            TurnSettings(request.settings, limits, approval_timeout_ms=around.approval_timeout_ms),
+            TurnSettings(
+                request.settings,
+                limits,
+                context_window=_window(around.window, request.settings.model),
+                approval_timeout_ms=around.approval_timeout_ms,
+                unanswered=UnansweredPolicy(around.unanswered, around.unanswered),
+                compaction=CompactionLimits(around.compact_at, user_tokens=50, prompt=SUM_UP),
+            ),
             "[]",
             (ContextFragment("environment", "user", f"model {request.settings.model}"),),
             text_message("user", text),
         )
+
+
+def _window(tokens: int | None, model: str) -> int | None:
+    return tokens // 2 if tokens is not None and model == "another" else tokens
+
+
+@attrs.define(eq=False)
+class SimWorkspace:
+    """A `Workspace` over the files that the tools of this world write."""
+
+    world: "World"
+    seen: dict[SessionId, dict[str, FileMark]] = attrs.field(
+        factory=dict[SessionId, dict[str, FileMark]]
+    )
+
+    async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
+        with self.world.busy.with_one_more(session):
+            images, seen = self.world.files.images(), self.seen.setdefault(session, {})
+            new = [image for image in images if seen.get(image.path) != mark_of(image)]
+            for image in new:
+                await save([image])
+                await trio.sleep(0.001)
+            seen.update((image.path, mark_of(image)) for image in new)
+            return ScanResult(len(new), 0)
+
+    async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
+        await trio.sleep(0.001)
+        files = self.world.files
+        plan = files.plan(request.edits, force=request.force)
+        conflicts = {path for path, image in plan.items() if image is None}
+        if conflicts:
+            return RestoreResult(
+                tuple(RestoredFile(path, "conflict", "it was changed") for path in conflicts)
+            )
+        await save([files.image(path) for path in plan])
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.002)
+        restored = [files.put(image) for image in plan.values() if image is not None]
+        return RestoreResult(tuple(restored), {path: mark_of(files.image(path)) for path in plan})
 
 
 @attrs.define(eq=False)

@@ -4,9 +4,11 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from random import Random
+from typing import TypeVar
 from uuid import UUID
 
 import attrs
+import trio
 import uuid_utils
 
 from tests.simulation.ports import START_US
@@ -17,6 +19,8 @@ from turnlog.actors import snapshot_keeper
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.scheduler import run_seeded
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -35,6 +39,7 @@ def simulate(scenario: Scenario) -> Outcome:
     every = scenario.around.snapshot_every  # often enough for a short session to have some
     with (
         replaced(uuid_utils, uuid7=ids_of(scenario.seed)),
+        replaced(trio.to_thread, run_sync=_at_once),
         replaced(snapshot_keeper, SNAPSHOT_EVERY=every, SNAPSHOT_AT_CLOSE=every),
     ):
         try:
@@ -44,6 +49,12 @@ def simulate(scenario: Scenario) -> Outcome:
     failure = None if world.failure is None else _told(world.failure)
     sessions = {name: stored(world.store, name) for name in world.store.sessions}
     return Outcome(failure, world.digest, world.auditor.steps, sessions)
+
+
+async def _at_once(work: Callable[[], T]) -> T:
+    """Stand in for a thread, which no seed schedules."""
+    await trio.lowlevel.checkpoint()
+    return work()
 
 
 def _told(error: BaseException) -> str:

@@ -7,12 +7,12 @@ fails can be made smaller by leaving parts out.
 from random import Random
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from tests.simulation.acts import Act, drawn_act
+from tests.simulation.acts import Act, Tell, drawn_act
 from turnlog.protocol.calls import ModelFailure
-from turnlog.protocol.ops import ApprovalAnswer
-from turnlog.protocol.settings import ApprovalPolicy, Durability
+from turnlog.protocol.ops import ApprovalAnswer, prompt
+from turnlog.protocol.settings import ApprovalPolicy, Durability, Unanswered
 
 ToolEnd = Literal["done", "failed", "raises", "never"]
 
@@ -29,6 +29,9 @@ class ToolScript(Struct, frozen=True, omit_defaults=True):
     refusal: str | None = None
     has_last_words: bool = False  # says something when it is cancelled
     announces: bool = True  # that it starts
+    denied: bool = False  # its sandbox stops it, if it runs in one
+    writes: str = ""  # a file's name
+    secretly: bool = False  # it does not say what it writes
 
 
 class Say(Struct, frozen=True, tag=True):
@@ -43,6 +46,18 @@ class CallTool(Struct, frozen=True, tag=True):
     custom: bool = False
 
 
+AgentDeed = Literal["spawn", "tell", "await", "close", "list"]
+
+
+class LeadAgent(Struct, frozen=True, tag=True):
+    """A call by which the model leads its agents."""
+
+    deed: AgentDeed
+    which: int = 0  # counted over the agents that there are by then
+    interrupt: bool = False
+    timeout_ms: int = 100
+
+
 class ReportLimits(Struct, frozen=True, tag=True): ...
 
 
@@ -52,7 +67,7 @@ class Odd(Struct, frozen=True, tag=True):
     item_json: str  # in it, ID stands for the item's own id
 
 
-Part = Say | Think | CallTool | ReportLimits | Odd
+Part = Say | Think | CallTool | LeadAgent | ReportLimits | Odd
 End = Literal["completed", "silence", "raises", "never"] | ModelFailure
 
 
@@ -85,6 +100,12 @@ class Surroundings(Struct, frozen=True):
     latency_ms: int = 0  # of a commit, at most
     snapshot_every: int = 1000  # events
     patience_ms: int = 0  # how long turns may go on before the engine is closed
+    compact_at: int | None = None  # tokens
+    window: int | None = None  # tokens; one of the models has half of it
+    unanswered: Unanswered = "decline"
+    scans: bool = False  # the workspace, before tools run
+    most_agents: int = 0
+    done_ms: int = 0  # how long the model takes to say that it is done
 
 
 class Scenario(Struct, frozen=True):
@@ -97,6 +118,7 @@ class Scenario(Struct, frozen=True):
     ] = ()  # one an attempt; behind them the model says that it is done
     answers: tuple[Answer, ...] = ()  # one a question; behind them all is approved
     acts: tuple[Act, ...] = ()
+    summaries: tuple[Response, ...] = ()  # one an attempt; behind them a good one
 
 
 FAILURES: Final = (
@@ -117,6 +139,10 @@ DECISIONS: Final[tuple[ApprovalAnswer, ...]] = (
     *("approved", "approved", "approved_for_session"),
     *("denied", "abort"),
 )
+AGENT_DEEDS: Final[tuple[AgentDeed, ...]] = (
+    *("spawn", "spawn", "spawn", "tell", "tell"),
+    *("await", "await", "close", "list"),
+)
 SPAN_MS: Final = 600  # in which everything happens
 
 
@@ -133,16 +159,31 @@ def drawn(seed: int) -> Scenario:
         random.choice((0, 0, 2, 30)),
         random.choice((10, 40, 1000)),
         random.choice((0, 50, 2000)),
+        random.choice((None, None, 60, 150, 400)),
+        random.choice((None, 300, 1000)),
+        random.choice(("wait", "decline", "decline", "park", "park")),
+        random.random() < 0.3,
+        random.choice((0, 1, 2, 2)),
+        random.choice((0, 0, 50, 200)),
     )
-    responses = tuple(_response(random) for _ in range(random.randrange(1, 8)))
+    leads = around.most_agents > 0 and random.random() < 0.7
+    most = 14 if leads else 8
+    responses = tuple(_response(random, leads=leads) for _ in range(random.randrange(1, most)))
     answers = tuple(_answer(random) for _ in range(random.randrange(4)))
+    if around.unanswered == "park" and random.random() < 0.5:
+        around = structs.replace(around, policy="untrusted", approval_timeout_ms=50)
+        answers = (Answer(times=0), *answers)
     acts = [drawn_act(random, SPAN_MS) for _ in range(random.randrange(1, 12))]
+    if random.random() < 0.7:
+        acts.append(Tell(0, 0, prompt("begin")))
     acts.sort(key=lambda act: act.at_ms)
-    return Scenario(seed, around, responses, answers, tuple(acts))
+    summaries = tuple(_summary(random) for _ in range(random.randrange(4)))
+    return Scenario(seed, around, responses, answers, tuple(acts), summaries)
 
 
-def _response(random: Random) -> Response:
-    parts = tuple(_part(random) for _ in range(random.choice((0, 1, 1, 2, 3, 4))))
+def _response(random: Random, *, leads: bool = False) -> Response:
+    sizes = (1, 2, 2, 3) if leads else (0, 1, 1, 2, 3, 4)
+    parts = tuple(_part(random, leads=leads) for _ in range(random.choice(sizes)))
     end: End = "completed"
     match random.randrange(12):
         case 0 | 1 | 2:
@@ -152,10 +193,31 @@ def _response(random: Random) -> Response:
         case _:
             pass
     unfinished = random.choice(("", "and the")) if end != "completed" else ""
-    return Response(parts, end, random.choice((0, 0, 1, 20)), unfinished)
+    return Response(parts, end, random.choice((0, 0, 20) if leads else (0, 0, 1, 20)), unfinished)
 
 
-def _part(random: Random) -> Part:
+def _summary(random: Random) -> Response:
+    match random.randrange(6):
+        case 0:
+            return _response(random)
+        case 1:
+            return Response(())
+        case 2:
+            return Response((Say("a long story " * 400),))
+        case 3:
+            return Response((), FAILURES[3])
+        case _:
+            return Response((Say("in short"),), pace_ms=random.choice((0, 0, 20)))
+
+
+def _part(random: Random, *, leads: bool) -> Part:
+    if leads and random.random() < 0.6:
+        return LeadAgent(
+            random.choice(AGENT_DEEDS),
+            random.randrange(3),
+            random.random() < 0.3,
+            random.choice((0, 30, 500)),
+        )
     match random.randrange(12):
         case 0 | 1:
             return Say(f"word {random.randrange(100)}")
@@ -166,10 +228,11 @@ def _part(random: Random) -> Part:
         case 5:
             return Odd(random.choice(ODD_ITEMS))
         case _:
-            return CallTool(_tool(random), custom=random.random() < 0.3)
+            return CallTool(drawn_script(random), custom=random.random() < 0.3)
 
 
-def _tool(random: Random) -> ToolScript:
+def drawn_script(random: Random) -> ToolScript:
+    """Return what some call does."""
     return ToolScript(
         ms=random.choice((0, 0, 1, 10, 100)),
         end=random.choice(("done", "done", "done", "done", "failed", "raises", "never")),
@@ -180,6 +243,9 @@ def _tool(random: Random) -> ToolScript:
         refusal="no such tool" if random.random() < 0.1 else None,
         has_last_words=random.random() < 0.5,
         announces=random.random() < 0.9,
+        denied=random.random() < 0.15,
+        writes=random.choice(("", "", "", "a", "b")),
+        secretly=random.random() < 0.3,
     )
 
 

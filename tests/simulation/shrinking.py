@@ -33,7 +33,7 @@ class Shrinker:
     def _pass(self) -> bool:
         """Try everything once; say whether something could go."""
         before = self.best
-        for field in ("acts", "responses", "answers"):
+        for field in ("acts", "responses", "answers", "summaries"):
             self._leave_out(field)
         for make in (_plainer_responses, _plainer_calls, _plainer_surroundings):
             self._replace(make)

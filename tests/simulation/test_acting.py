@@ -1,12 +1,14 @@
 """Recorded sessions, acted out again by the real actors: every simulated session must be itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from msgspec import structs
 
+from tests.replay.recordings import FILES, records_of
 from tests.simulation.running import simulate
 from tests.simulation.scenario import drawn
 from turnlog.actors import turn_actor
@@ -54,12 +56,30 @@ def test_a_recorded_session_happens_again_event_for_event(first: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["timer_fired", "approval_asked", "session_forked", "effect_lost", "turn_stopping"]
+    "kind",
+    [
+        *("timer_fired", "approval_asked", "session_forked", "effect_lost", "turn_stopping"),
+        *("compacted", "child_ended", "child_told", "child_stopping", "agents_awaited"),
+        *("workspace_scanned", "files_saved", "turns_restored", "user_shell_asked"),
+        *("call_parked", "compaction_wanted"),
+    ],
 )
 def test_no_seed_makes_a_difference(kind: str) -> None:
     records, _ = next(with_kind(kind))
     for seed in range(5):
         assert replay_acting(records, seed) == []
+
+
+@pytest.mark.parametrize("seed", [1589, 1857])
+def test_what_no_port_holds_back_does_not_outrun_a_recorded_stop(seed: int) -> None:
+    """Seeds in which a timer of no time, and an undo without files, were stopped first."""
+    for records in recorded_sessions(seed):
+        assert replay_acting(records, seed) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_session_of_an_older_schema_happens_again_by_the_rules_that_it_had(path: Path) -> None:
+    assert replay_acting(records_of(path)) == []
 
 
 def test_a_session_that_was_cut_short_happens_again_up_to_there() -> None:
@@ -116,20 +136,21 @@ def test_a_shell_that_loses_a_closing_fact_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_fact_that_came_too_late_is_handed_over_all_the_same() -> None:
-    records, index = next(with_kind("tool_finished"))
-    finished = records[index]
-    end = next(i for i, r in enumerate(records) if i > index and r.role == "fact")
-    late = structs.replace(finished, sequence=end + 1)
+    places = (
+        (records, index, next(i for i, r in enumerate(records) if i > index and r.role == "fact"))
+        for records, index in with_kind("tool_finished")
+    )
+    is_open = ((log, at, end) for log, at, end in places if log[end - 1].kind != "session_closed")
+    records, index, end = next(is_open)
+    late = structs.replace(records[index], sequence=end + 1)
     assert replay_acting([*records[:end], late]) == []
 
 
 def test_a_timer_that_fired_just_before_its_turn_was_stopped_fires_again() -> None:
-    records, index = next(with_kind("timer_fired"))
-    fired = records[index].event
-    assert isinstance(fired, TimerFired)
-    log = records[:index]
+    found = (records[: index + 1] for records, index in with_kind("timer_fired"))
+    *log, fired = next(log for log in found if _alone(log))
     state, turn = rebuild(log), log[-1].turn
-    for fact in (OpReceived("stop", Interrupt()), fired):
+    for fact in (OpReceived("stop", Interrupt()), cast(TimerFired, fired.event)):
         first = state.head + 1
         for event in step(state, fact, time_us=state.time_us + 1000):
             number = len(log) + 1
@@ -138,6 +159,11 @@ def test_a_timer_that_fired_just_before_its_turn_was_stopped_fires_again() -> No
             log.append(Recorded(number, state.time_us, role, cause, turn, b"", event))
     assert log[-1].kind == "turn_ended"
     assert replay_acting(log) == []
+
+
+def _alone(log: Sequence[Recorded]) -> bool:
+    """Say whether the timer that fired last was for a retry, and the only thing that was open."""
+    return log[-1].kind == "timer_fired" and len(rebuild(log[:-1]).outstanding) == 1
 
 
 def test_what_does_not_begin_at_a_session_s_first_event_is_refused() -> None:

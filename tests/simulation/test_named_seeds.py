@@ -7,46 +7,87 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors.ports import in_turn, inline_engine
 from tests.engine.kit import actor_of
-from tests.simulation.acts import Disk, Tell
+from tests.simulation.acts import Crash, Disk, Flood, Leave, Tell
 from tests.simulation.running import simulate
-from tests.simulation.scenario import Scenario, Surroundings
+from tests.simulation.scenario import (
+    Answer,
+    CallTool,
+    Response,
+    Scenario,
+    Surroundings,
+    ToolScript,
+)
 from turnlog.actors.ports import Batch
-from turnlog.protocol.errors import StoreError
+from turnlog.protocol.errors import SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.ops import Compact, Interrupt, Shutdown, Submission
+from turnlog.protocol.ops import (
+    Compact,
+    Interrupt,
+    Review,
+    Shutdown,
+    Submission,
+    TextInput,
+    Undo,
+    UserTurn,
+    prompt,
+)
 from turnlog.replay.scheduler import run_seeded
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
 NAMED = {
-    "resumed_while_its_shutdown_was_lost": (
-        # Who resumed a session that was being closed waited for its end. Its shutdown's write
-        # was lost, so it went on instead, and they waited for ever.
-        Scenario(
-            3466,
-            Surroundings(latency_ms=30),
-            acts=(
-                Disk(10, "loses but writes", 300),
-                Tell(14, 0, Shutdown()),
-                Tell(25, 1, Compact()),
-            ),
+    # Who resumed a session that was being closed waited for its end. Its shutdown's write was
+    # lost, so it went on instead, and they waited for ever.
+    "resumed_while_its_shutdown_was_lost": Scenario(
+        3466,
+        Surroundings(latency_ms=30),
+        acts=(
+            Disk(10, "loses but writes", 300),
+            Tell(14, 0, Shutdown()),
+            Tell(25, 1, Compact()),
         ),
-        "Engine.resume waits for an end that a lost shutdown takes back",
+    ),
+    # What stops a child's opening comes as a group of cancellations, which its parent took for
+    # something else: it did not see the child to its end.
+    "stopped_while_its_child_was_being_opened": Scenario(
+        205,
+        Surroundings(durability="relaxed", latency_ms=30),
+        acts=(
+            Tell(0, 2, Shutdown()),
+            Tell(0, 0, prompt("prompt 295")),
+            Disk(2, "loses but writes", 300),
+            Disk(50, "is full", 5),
+            Leave(69, 1, Review("look")),
+        ),
+    ),
+    # A child that was made, but had no event yet when its disk failed, was resumed as if it had.
+    "its_child_was_made_without_an_event": Scenario(
+        1798,
+        Surroundings(queue_bytes=1, latency_ms=30),
+        acts=(
+            Tell(0, 2, Review("look")),
+            Tell(0, 2, Undo(conversation=False)),
+            Flood(3, 2, 90),
+            Disk(11, "stands still", 300),
+            Disk(377, "is full", 300),
+        ),
+    ),
+    # A parent whose engine was being closed could not open its child, to bring it to its end.
+    "closed_before_its_child_was_opened_again": Scenario(
+        3212,
+        Surroundings(policy="on-failure", latency_ms=2),
+        responses=(Response(()), Response((CallTool(ToolScript(denied=True)),))),
+        answers=(Answer("abort", 5, times=0),),
+        acts=(
+            Tell(4, 1, UserTurn((TextInput("prompt 890"),))),
+            Tell(27, 0, Review("look")),
+            Crash(426, 200, "continue"),
+        ),
     ),
 }
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(
-            scenario,
-            id=name,
-            marks=[pytest.mark.xfail(reason=reason, strict=True)] if reason else [],
-        )
-        for name, (scenario, reason) in NAMED.items()
-    ],
-)
+@pytest.mark.parametrize("scenario", NAMED.values(), ids=NAMED)
 def test_it_is_gone(scenario: Scenario) -> None:
     assert simulate(scenario).failure is None
 
@@ -63,7 +104,6 @@ class Dying(MemoryLog):
         return super().append(session, batch, fence=fence)
 
 
-@pytest.mark.xfail(reason="Engine._serve lets a group of a Cancelled and an error pass")
 def test_a_session_that_fails_while_it_is_cut_off_does_so_alone() -> None:
     """Seed 2992, when crashed engines were still listened to."""
 
@@ -80,7 +120,6 @@ def test_a_session_that_fails_while_it_is_cut_off_does_so_alone() -> None:
         run_seeded(main, seed=seed)
 
 
-@pytest.mark.xfail(reason="a second pause forgets who waits for the first")
 async def test_a_full_disk_that_fills_again_lets_go_of_all_who_waited(
     autojump_clock: MockClock,
 ) -> None:
@@ -94,3 +133,12 @@ async def test_a_full_disk_that_fills_again_lets_go_of_all_who_waited(
             log.pause()
             log.resume()
     assert not patience.cancelled_caught
+
+
+async def test_a_session_without_an_event_is_none(autojump_clock: MockClock) -> None:
+    """Seed 20720, when a client resumed such a child: it had no settings, and failed for ever."""
+    log = MemoryLog()
+    await log.release(await log.create(SessionId("018bcfe5-6800-7000-8000-000000000000")))
+    async with inline_engine(log, in_turn()) as engine:
+        with pytest.raises(SessionNotFound):
+            await engine.resume("018bcfe5")

@@ -10,13 +10,24 @@ from typing import Any
 import pytest
 
 from tests.simulation.__main__ import MOST_SHOWN, least, report
+from tests.simulation.acts import Crash, Tell
 from tests.simulation.running import Outcome, simulate
-from tests.simulation.scenario import drawn
+from tests.simulation.scenario import (
+    CallTool,
+    LeadAgent,
+    Response,
+    Scenario,
+    Surroundings,
+    ToolScript,
+    drawn,
+)
 from turnlog.actors import outbox, session_actor, turn_actor
-from turnlog.actors.core import evolving
+from turnlog.actors.core import agents
 from turnlog.actors.core import session as session_core
+from turnlog.actors.core.evolving import calls, decisions, facts
 from turnlog.actors.core.state import CallStatus, State, Turn
 from turnlog.protocol.events import OpRefused, SessionDecision, SessionFact, ToolFinished
+from turnlog.protocol.ops import prompt
 
 ROOT = Path(__file__).parents[2]
 CHUNK = 25
@@ -36,7 +47,7 @@ def test_the_seeds_see_much_of_the_world() -> None:
     """Guards the test above: what never happens is not tested."""
     kinds: set[str] = set()
     lives = forks = 0
-    for seed in range(40):
+    for seed in range(80):
         for records in simulate(drawn(seed)).sessions.values():
             seen = [recorded.kind for recorded in records]
             kinds |= set(seen)
@@ -57,6 +68,10 @@ def _every_kind() -> set[str]:
         *("turn_opened", "context_asked", "items_recorded", "model_asked", "tool_dispatched"),
         *("approval_asked", "call_settled", "retry_scheduled", "response_abandoned"),
         *("turn_stopping", "turn_ended", "effect_lost", "session_closed"),
+        *("compaction_asked", "compacted", "compaction_given_up", "compaction_wanted"),
+        *("child_asked", "child_ended", "child_told", "effect_done", "child_stopping"),
+        *("agents_awaited", "scan_asked", "workspace_scanned", "files_saved", "undo_asked"),
+        *("turns_restored", "turns_dropped", "user_shell_asked", "prefix_changed", "call_parked"),
     }
 
 
@@ -120,7 +135,7 @@ def test_an_effect_that_is_never_closed_is_found(monkeypatch: pytest.MonkeyPatch
         close(self, effect, slot, closing)
 
     monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
-    assert found("could not be closed")[1].failure
+    assert found("was cut off before it was closed")[1].failure
 
 
 def test_deciding_otherwise_than_replay_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,13 +163,35 @@ def test_a_live_state_that_knows_more_than_the_log_is_found(
 
 def test_running_a_call_again_after_a_crash_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replay alone would not notice: it makes the same mistake."""
-    mark = evolving._mark  # pyright: ignore[reportPrivateUsage]
+    mark = calls.mark
 
     def forget(turn: Turn, number: int, status: CallStatus) -> None:
         mark(turn, number, "waiting" if status in ("unknown", "stopped") else status)
 
-    monkeypatch.setattr(evolving, "_mark", forget)
-    assert found("is run again")[1].failure
+    for module in (decisions, facts):
+        monkeypatch.setattr(module, "mark", forget)
+    slow = Response((CallTool(ToolScript(ms=100)),))
+    acts = (Tell(0, 0, prompt("work")), Crash(50, 0, "continue"))
+    outcome = simulate(Scenario(0, Surroundings(), (slow,), acts=acts))
+    assert "is run again" in (outcome.failure or "")
+
+
+def test_forgetting_a_child_over_a_crash_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replay alone would not notice, and nor would the parent: nothing of its is open."""
+
+    def forget(*_: object) -> Iterator[SessionDecision]:
+        return iter(())
+
+    spawning = Response((LeadAgent("spawn"),))
+    scenario = Scenario(
+        0,
+        Surroundings(most_agents=1, done_ms=200),
+        (spawning,),
+        acts=(Tell(0, 0, prompt("work")), Crash(100, 0, "continue")),
+    )
+    assert simulate(scenario).failure is None
+    monkeypatch.setattr(agents, "ask_lost", forget)
+    assert simulate(scenario).failure == "a turn ends, and a child still works"
 
 
 def test_what_fails_is_told_with_the_least_that_is_needed_for_it(

@@ -17,10 +17,19 @@ from msgspec import structs
 
 from tests.actors.ports import settings_in
 from tests.engine.kit import actor_of
-from tests.simulation.acts import Watch
-from tests.simulation.ports import Busy, SimClock, SimContext, SimLog, SimModel, SimTools
+from tests.simulation.acts import CHILDREN, Watch
+from tests.simulation.ports import (
+    Busy,
+    SimClock,
+    SimContext,
+    SimLog,
+    SimModel,
+    SimTools,
+    SimWorkspace,
+)
 from tests.simulation.properties import Auditor, Violation, expect, stored
 from tests.simulation.scenario import Answer, Response, Say, Scenario
+from tests.simulation.workspace import FileSystem
 from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.ports import Ports
 from turnlog.actors.session_actor import SessionActor
@@ -29,7 +38,7 @@ from turnlog.protocol.errors import OpRejected, TurnlogError
 from turnlog.protocol.events import ApprovalAsked, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, Op, Submission, prompt
-from turnlog.protocol.settings import OnRecovery, SessionSettings
+from turnlog.protocol.settings import AgentLimits, OnRecovery, SandboxPolicy, SessionSettings
 from turnlog.runtime.engine import Engine, running
 from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryStore
@@ -37,6 +46,8 @@ from turnlog.runtime.store.memory import MemoryStore
 T = TypeVar("T")
 
 DONE: Final = Response((Say("done"),))
+SUMMARY: Final = Response((Say("in short"),))
+MOST_DEPTH: Final = 2  # of agents
 AGAIN_MS: Final = 20  # between two attempts of a client
 MOST_ATTEMPTS: Final = 200  # of a client
 AT_ONCE_MS: Final = 10_000  # in which a healthy engine has done whatever it was asked
@@ -80,6 +91,7 @@ class World:
     store: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     clock: SimClock = attrs.field(factory=SimClock, init=False)
     busy: Busy = attrs.field(factory=Busy, init=False)
+    files: FileSystem = attrs.field(factory=FileSystem, init=False)
     model: SimModel = attrs.field(init=False)
     auditor: Auditor = attrs.field(init=False)
     sessions: list[SessionId] = attrs.field(factory=list[SessionId], init=False)  # known to clients
@@ -89,6 +101,7 @@ class World:
     _trace: bytes = attrs.field(default=b"", init=False)  # digest of all that was noted
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _responses: deque[Response] = attrs.field(init=False)
+    _summaries: deque[Response] = attrs.field(init=False)
     _answers: deque[Answer] = attrs.field(init=False)
     _down_ms: int = attrs.field(default=0, init=False)
     _on_recovery: OnRecovery = attrs.field(default="continue", init=False)
@@ -100,6 +113,7 @@ class World:
         self.model = SimModel(self)
         self.auditor = Auditor(self)
         self._responses = deque(self.scenario.responses)
+        self._summaries = deque(self.scenario.summaries)
         self._answers = deque(self.scenario.answers)
 
     # --- the whole of it --------------------------------------------------------------------------
@@ -133,6 +147,7 @@ class World:
             for act in self.scenario.acts:
                 clients.start_soon(self._perform, act.at_ms, act.perform)
         self.calm = True
+        self._on_recovery = "continue" if self._on_recovery == "leave" else self._on_recovery
         life = await self.alive()
         life.log.calm()
         for _ in range(0, self.scenario.around.patience_ms, AGAIN_MS):
@@ -152,10 +167,13 @@ class World:
     async def _prompt(self, number: int, engine: Engine) -> None:
         session = await self._open(engine, number)
         ends: list[str] = []
-        async with aclosing(session.run(prompt("are you there?"))) as events:
-            async for recorded in events:
-                if isinstance(recorded.event, TurnEnded):
-                    ends.append(recorded.event.status)
+        for _ in range(2):  # it may steer a turn that is on its way to a failure
+            async with aclosing(session.run(prompt("are you there?"))) as events:
+                async for recorded in events:
+                    if isinstance(recorded.event, TurnEnded):
+                        ends.append(recorded.event.status)
+            if ends[-1:] == ["completed"]:
+                break
         expect(ends[-1:] == ["completed"], f"a turn under a good model ended as {ends}")
 
     async def _perform(self, at_ms: int, deed: Callable[["World"], Awaitable[None]]) -> None:
@@ -204,12 +222,17 @@ class World:
 
     def ports(self, log: SimLog) -> Ports:
         tools, context = SimTools(self), SimContext(self)
-        return Ports(log, self.model, tools, context, self.clock)
+        return Ports(log, self.model, tools, context, self.clock, workspace=SimWorkspace(self))
 
     def _settings(self, folder: str) -> SessionSettings:
         around = self.scenario.around
         return structs.replace(
-            settings_in(folder), approval_policy=around.policy, durability=around.durability
+            settings_in(folder),
+            approval_policy=around.policy,
+            sandbox=SandboxPolicy("workspace-write"),
+            durability=around.durability,
+            agents=AgentLimits(around.most_agents, MOST_DEPTH),
+            scan_workspace=around.scans,
         )
 
     async def _resume_all(self, life: Life) -> None:
@@ -225,6 +248,9 @@ class World:
             return
         with self.checking():
             for session, actor in life.sessions.items():
+                is_child = session in self.auditor.children
+                if is_child and (actor.failure is None or "cut off" in str(actor.failure)):
+                    continue  # its parent tells how it ended, also if it was being opened yet
                 expect(actor.failure is None, f"the actor of {session} failed: {actor.failure!r}")
                 last = stored(self.store, session)[-1].kind
                 expect(last == "session_closed", f"{session} could not be closed: {last}")
@@ -291,8 +317,19 @@ class World:
             self.sessions.append(session.id)
         self._attend(session)
 
+    def _name(self, number: int) -> SessionId:
+        children = [name for name in self.auditor.children if self._has_begun(name)]
+        if number < CHILDREN or not children:
+            return self.sessions[number % len(self.sessions)]
+        return children[number % len(children)]
+
+    def _has_begun(self, session: SessionId) -> bool:
+        return session in self.store.sessions and bool(self.store.sessions[session].records)
+
     async def _open(self, engine: Engine, number: int) -> Session:
-        name = self.sessions[number % len(self.sessions)]
+        name = self._name(number)
+        if name in self.auditor.children:
+            self.auditor.shared.add(name)
         session = await engine.resume(name, on_recovery=self._on_recovery)
         self._attend(session)
         return session
@@ -304,6 +341,12 @@ class World:
         if life.sessions.get(session.id) is not actor and not life.over.is_set():
             life.sessions[session.id] = actor
             life.watchers.start_soon(self._assist, life, session)
+
+    def attend_child(self, session: SessionId) -> None:
+        """Attend to a session that no client opened."""
+        life = self._life
+        if life is not None and session not in self.sessions:
+            self._attend(Session(life.engine, self.actor(session)))
 
     def new_op_id(self) -> str:
         self._ops += 1
@@ -319,15 +362,16 @@ class World:
 
     async def leave(self, number: int, op: Op, op_id: str) -> None:
         async def deed(engine: Engine) -> None:
-            session = self.sessions[number % len(self.sessions)]
+            session = self._name(number)
             await engine.ports.log.leave(session, Submission(op_id, op, "inbox"))
-            self.auditor.left.append((session, op_id))
+            if session in self.sessions:  # else it may be that nobody opens it again
+                self.auditor.left.append((session, op_id))
 
         await self.insist(deed)
 
     async def fork(self, number: int, at_permille: int) -> None:
         async def deed(engine: Engine) -> None:
-            parent = self.sessions[number % len(self.sessions)]
+            parent = self._name(number)
             head = (await engine.ports.log.head(parent)).sequence
             fork = await engine.fork(parent, at=max(1, head * at_permille // 1000))
             self.note(f"fork {fork.id} of {parent} at {fork.cut}")
@@ -379,8 +423,7 @@ class World:
                 self.auditor.acknowledge(session.id, [publication], "the assistant")
                 asked = publication.event
                 if isinstance(asked, ApprovalAsked) and _is_open(session, asked):
-                    answer = self._answers.popleft() if self._answers else Answer()
-                    nursery.start_soon(self._answer, session, asked, answer)
+                    nursery.start_soon(self._answer, session, asked, self.next_answer())
 
     async def _answer(self, session: Session, asked: ApprovalAsked, answer: Answer) -> None:
         await trio.sleep(answer.delay_ms / 1000)
@@ -393,7 +436,16 @@ class World:
                 self.auditor.acknowledge(session.id, step, op_id)
 
     def next_response(self) -> Response:
-        return self._responses.popleft() if self._responses and not self.calm else DONE
+        if self.calm:
+            return DONE
+        done = structs.replace(DONE, pace_ms=self.scenario.around.done_ms)
+        return self._responses.popleft() if self._responses else done
+
+    def next_summary(self) -> Response:
+        return self._summaries.popleft() if self._summaries and not self.calm else SUMMARY
+
+    def next_answer(self) -> Answer:
+        return self._answers.popleft() if self._answers and not self.calm else Answer()
 
     # --- what is noted ----------------------------------------------------------------------------
 

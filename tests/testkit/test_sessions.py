@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from jsonschema import validate
 
@@ -44,7 +44,7 @@ def test_every_drawn_session_is_a_whole_one(session: CoreSession) -> None:
     assert_promises(session.records)
 
 
-@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(sessions(TOOLS))
 def count_kinds(session: CoreSession) -> None:
     KINDS.update(record.kind for record in session.records)
@@ -104,3 +104,19 @@ def test_a_broken_promise_is_said_with_its_event() -> None:
         assert_promises(session.records[:-1])
     with pytest.raises(PromiseBroken, match=r"still open at the end: 3\.context\.0"):
         assert_promises(session.records, at_rest=True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["compacted", "turns_dropped", "turns_restored", "user_shell_asked", "child_ended"]
+)
+def test_turns_of_all_kinds_are_drawn(kind: str) -> None:
+    def has_it(session: CoreSession) -> bool:
+        return kind in {record.kind for record in session.records}
+
+    quick = settings(
+        max_examples=4000,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        phases=(Phase.generate,),
+    )
+    find(sessions(most_facts=30), has_it, settings=quick)

@@ -1,13 +1,16 @@
 """Records sessions as this release runs them, each to a new file. See README.md."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import trio
+from tests.engine.agents import Addressing, only, spawn
 from tests.engine.kit import House, house, play, shell, until
 
 from turnlog.protocol.envelope import SCHEMA, Recorded
@@ -17,10 +20,24 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnEnded,
 )
-from turnlog.protocol.ops import ApprovalAnswer, TextInput, UserTurn, prompt
-from turnlog.protocol.settings import SettingsUpdate
+from turnlog.protocol.ops import (
+    ApprovalAnswer,
+    Archive,
+    Compact,
+    Op,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    SetName,
+    TextInput,
+    Undo,
+    UserTurn,
+    prompt,
+)
+from turnlog.protocol.settings import SettingsUpdate, UnansweredPolicy
 from turnlog.protocol.usage import RateLimits, RateLimitWindow
 from turnlog.replay.portable import write_portable
+from turnlog.runtime.config.schema import UndoSettings
 from turnlog.runtime.scripted_model.script import (
     Failure,
     Response,
@@ -180,6 +197,145 @@ async def long(folder: Path) -> list[Recorded]:
         return await ended(h, session)
 
 
+async def compactions(folder: Path) -> list[Recorded]:
+    """A conversation that is summed up, and one that is cut, since no summary comes."""
+    story = "a long story " * 120
+    summary = Response(items=[message("what matters")], compaction=True)
+    no = Response(status=400, body="no", compaction=True)
+    script = (story, story, story, story, "at the end", summary, no)
+    async with house(folder, *script) as h:
+        session = await h.start()
+        await play(session, "one")
+        await play(session, "two")
+        await done(session, Compact())
+        await play(session, "three")
+        await play(session, "four")
+        await done(session, Compact())
+        await play(session, "five")
+        return await ended(h, session)
+
+
+async def undos(folder: Path) -> list[Recorded]:
+    """Turns that are undone with their files, and done again; one across a compaction."""
+    summary = Response(items=[message("a note was made")], compaction=True)
+    story = "a long story " * 120
+    script = (story, custom("apply_patch", PATCH), shell("echo more >> other.txt"), "done", "on")
+    async with house(folder, *script, summary, undo=UndoSettings(scan_workspace=True)) as h:
+        session = await h.start()
+        await play(session, "tell me")
+        await play(session, "make a note")
+        await done(session, Undo())
+        await done(session, Redo())
+        await done(session, Compact())
+        await done(session, Undo())
+        await play(session, "and now")
+        return await ended(h, session)
+
+
+async def agents(folder: Path) -> list[Recorded]:
+    """Agents that are set to work, told something, waited for, listed, closed, and stopped."""
+    wait = call("wait_agent", {"targets": ["AGENT1"], "timeout_ms": 60_000})
+    script = (
+        [spawn("count", nickname="counter"), spawn("look")],
+        only("count", "7"),
+        only("look", shell("until [ -e go ]; do sleep 0.02; done")),
+        only("look", "seen", repeat=2),
+        wait,
+        call("send_input", {"target": "AGENT1", "message": "count again"}),
+        only("count", "8"),
+        [wait, call("list_agents", {}), call("close_agent", {"target": "AGENT2"})],
+        Response(items=[message("so it is")], repeat=8),
+    )
+    async with house(folder, *script, wrap_model=Addressing) as h:
+        session = await h.start()
+        await play(session, "lead")
+        await play(session, "and on")
+        return await ended(h, session)
+
+
+async def stopped_agents(folder: Path) -> list[Recorded]:
+    """An agent that is stopped with the turn that has set it to work."""
+    script = (spawn("count"), only("count", shell("sleep 1000")), "sent", "well")
+    async with house(folder, *script, wrap_model=Addressing) as h:
+        session = await h.start()
+        await session.submit(prompt("lead"))
+        await h.server.wait_request(3)
+        await session.interrupt()
+        await until(session, TurnEnded, after=0)
+        await play(session, "and now")
+        return await ended(h, session)
+
+
+async def reviews(folder: Path) -> list[Recorded]:
+    """A review with a finding, and one that is interrupted."""
+    place = {"absolute_file_path": "/work/a.py", "line_range": {"start": 3, "end": 5}}
+    finding = {"title": "Close the file", "body": "It leaks.", "code_location": place}
+    found = {"findings": [finding], "overall_correctness": "patch is incorrect"}
+    script = (
+        "hello",
+        only("look at it", json.dumps(found)),
+        Response(no_answer="stall", only_for="once more"),
+        "so it is",
+    )
+    async with house(folder, *script) as h:
+        session = await h.start()
+        await play(session, "hi")
+        await done(session, Review("look at it"))
+        await session.submit(Review("once more"))
+        await h.server.wait_request(3)
+        head = session.head
+        await session.interrupt()
+        await until(session, TurnEnded, after=head)
+        await play(session, "is it?")
+        return await ended(h, session)
+
+
+async def commands(folder: Path) -> list[Recorded]:
+    """Commands of the user's, one of them stopped; a session that is named and archived."""
+    async with house(folder, "hello", "again") as h:
+        session = await h.start()
+        await play(session, "hi")
+        await done(session, RunUserShellCommand("echo mine; exit 3"))
+        await session.submit(RunUserShellCommand("echo begun; sleep 1000"))
+        await until(session, ToolStarted, after=0, number=2)
+        head = session.head
+        await session.interrupt()
+        await until(session, TurnEnded, after=head)
+        await session.submit(SetName("my work"))
+        await play(session, "and now")
+        await session.submit(Archive())
+        return await ended(h, session)
+
+
+async def parked(folder: Path) -> list[Recorded]:
+    """A question that nobody answers in time, and an answer days later, in another engine."""
+    store = MemoryStore()
+    keys: dict[str, Any] = ASK | {
+        "unanswered": UnansweredPolicy(command="park", patch="park"),
+    }
+    first = MemoryLog(store, "the first engine")
+    async with house(folder, ESCALATED, log=first, approval_timeout_ms=30, **keys) as h:
+        session = await h.start()
+        await session.submit(prompt("go"))
+        async with aclosing(session.watch(after=0)) as publications:
+            async for _ in publications:
+                pass
+    log = MemoryLog(store, "the second engine")
+    async with house(folder, "done", log=log, **keys) as h:
+        again = await h.engine.resume(session.id)
+        asked = await until(again, ApprovalAsked, after=0, number=2)
+        await again.answer(asked.question, "approved")
+        await until(again, TurnEnded, after=0)
+        return await ended(h, again)
+
+
+async def done(session: Session, op: Op) -> None:
+    """Submit an op that is a turn of its own, and wait for the turn's end."""
+    head = session.head
+    await session.submit(op)
+    await until(session, TurnEnded, after=head)
+
+
 async def ended(h: House, session: Session) -> list[Recorded]:
     await session.close()
     return await h.events(session.id)
@@ -195,6 +351,13 @@ RECIPES: Final[dict[str, Recipe]] = {
     "crashes": crashes,
     "forks": forks,
     "long": long,
+    "compactions": compactions,
+    "undos": undos,
+    "agents": agents,
+    "stopped-agents": stopped_agents,
+    "reviews": reviews,
+    "commands": commands,
+    "parked": parked,
 }
 
 
