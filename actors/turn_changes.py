@@ -5,7 +5,6 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from turnlog.actors.turn_diff import unified_diff
 from turnlog.protocol.calls import PatchReport
 from turnlog.protocol.events import (
     ContextLoaded,
@@ -49,6 +48,8 @@ class TurnChanges:
 
     def diff(self) -> str:
         """Return one unified diff of all that is known to have changed. Near-linear, but slow."""
+        from turnlog.actors.turn_diff import unified_diff
+
         changed = {path: self.before[path] for path in self.after if path in self.before}
         return unified_diff(changed, self.after, self.root)
 

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 from measure import pages
 
-from turnlog.actors.core.session import step
+from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, EventLog, Stored
 from turnlog.protocol.calls import CommandPreview, CommandReport, ContextFragment, ToolPlan
@@ -38,7 +38,7 @@ from turnlog.protocol.items import (
     encode_item,
     text_message,
 )
-from turnlog.protocol.ops import prompt
+from turnlog.protocol.ops import Compact, prompt
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.drawn_ids import new_id
@@ -72,6 +72,7 @@ class Work:
 
     session: SessionId = attrs.field(factory=lambda: SessionId(new_id()))
     seed: int = 0
+    compacts_every: int = 0  # turns; 0: never
     state: State = attrs.field(factory=State, init=False)
     events: list[SessionEvent] = attrs.field(factory=list[SessionEvent], init=False)
     _random: Random = attrs.field(init=False)
@@ -82,9 +83,18 @@ class Work:
     def steps(self, events: int) -> Iterator[Batch]:
         """Yield batches until there are at least `events` events, and the turn in hand is over."""
         yield self._send(SessionStarted(self.session, SETTINGS, "benchmark", "0"))
-        yield self._send(SessionOpened(1, "benchmark", "0"))
+        yield self._send(SessionOpened(1, "benchmark", "0", rules=RULES))
         while self.state.head < events:
             yield from self.turn()
+            if self.compacts_every and self.state.turns % self.compacts_every == 0:
+                yield from self._compaction()
+
+    def _compaction(self) -> Iterator[Batch]:
+        yield self._send(OpReceived(new_id(), Compact()))
+        yield self._send(self._context())
+        summary = Message("assistant", [ContentPart("output_text", text=text(self._random, 4000))])
+        yield self._item(encode_item(summary))
+        yield self._send(ModelCompleted(self._open(), "resp", TokenUsage(9000, 8000, 0, 200)))
 
     def turn(self) -> Iterator[Batch]:
         """Yield the batches of one more turn."""

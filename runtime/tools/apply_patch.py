@@ -26,7 +26,6 @@ from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.sandbox.paths import writable_roots
 from turnlog.runtime.tools.tool import CallRefused
-from turnlog.runtime.workspace.images import images_after, images_of
 
 # What clients and models match on. Source: measured on Codex 0.169.
 _REFUSED: Final = "apply_patch verification failed: {why}"
@@ -117,6 +116,8 @@ class ApplyPatch:
         self, text: str, cwd: str, order: ToolOrder, monitor: ToolMonitor
     ) -> ToolResult:
         """Apply a patch whose relative paths start from `cwd`."""
+        from turnlog.runtime.workspace.images import images_after, images_of
+
         begun = trio.current_time()
         try:
             planned = await trio.to_thread.run_sync(lambda: plan_patch(parse_patch(text), cwd))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -9,22 +10,24 @@ import trio
 from turnlog.actors.ports import RestoreRequest, RestoreResult, Save, ScanResult
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.workspace.apply import apply_restore
-from turnlog.runtime.workspace.restore import plan_restore
-from turnlog.runtime.workspace.scan import ScanIndex, WorkspaceScan
+
+if TYPE_CHECKING:
+    from turnlog.runtime.workspace.scan import ScanIndex
 
 REMEMBERED_SCANS = 16  # sessions whose next scan looks at what has changed only
 
 
 @attrs.define(eq=False)
 class WorkspaceFiles:
-    """Scans and restores, in worker threads."""
+    """Scans and restores, in worker threads. What it needs is imported when it is needed."""
 
-    _known: OrderedDict[tuple[SessionId, str], ScanIndex] = attrs.field(
-        factory=OrderedDict[tuple[SessionId, str], ScanIndex], init=False
+    _known: "OrderedDict[tuple[SessionId, str], ScanIndex]" = attrs.field(
+        factory=lambda: OrderedDict(), init=False
     )
 
     async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
+        from turnlog.runtime.workspace.scan import WorkspaceScan
+
         scan = WorkspaceScan(cwd, self._known.get((session, cwd), {}))
         batches, files = scan.batches(), 0
         while batch := await trio.to_thread.run_sync(partial(next, batches, ())):
@@ -39,6 +42,9 @@ class WorkspaceFiles:
         return ScanResult(files, sum(one.count for one in left_out), why)
 
     async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
+        from turnlog.runtime.workspace.apply import apply_restore
+        from turnlog.runtime.workspace.restore import plan_restore
+
         plan = await trio.to_thread.run_sync(
             partial(plan_restore, request.edits, roots=[request.cwd], force=request.force)
         )
