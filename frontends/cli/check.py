@@ -14,6 +14,7 @@ from turnlog.frontends.cli.verdicts import (
     verdict_line,
     verdict_object,
 )
+from turnlog.protocol.errors import InputUnreadable
 from turnlog.replay.check import check_files, portable_files
 from turnlog.replay.verdict import Verdict, total
 
@@ -43,6 +44,11 @@ def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
 
 def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     paths = portable_files(folder)
+    if not paths:  # a check that looks at nothing must not pass
+        raise InputUnreadable(
+            f"there is no exported session below {folder}. `turnlog export ID -o "
+            f"{folder}/NAME.turnlog` puts one there."
+        )
     verdicts: list[Verdict] = []
     with progress("check") as advance:
         for verdict in check_files(paths, accept=accept, jobs=jobs):

@@ -98,9 +98,10 @@ async def test_a_file_of_a_later_schema_is_an_error_and_the_others_are_checked(u
     ]
 
 
-async def test_an_empty_folder_passes(user: User) -> None:
+async def test_a_check_that_looks_at_nothing_does_not_pass(user: User) -> None:
     done = await user.run("check", ".")
-    assert (done.code, done.out) == (0, "0 sessions, 0 events: nothing to replay\n")
+    assert (done.code, done.out) == (2, "")
+    assert "there is no exported session below ." in done.err
 
 
 async def test_what_is_no_folder_is_an_error(user: User, tmp_path: Path) -> None:
