@@ -93,6 +93,8 @@ class Transport:
         await _load_httpx()
         import httpx
 
+        from turnlog.runtime.model.request_body import WholeBody
+
         async with self._client(
             httpx.Timeout(None, connect=connect_timeout),
             verify=await self._certificates(url),
@@ -101,6 +103,7 @@ class Transport:
             try:
                 with trio.fail_after(first_byte_timeout):
                     request = client.build_request("POST", url, content=body, headers=dict(headers))
+                    request.stream = WholeBody(body)
                     response = await client.send(request, stream=True)
             except trio.TooSlowError:
                 raise FirstByteTimeout from None
