@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.folding import folded
 from turnlog.actors.jobs import ScanJob, UndoJob
 from turnlog.actors.ports import EventLog, RestoreRequest, RestoreResult, Workspace
-from turnlog.actors.snapshot_keeper import READ_AT_ONCE, SnapshotKeeper
+from turnlog.actors.snapshot_keeper import READ_AT_ONCE
 from turnlog.protocol.calls import PatchReport
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import (
@@ -77,11 +77,7 @@ class UndoActor:
 
     async def _parts(self) -> tuple[RestoredPart, ...]:
         """Return the conversation as it was: a summary has taken its place since."""
-        until = self.job.asked.since
-        state = await SnapshotKeeper(self.log, self.job.session).restore(until=until)
-        while state.head < until:
-            page = await self.log.read(self.job.session, after=state.head, until=until)
-            rebuild(page, state)
+        state = await folded(self.log, self.job.session, until=self.job.asked.since)
         kinds, parts = state.history.kinds, state.history.parts
         return tuple(RestoredPart(kind, part) for kind, part in zip(kinds, parts, strict=True))
 

@@ -15,9 +15,9 @@ from turnlog.actors.core.effects import CallModel, Effect, Summarize
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Agent, State, Turn
+from turnlog.actors.folding import folded
 from turnlog.actors.jobs import model_request, summary_request
 from turnlog.actors.ports import EventLog, ModelRequest
-from turnlog.actors.snapshot_keeper import SnapshotKeeper
 from turnlog.protocol.envelope import GENESIS, Recorded, chain
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import ModelAsked
@@ -34,7 +34,6 @@ _NOT_SHOWN: Final = frozenset(
         *("queued_at", "context_at", "asked_with", "asked_tools", "measured"),
     }
 )
-_PAGE: Final = 5000  # events
 _PARTS: Final = ("history", "parts")  # the path to the conversation, which is kept as JSON text
 
 
@@ -78,10 +77,7 @@ async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
     sequence = head + 1 + at if at < 0 else at
     if not 1 <= sequence <= head:
         raise SequenceOutOfRange(at, head)
-    state = await SnapshotKeeper(log, session).restore(until=sequence - 1)
-    while state.head < sequence - 1:
-        page = await log.read(session, after=state.head, until=sequence - 1, limit=_PAGE)
-        rebuild(page, state)
+    state = await folded(log, session, until=sequence - 1)
     [recorded] = await log.read(session, after=sequence - 1, until=sequence)
     before = state_view(state)
     rebuild([recorded], state)

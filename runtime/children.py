@@ -12,12 +12,11 @@ import attrs
 import trio
 from msgspec.structs import replace
 
-from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
+from turnlog.actors.folding import folded
 from turnlog.actors.hub import Subscription
 from turnlog.actors.ports import ChildOrder, ChildResult, EventLog
 from turnlog.actors.session_actor import SessionActor
-from turnlog.actors.snapshot_keeper import READ_AT_ONCE, SnapshotKeeper
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import OpRejected, Overloaded, SessionNotFound, WriteLost
@@ -126,15 +125,10 @@ class ChildSessions:
     async def _stored(self, child: SessionId) -> State | None:
         """Return the state that a child has in its log, if it has one."""
         await self._engine.vacated(child)
-        log = self._engine.ports.log
         try:
-            head = (await log.head(child)).sequence
+            return await folded(self._engine.ports.log, child)
         except SessionNotFound:
             return None
-        state = await SnapshotKeeper(log, child).restore(until=head)
-        while state.head < head:
-            rebuild(await log.read(child, after=state.head, until=head, limit=READ_AT_ONCE), state)
-        return state
 
     async def _open(self, order: ChildOrder, state: State | None) -> SessionActor:
         child, asked = order.asked.child, order.asked

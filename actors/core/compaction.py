@@ -6,6 +6,9 @@ log.
 """
 
 from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import structs
 
 from turnlog.actors.core import texts
 from turnlog.actors.core.effects import CallModel, Summarize, Wait
@@ -111,23 +114,15 @@ def _without_oldest(state: State, parts: int, skipped: int, share: float) -> int
     return begins if begins < parts else skipped
 
 
-def ask_again(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
+def ask_again(state: State, compaction: Compaction) -> Iterator[SessionDecision]:
     """Ask once more, unless an answer, or the time for the next try, is being waited for."""
     if not any(isinstance(one, Summarize | Wait) for one in state.outstanding.values()):
         yield _again(state, compaction.asked, compaction.asked.skipped)
 
 
 def _again(state: State, asked: CompactionAsked, skipped: int) -> CompactionAsked:
-    return CompactionAsked(
-        effect_id(state.facts, "summary"),
-        asked.trigger,
-        asked.attempt + 1,
-        asked.parts,
-        skipped,
-        asked.tokens,
-        asked.prompt_json,
-        asked.settings,
-    )
+    effect = effect_id(state.facts, "summary")
+    return structs.replace(asked, effect=effect, attempt=asked.attempt + 1, skipped=skipped)
 
 
 def can_begin(state: State, turn: Turn) -> bool:
@@ -162,16 +157,15 @@ def finish(
     asked, history = compaction.asked, state.history
     limits = (turn.settings or asked.settings).compaction  # of the model that is sent the rest
     old = size_of(history, range(asked.parts))
-    if summary is not None and summary.strip():
-        parts = with_summary(history, asked.parts, limits.user_tokens, summary.strip())
-        if (size := size_of(history, parts)) < old:
-            after = _scaled(state, history.size - old + size)
-            yield Compacted(asked.trigger, "summary", asked.parts, parts, state.tokens, after)
-            return
+    method: Literal["summary", "truncation"] = "truncation"
     parts = without_summary(history, asked.parts, limits.user_tokens)
+    if summary is not None and summary.strip():
+        summed_up = with_summary(history, asked.parts, limits.user_tokens, summary.strip())
+        if size_of(history, summed_up) < old:
+            method, parts = "summary", summed_up
     if (size := size_of(history, parts)) < old:
         after = _scaled(state, history.size - old + size)
-        yield Compacted(asked.trigger, "truncation", asked.parts, parts, state.tokens, after)
+        yield Compacted(asked.trigger, method, asked.parts, parts, state.tokens, after)
         return
     yield from _give_up(turn, asked.trigger, "nothing smaller could take its place")
 

@@ -129,7 +129,7 @@ def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
         return
     yield from tool_call.start_calls(state, turn)
     if turn.compaction is not None:
-        yield from compaction.ask_again(state, turn, turn.compaction)
+        yield from compaction.ask_again(state, turn.compaction)
         return
     if turn.wants_compaction is not None and compaction.can_begin(state, turn):
         yield from compaction.begin(state, turn, turn.wants_compaction)

@@ -7,7 +7,7 @@ import attrs
 import click
 import msgspec
 
-from turnlog.frontends.cli.folding import folded
+from turnlog.actors.folding import folded
 from turnlog.frontends.cli.places import reading
 from turnlog.frontends.cli.tree import lines
 from turnlog.protocol.ids import SessionId

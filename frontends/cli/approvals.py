@@ -8,9 +8,9 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
+from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import Question, open_questions, question_text
-from turnlog.frontends.cli.folding import folded
 from turnlog.frontends.cli.places import has_store, reading
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.ids import SessionId

@@ -8,8 +8,8 @@ import trio
 from msgspec import Struct
 
 from turnlog.actors.core.state import Call, State
+from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
-from turnlog.frontends.cli.folding import folded
 from turnlog.frontends.cli.gist import preview_text
 from turnlog.frontends.cli.text import printable
 from turnlog.protocol.calls import CommandPreview

@@ -5,9 +5,9 @@ import sys
 import click
 import trio
 
+from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.actors.turn_changes import TurnChanges
-from turnlog.frontends.cli.folding import folded
 from turnlog.frontends.cli.places import reading
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.errors import UsageError

@@ -5,18 +5,12 @@ from pathlib import Path
 import click
 
 from turnlog.frontends.cli.verdicts import (
-    exit_code,
     leaving,
-    print_json,
     progress,
-    totals_lines,
-    totals_object,
-    verdict_line,
-    verdict_object,
+    show_each,
 )
 from turnlog.protocol.errors import InputUnreadable
 from turnlog.replay.check import check_files, portable_files
-from turnlog.replay.verdict import Verdict, total
 
 
 @click.command("check")
@@ -49,18 +43,9 @@ def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
             f"there is no exported session below {folder}. `turnlog export ID -o "
             f"{folder}/NAME.turnlog` puts one there."
         )
-    verdicts: list[Verdict] = []
     with progress("check") as advance:
-        for verdict in check_files(paths, accept=accept, jobs=jobs):
-            verdicts.append(verdict)
-            advance(len(verdicts), len(paths))
-            if as_json:
-                print_json(verdict_object(verdict))
-            else:
-                click.echo(verdict_line(verdict))
-    totals = total(verdicts)
-    if as_json:
-        print_json(totals_object(totals))
-    else:
-        click.echo(totals_lines(totals))
-    return exit_code(verdicts)
+        return show_each(
+            check_files(paths, accept=accept, jobs=jobs),
+            as_json=as_json,
+            shown=lambda printed: advance(len(printed), len(paths)),
+        )

@@ -10,9 +10,9 @@ import attrs
 import click
 import trio
 
+from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import tell_questions
-from turnlog.frontends.cli.folding import folded
 from turnlog.frontends.cli.places import has_store
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import OpRejected, SessionBusy, SessionNotFound, TurnlogError

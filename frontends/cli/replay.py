@@ -13,9 +13,8 @@ from turnlog.frontends.cli.verdicts import (
     leaving,
     print_json,
     progress,
-    totals_lines,
+    show_each,
     totals_object,
-    verdict_line,
     verdict_object,
     whole_verdict,
 )
@@ -155,21 +154,12 @@ async def _replay_stored(prefix: str, start: int) -> ReplayReport:
 def _replay_all(as_json: bool) -> int:
     sessions = trio.run(_sessions)
     every = sum(events for _, events in sessions)
-    verdicts: list[Verdict] = []
     with progress("replay") as advance:
-        for verdict in replay_store(store_path(), sessions):
-            verdicts.append(verdict)
-            advance(sum(verdict.events for verdict in verdicts), every)
-            if as_json:
-                print_json(verdict_object(verdict))
-            else:
-                click.echo(verdict_line(verdict))
-    totals = total(verdicts)
-    if as_json:
-        print_json(totals_object(totals))
-    else:
-        click.echo(totals_lines(totals))
-    return exit_code(verdicts)
+        return show_each(
+            replay_store(store_path(), sessions),
+            as_json=as_json,
+            shown=lambda printed: advance(sum(verdict.events for verdict in printed), every),
+        )
 
 
 async def _sessions() -> list[tuple[SessionId, int]]:

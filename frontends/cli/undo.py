@@ -7,8 +7,8 @@ import click
 import msgspec
 import trio
 
+from turnlog.actors.folding import folded
 from turnlog.actors.workspace_actors import edits_since
-from turnlog.frontends.cli.folding import folded
 from turnlog.frontends.cli.places import reading
 from turnlog.frontends.cli.text import printable
 from turnlog.protocol.errors import OpRejected

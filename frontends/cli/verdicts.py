@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import msgspec
 
 from turnlog.frontends.cli.failing import FAILED, cause, tell
 from turnlog.frontends.cli.text import printable
-from turnlog.replay.verdict import Totals, Verdict
+from turnlog.replay.verdict import Totals, Verdict, total
 
 SAME: Final = 0
 DIFFERENT: Final = 1  # or damaged
@@ -77,6 +77,30 @@ def whole_verdict(verdict: Verdict) -> str:
 
 def _plural(verdict: Verdict) -> str:
     return "difference" if verdict.divergences == 1 else "differences"
+
+
+def show_each(
+    verdicts: Iterable[Verdict], *, as_json: bool, shown: Callable[[Sequence[Verdict]], None]
+) -> int:
+    """Print each verdict as it comes, and their summary; return the exit code.
+
+    Args:
+        shown: is told all that have been printed, after each.
+    """
+    printed: list[Verdict] = []
+    for verdict in verdicts:
+        printed.append(verdict)
+        shown(printed)
+        if as_json:
+            print_json(verdict_object(verdict))
+        else:
+            click.echo(verdict_line(verdict))
+    totals = total(printed)
+    if as_json:
+        print_json(totals_object(totals))
+    else:
+        click.echo(totals_lines(totals))
+    return exit_code(printed)
 
 
 def totals_lines(totals: Totals) -> str:

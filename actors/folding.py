@@ -1,9 +1,9 @@
-"""A session's state as its log gives it, for commands that look and change nothing."""
+"""A session's state as its log gives it, for whoever only looks."""
 
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import EventLog
-from turnlog.actors.snapshot_keeper import SnapshotKeeper
+from turnlog.actors.snapshot_keeper import READ_AT_ONCE, SnapshotKeeper
 from turnlog.protocol.ids import SessionId
 
 
@@ -12,5 +12,6 @@ async def folded(log: EventLog, session: SessionId, *, until: int | None = None)
     until = (await log.head(session)).sequence if until is None else until
     state = await SnapshotKeeper(log, session).restore(until=until)
     while state.head < until:
-        rebuild(await log.read(session, after=state.head, until=until), state)
+        page = await log.read(session, after=state.head, until=until, limit=READ_AT_ONCE)
+        rebuild(page, state)
     return state
