@@ -161,7 +161,12 @@ def summary_request(state: State, turn: Turn, asked: CompactionAsked) -> ModelRe
     """Return what the model is asked for a summary."""
     parts = state.history.parts[asked.skipped : asked.parts]
     return ModelRequest(
-        state.session, turn.turn_id, asked.settings, "[]", (*parts, asked.prompt_json)
+        state.session,
+        turn.turn_id,
+        asked.settings,
+        "[]",
+        (*parts, asked.prompt_json),
+        cache_key=state.cache_key,
     )
 
 
@@ -180,4 +185,5 @@ def model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
         turn.tools_json,
         tuple(state.history.parts[:parts]),
         op.final_output_json_schema if isinstance(op, UserTurn) else None,
+        state.cache_key,
     )

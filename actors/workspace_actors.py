@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
+from turnlog.actors.core.undo import parts_then
 from turnlog.actors.folding import folded
 from turnlog.actors.jobs import ScanJob, UndoJob
 from turnlog.actors.ports import EventLog, RestoreRequest, RestoreResult, Workspace
@@ -78,8 +79,7 @@ class UndoActor:
     async def _parts(self) -> tuple[RestoredPart, ...]:
         """Return the conversation as it was: a summary has taken its place since."""
         state = await folded(self.log, self.job.session, until=self.job.asked.since)
-        kinds, parts = state.history.kinds, state.history.parts
-        return tuple(RestoredPart(kind, part) for kind, part in zip(kinds, parts, strict=True))
+        return parts_then(state)
 
     async def _files(self) -> RestoreResult:
         edits = await edits_since(self.log, self.job.session, self.job.asked.since)

@@ -13,6 +13,7 @@ from turnlog.protocol.events import (
     ChildTold,
     Compacted,
     CompactionGivenUp,
+    ConversationResumed,
     OpReceived,
     PrefixChanged,
     SessionEvent,
@@ -65,6 +66,7 @@ SAID: list[tuple[SessionEvent, str]] = [
     (TurnsRestored(EFFECT, (RestoredFile("/a", "conflict", "x"),), {}), "conflict /a"),
     (WorkspaceScanned(EFFECT, 3, 2, "too large"), "3 files, 2 left out: too large"),
     (UserShellAsked(EFFECT, "make"), "make"),
+    (ConversationResumed(12, 3_400, "00"), "12 parts, 3400 tokens"),
     (PrefixChanged(("model", "tools")), "the next request begins otherwise: model, tools"),
     (
         ApprovalAsked(EFFECT, "q", 0, "call_1", PLAN),

@@ -13,7 +13,13 @@ from msgspec import structs
 from turnlog.actors.core import texts
 from turnlog.actors.core.effects import CallModel, Summarize, Wait
 from turnlog.actors.core.history import TOLD_ONCE, USER
-from turnlog.actors.core.replacement import safe_begin, size_of, with_summary, without_summary
+from turnlog.actors.core.replacement import (
+    Parts,
+    safe_begin,
+    size_of,
+    with_summary,
+    without_summary,
+)
 from turnlog.actors.core.retries import delay_ms
 from turnlog.actors.core.state import Compaction, State, Turn
 from turnlog.protocol.calls import ErrorInfo
@@ -29,7 +35,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import effect_id
 from turnlog.protocol.items import text_message
-from turnlog.protocol.settings import TurnSettings
+from turnlog.protocol.settings import CompactionLimits, TurnSettings
 
 
 def due(state: State, turn: Turn) -> CompactionTrigger | None:
@@ -157,17 +163,24 @@ def finish(
     asked, history = compaction.asked, state.history
     limits = (turn.settings or asked.settings).compaction  # of the model that is sent the rest
     old = size_of(history, range(asked.parts))
-    method: Literal["summary", "truncation"] = "truncation"
-    parts = without_summary(history, asked.parts, limits.user_tokens)
-    if summary is not None and summary.strip():
-        summed_up = with_summary(history, asked.parts, limits.user_tokens, summary.strip())
-        if size_of(history, summed_up) < old:
-            method, parts = "summary", summed_up
-    if (size := size_of(history, parts)) < old:
-        after = _scaled(state, history.size - old + size)
-        yield Compacted(asked.trigger, method, asked.parts, parts, state.tokens, after)
-        return
+    for method, parts in _replacements(state, asked.parts, limits, (summary or "").strip()):
+        if (size := size_of(history, parts)) < old:
+            after = _scaled(state, history.size - old + size)
+            yield Compacted(asked.trigger, method, asked.parts, parts, state.tokens, after)
+            return
     yield from _give_up(turn, asked.trigger, "nothing smaller could take its place")
+
+
+def _replacements(
+    state: State, parts: int, limits: CompactionLimits, summary: str
+) -> Iterator[tuple[Literal["summary", "truncation"], Parts]]:
+    """Yield what may take the place of the first `parts` parts, the best of it first."""
+    history, words = state.history, limits.user_tokens
+    ledgers = (True, False) if state.rules > 2 else (False,)
+    for ledger in ledgers if summary else ():
+        yield "summary", with_summary(history, parts, words, summary, ledger=ledger)
+    for ledger in ledgers:
+        yield "truncation", without_summary(history, parts, words, ledger=ledger)
 
 
 def _scaled(state: State, size: int) -> int:

@@ -15,9 +15,12 @@ MODEL: Final = "model"  # the kind of a part that the model said
 OUTPUT: Final = "output"  # the kind of a call's output
 USER: Final = "user"
 SUMMARY: Final = "summary"
+LEDGER: Final = "ledger"  # what the calls did that a summary stands for
 BYTES_A_TOKEN: Final = 4  # of what no provider has counted
 # Kinds that are told once each. All others are context: a later part takes an earlier one's place.
-TOLD_ONCE: Final = frozenset({MODEL, OUTPUT, USER, SUMMARY, "turn_aborted", "agent", "review"})
+TOLD_ONCE: Final = frozenset(
+    {MODEL, OUTPUT, USER, SUMMARY, LEDGER, "turn_aborted", "agent", "review"}
+)
 
 
 @attrs.define
@@ -27,21 +30,24 @@ class History:
     parts: list[JsonText] = attrs.field(factory=list[JsonText])
     sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
     kinds: list[str] = attrs.field(factory=list[str])  # `model`, `output`, or as it was recorded
+    notes: list[str] = attrs.field(factory=list[str])  # of an output: what its call did
     size: int = 0  # bytes
     digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
 
-    def add(self, part: JsonText, source: Source, kind: str) -> None:
+    def add(self, part: JsonText, source: Source, kind: str, note: str = "") -> None:
         data = part.encode()
         self.parts.append(part)
         self.sources.append(source)
         self.kinds.append(kind)
+        self.notes.append(note)
         self.size += len(data)
         self.digest = chain(self.digest, data)
 
     def add_from(self, other: "History", index: int) -> None:
         """Add a part of another history as it is; nothing, if that has no such part."""
         if 0 <= index < len(other.parts):
-            self.add(other.parts[index], other.sources[index], other.kinds[index])
+            source, kind, note = other.sources[index], other.kinds[index], other.notes[index]
+            self.add(other.parts[index], source, kind, note)
 
     def first(self, parts: int) -> "History":
         """Return a history of the first `parts` parts."""

@@ -4,6 +4,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.effects import RunTool
 from turnlog.actors.core.model_call import keeps_items
 from turnlog.actors.core.state import Call, State
+from turnlog.actors.core.tool_call import never_started
 from turnlog.protocol.items import JsonText, output_item
 
 
@@ -26,18 +27,18 @@ def model_input(state: State) -> list[JsonText]:
         if isinstance(effect, RunTool) and effect.started
     }
     parts += [
-        output_item(call.item, _output(call, number in started))
+        output_item(call.item, _output(state, call, number in started))
         for number, call in enumerate(turn.calls, turn.first_call)
     ]
     return parts
 
 
-def _output(call: Call, started: bool) -> str:
+def _output(state: State, call: Call, started: bool) -> str:
     match call.status:
         case "settled":
             return call.output
         case "waiting" | "asked" | "awaiting":
-            return call.denied or texts.NEVER_STARTED
+            return never_started(state, call)
         case "dispatched":
             return texts.STOPPED if started else texts.UNKNOWN
         case "stopped":

@@ -12,6 +12,7 @@ from turnlog.actors.core.history import (
     USER,
     History,
 )
+from turnlog.actors.core.ledger import ledger_of
 from turnlog.protocol.events import RecordedItem
 from turnlog.protocol.items import JsonText, Message, message_text, read_item, text_message
 
@@ -19,25 +20,37 @@ from turnlog.protocol.items import JsonText, Message, message_text, read_item, t
 Parts = tuple[int | RecordedItem, ...]
 
 
-def with_summary(history: History, parts: int, user_tokens: int, summary: str) -> Parts:
-    """Return the surroundings, the newest words of the user's and the summary.
+def with_summary(
+    history: History, parts: int, user_tokens: int, summary: str, *, ledger: bool
+) -> Parts:
+    """Return the surroundings, the newest words of the user's, the ledger and the summary.
 
     Args:
         parts: how many parts of the conversation it is to replace.
         user_tokens: how much of the user's words stays.
+        ledger: whether what the calls did is noted.
     """
     item = RecordedItem(SUMMARY, text_message("user", texts.SUMMARY_BEGINS + summary))
-    return (*_context(history, parts), *_said_by_user(history, parts, user_tokens), item)
+    said = _said_by_user(history, parts, user_tokens)
+    done = _done(history, parts) if ledger else ()
+    return (*_context(history, parts), *said, *done, item)
 
 
-def without_summary(history: History, parts: int, user_tokens: int) -> Parts:
-    """Return the surroundings, the user's words, and the newest quarter of it as it is."""
+def without_summary(history: History, parts: int, user_tokens: int, *, ledger: bool) -> Parts:
+    """Return the surroundings, the user's words, the ledger, and the newest quarter as it is."""
     sizes = _sizes(history, parts)
     begin = safe_begin(history, parts, sum(sizes) // 4)
+    done = _done(history, begin) if ledger else ()
     note = RecordedItem(SUMMARY, text_message("user", texts.CUT))
     context = [index for index in _context(history, parts) if index < begin]
     said = _said_by_user(history, begin, user_tokens)
-    return (*context, *said, note, *range(begin, parts))
+    return (*context, *said, *done, note, *range(begin, parts))
+
+
+def _done(history: History, parts: int) -> tuple[RecordedItem, ...]:
+    """Return what the calls among the first `parts` parts did, if they did anything."""
+    kept = ledger_of(history, parts)
+    return () if kept is None else (kept,)
 
 
 def size_of(history: History, parts: Iterable[int | RecordedItem]) -> int:

@@ -4,7 +4,7 @@
 happened. Resume decides nothing again: it folds what was decided.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, assert_never
 
 from turnlog.actors.core import (
@@ -20,6 +20,7 @@ from turnlog.actors.core import (
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
+    Effect,
     RunChild,
     RunTool,
     RunUserShell,
@@ -35,6 +36,7 @@ from turnlog.protocol.events import (
     ChildEnded,
     CompactionWanted,
     ContextLoaded,
+    ConversationResumed,
     EffectClosed,
     EffectDone,
     EffectLost,
@@ -60,6 +62,7 @@ from turnlog.protocol.events import (
     TurnStopping,
     WorkspaceScanned,
 )
+from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import (
     Archive,
     Compact,
@@ -80,7 +83,7 @@ from turnlog.protocol.ops import (
 
 # The revision of the rules by which this release decides. A recorded life is replayed under its
 # own, so that what changed since is no difference.
-RULES: Final = 2
+RULES: Final = 3
 # Ops that mean the same in a session that nobody goes on with.
 _TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
 
@@ -195,13 +198,25 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
     """Close what an engine that is gone had begun, so that the turn can go on, or end."""
     if state.dormant:
         return
+    history = state.history
+    if state.rules > 2 and history.parts and isinstance(fact, SessionOpened):
+        yield ConversationResumed(len(history.parts), state.tokens, history.digest.hex())
     lost = tuple(state.outstanding.items())
     keep = state.turn is not None and model_call.keeps_items(state.turn)
     for effect, _ in lost:
         yield EffectLost(effect)
-    current = state.turn
-    if current is None:
-        return
+    if (current := state.turn) is not None:
+        yield from _take_over_turn(state, current, fact, lost, keep=keep)
+
+
+def _take_over_turn(
+    state: State,
+    current: Turn,
+    fact: SessionOpened | SessionForked,
+    lost: Sequence[tuple[EffectId, Effect]],
+    *,
+    keep: bool,
+) -> Iterator[SessionDecision]:
     interrupt = isinstance(fact, SessionForked) or fact.on_recovery == "interrupt"
     # What the user ran cannot be run again, nor told to the model: it is over.
     interrupt = interrupt or any(isinstance(what, RunUserShell) for _, what in lost)

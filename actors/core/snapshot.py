@@ -14,7 +14,7 @@ import attrs
 import msgspec
 from msgspec import Struct, structs
 
-from turnlog.actors.core import texts
+from turnlog.actors.core import ledger, texts
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
@@ -41,7 +41,7 @@ from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 3  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 4  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
@@ -54,6 +54,7 @@ class _Index(Struct, frozen=True, array_like=True):
     head: int
     digest: bytes
     session: SessionId
+    cache_key: SessionId
     time_us: int
     facts: int
     settings: SessionSettings | None
@@ -98,6 +99,7 @@ def snapshot(state: State) -> bytes | None:
             head=state.head,
             digest=state.digest,
             session=state.session,
+            cache_key=state.cache_key,
             time_us=state.time_us,
             facts=state.facts,
             settings=state.settings,
@@ -164,8 +166,9 @@ class Restoration:
         factory=dict[int, tuple[RecordedItem | RestoredPart | int, ...]]
     )
     _results: dict[int, str] = attrs.field(factory=dict[int, str])
-    _items: dict[int, JsonText] = attrs.field(factory=dict[int, JsonText])
+    _items: dict[int, ModelItemReceived] = attrs.field(factory=dict[int, ModelItemReceived])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
+    _ends: dict[int, ToolFinished] = attrs.field(factory=dict[int, ToolFinished])
     _ops: dict[int, OpReceived] = attrs.field(factory=dict[int, OpReceived])
 
     @classmethod
@@ -196,10 +199,11 @@ class Restoration:
 
     def _keep(self, at: int, event: SessionEvent | UnknownEvent) -> None:
         match event:
-            case ModelItemReceived(item_json=item):
-                self._items[at] = item
+            case ModelItemReceived():
+                self._items[at] = event
             case ToolFinished(preamble=preamble, output=output):
                 self._outputs[at] = preamble + output
+                self._ends[at] = structs.replace(event, output="", full_output=None)
             case CallSettled(output=output):
                 self._outputs[at] = output
             case StepFailed():
@@ -231,6 +235,7 @@ class Restoration:
         index = self._index
         return State(
             session=index.session,
+            cache_key=index.cache_key,
             head=index.head,
             digest=index.digest,
             time_us=index.time_us,
@@ -270,17 +275,18 @@ class Restoration:
     def _history(self) -> History:
         history = History()
         for at, offset in self._parts:
-            part, kind = self._part(at, offset)
-            history.add(part, (at, offset), kind)
+            part, kind, note = self._part(at, offset)
+            history.add(part, (at, offset), kind, note)
         return history
 
-    def _part(self, at: int, offset: int) -> tuple[JsonText, str]:
+    def _part(self, at: int, offset: int) -> tuple[JsonText, str, str]:
+        """Return a part, its kind and its note."""
         if at in self._items:
-            return self._items[at], MODEL
+            return self._items[at].item_json, MODEL, ""
         if at in self._outputs:
-            return self._output(self._outputs[at], call_at=at - offset), OUTPUT
+            return self._output(at, call_at=at - offset)
         told = self._told(at, offset)
-        return told.item_json, told.kind
+        return told.item_json, told.kind, told.note if isinstance(told, RestoredPart) else ""
 
     def _told(self, at: int, index: int) -> RecordedItem | RestoredPart:
         told = self._recorded[at][index]
@@ -295,11 +301,14 @@ class Restoration:
             if not agent.told
         }
 
-    def _output(self, output: str, call_at: int) -> JsonText:
-        call = read_item(self._items[call_at])
+    def _output(self, at: int, call_at: int) -> tuple[JsonText, str, str]:
+        asked = self._items[call_at]
+        call = read_item(asked.item_json)
         if not isinstance(call, FunctionCall | CustomToolCall):
             raise TypeError(f"event {call_at} is no call")
-        return output_item(call, output)
+        end = self._ends.get(at)
+        done = ledger.note(call, asked.plan, end) if end is not None else ""
+        return output_item(call, self._outputs[at]), OUTPUT, done
 
 
 def _effect(fields: tuple[str, dict[str, Any]] | None) -> Effect | None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
-from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.calls import AwaitAgents, ToolPlan
 from turnlog.protocol.envelope import GENESIS
 from turnlog.protocol.events import (
     ChildEnded,
@@ -45,10 +45,16 @@ class Call:
     denied: str | None = None  # what the model is told unless it runs outside the sandbox
     output: str = ""  # what the model is told, once settled
     output_at: int = 0  # sequence of the event that settled it
+    note: str = ""  # what it did, if it ran
 
     @property
     def settled(self) -> bool:
         return self.status == "settled"
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it waits for agents."""
+        return isinstance(self.plan.agent, AwaitAgents)
 
     def settle(self, output: str, at: int) -> None:
         self.status, self.output, self.output_at = "settled", output, at
@@ -162,6 +168,7 @@ class State:
     """A session after its events. The default is a session with none."""
 
     session: SessionId = _NO_SESSION
+    cache_key: SessionId = _NO_SESSION  # of prompts; a fork's begin as its parent's do
     head: int = 0  # sequence of the last event
     digest: bytes = GENESIS  # of the last event
     time_us: int = 0  # of the last fact
@@ -226,6 +233,7 @@ class State:
         if not turn.items and all(call.settled for call in turn.calls):
             for call in turn.calls:
                 output = output_item(call.item, call.output)
-                self.history.add(output, (call.output_at, call.output_at - call.item_at), OUTPUT)
+                source = (call.output_at, call.output_at - call.item_at)
+                self.history.add(output, source, OUTPUT, call.note)
             turn.first_call += len(turn.calls)
             turn.calls.clear()

@@ -9,6 +9,9 @@ TURN_ABORTED: Final = (
     "running have been stopped; they may have done part of their work.\n</turn_aborted>"
 )
 NEVER_STARTED: Final = "aborted: this call was never started, because the turn was stopped first."
+WAIT_STOPPED: Final = (
+    "aborted: the turn was stopped while this waited, and none of these agents had come to rest."
+)
 STOPPED: Final = (
     "aborted: this was stopped while it was running. "
     "It may have done part of its work; its output is lost."
@@ -29,6 +32,11 @@ DECLINED_OUTSIDE: Final = "\nThe user was asked to run this without the sandbox,
 SUMMARY_BEGINS: Final = (
     "The conversation so far became too long, and was replaced by this summary of it. What was "
     "done is done: build on it, and do not start again.\n\n"
+)
+# Its lines are read back at the next compaction, so they stand alone between the others.
+LEDGER: Final = (
+    "<work_ledger>\nWhat was done before this, oldest first, as the log has it. Unless something "
+    "has changed since, none of it need be done or read again.\n{lines}\n</work_ledger>"
 )
 CUT: Final = (
     "The conversation became too long, no summary of it could be made, and its older part was "

@@ -103,11 +103,18 @@ def settle_cut_off(turn: Turn) -> Iterator[SessionDecision]:
             yield settle(call, number, "unknown", texts.UNKNOWN)
 
 
-def settle_never_started(turn: Turn) -> Iterator[SessionDecision]:
+def settle_never_started(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls of a turn that ends before they could start."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if not call.settled:
-            yield settle(call, number, "never_started", call.denied or texts.NEVER_STARTED)
+            yield settle(call, number, "never_started", never_started(state, call))
+
+
+def never_started(state: State, call: Call) -> str:
+    """Return what the model is told of a call that ran nothing before its turn ended."""
+    if call.denied is None and state.rules > 2 and call.awaits:
+        return texts.WAIT_STOPPED
+    return call.denied or texts.NEVER_STARTED
 
 
 def closed_early(

@@ -6,6 +6,7 @@ from turnlog.actors.core.state import Mark, State, Turn
 from turnlog.protocol.events import (
     OpReceived,
     OpRefused,
+    RestoredPart,
     SessionDecision,
     TurnsDropped,
     UndoAsked,
@@ -43,6 +44,13 @@ def begin(state: State, turn: Turn) -> Iterator[SessionDecision]:
 
 def _parts(state: State, mark: Mark) -> int | None:
     return mark.parts if mark.epoch == state.epoch else None
+
+
+def parts_then(then: State) -> tuple[RestoredPart, ...]:
+    """Return the whole conversation of `then`, as `TurnsRestored` has it."""
+    history = then.history
+    notes = history.notes if then.rules > 2 else [""] * len(history.parts)
+    return tuple(map(RestoredPart, history.kinds, history.parts, notes))
 
 
 def finish(state: State, turn: Turn) -> Iterator[SessionDecision]:

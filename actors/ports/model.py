@@ -15,12 +15,13 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 class ModelRequest(Struct, frozen=True):
     """Everything that one attempt at the model sends."""
 
-    session: SessionId  # the prompt cache's key
+    session: SessionId
     turn_id: str
     settings: TurnSettings
     tools_json: JsonText
     input: Sequence[JsonText]  # the conversation's parts, in order, sent as they are
     output_schema: dict[str, object] | None = None
+    cache_key: SessionId | None = None  # of the provider's prompt cache; None: the session
 
 
 class ItemDone(Struct, frozen=True):

@@ -17,6 +17,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, PatchApproval
 
 _SESSIONS = 10_000
+_TIME = 13  # characters of an id that say when; a session's own questions stay in call order
 
 
 async def questions(log: EventLog, warn: Callable[[str], None]) -> list[Question]:
@@ -36,7 +37,7 @@ async def questions(log: EventLog, warn: Callable[[str], None]) -> list[Question
             warn(f"session {summary.session} is left out: {error} [{error.code}]")
             continue
         found += [replace(question, answer=left.get(question.id)) for question in asked]
-    return sorted(found, key=lambda question: question.id)
+    return sorted(found, key=lambda question: question.id[:_TIME])
 
 
 async def _left(log: EventLog, session: SessionId) -> dict[str, ApprovalAnswer]:

@@ -19,6 +19,7 @@ from turnlog.protocol.events import (
     CompactionAsked,
     CompactionGivenUp,
     ContextLoaded,
+    ConversationResumed,
     EffectClosed,
     FilesSaved,
     ItemsRecorded,
@@ -109,6 +110,8 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
             return command
         case PrefixChanged(causes=causes):
             return f"the next request begins otherwise: {', '.join(causes)}"
+        case ConversationResumed(parts=parts, tokens=tokens):
+            return f"{parts} parts, {tokens} tokens"
         case other:
             return _fields(other)
 

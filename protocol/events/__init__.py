@@ -19,6 +19,7 @@ from turnlog.protocol.events.decisions import (
     CompactionTrigger,
     CompactionWanted,
     ContextAsked,
+    ConversationResumed,
     Decision,
     EffectLost,
     InputQueued,
@@ -117,6 +118,7 @@ SessionDecision = (
     | PrefixChanged
     | CallParked
     | QuestionAnswered
+    | ConversationResumed
 )
 SessionEvent = SessionFact | SessionDecision
 
@@ -136,6 +138,7 @@ __all__ = [
     "CompactionWanted",
     "ContextAsked",
     "ContextLoaded",
+    "ConversationResumed",
     "Decision",
     "EffectClosed",
     "EffectDone",

@@ -121,6 +121,16 @@ class ResponseAbandoned(Decision, frozen=True, tag=116):
     keep: bool
 
 
+class ConversationResumed(Decision, frozen=True, tag=132):
+    """What a session that is opened again goes on with."""
+
+    ignorable: ClassVar[bool] = True
+
+    parts: int
+    tokens: int
+    input_digest: str  # chained over the parts, hex, as `ModelAsked` has it
+
+
 class TurnStopping(Decision, frozen=True, tag=111):
     """The turn's work is cancelled; the turn ends once nothing of it is outstanding."""
 

@@ -186,6 +186,7 @@ class RestoredPart(Struct, frozen=True):
 
     kind: str
     item_json: JsonText
+    note: str = ""  # of an output: what its call did
 
 
 class TurnsRestored(Fact, frozen=True, tag=34):

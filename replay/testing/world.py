@@ -27,6 +27,7 @@ from turnlog.actors.core.effects import (
 )
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Turn
+from turnlog.actors.core.undo import parts_then
 from turnlog.actors.ports import ToolOrder
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import (
@@ -218,10 +219,7 @@ class World:
         asked = next(e for e in events if isinstance(e, UndoAsked) and e.effect == effect)
         if not asked.conversation or asked.parts is not None:
             return None
-        then = rebuild(self.session.records[: asked.since]).history
-        return tuple(
-            RestoredPart(kind, part) for kind, part in zip(then.kinds, then.parts, strict=True)
-        )
+        return parts_then(rebuild(self.session.records[: asked.since]))
 
     # --- tools ------------------------------------------------------------------------------------
 

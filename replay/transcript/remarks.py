@@ -10,6 +10,7 @@ from turnlog.protocol.events import (
     ChildStopping,
     ChildTold,
     CompactionGivenUp,
+    ConversationResumed,
     OpReceived,
     OpRefused,
     PrefixChanged,
@@ -67,6 +68,8 @@ def remark(record: Recorded) -> str | None:
             return "The session was closed with its turn open."
         case PrefixChanged(causes=causes):
             return f"The next request begins otherwise, by another choice of {_and(causes)}."
+        case ConversationResumed(parts=parts, tokens=tokens):
+            return f"The session was opened again, with {parts} parts of {tokens} tokens."
         case TurnsRestored(files=files):
             return _restored(files)
         case TurnsDropped(redo=True):

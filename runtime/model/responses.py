@@ -86,7 +86,7 @@ def encode_body(request: ModelRequest) -> bytes:
         input=[Raw(part) for part in request.input],
         tools=Raw(request.tools_json),
         parallel_tool_calls=request.settings.parallel_tool_calls,
-        prompt_cache_key=request.session,
+        prompt_cache_key=request.cache_key or request.session,
         client_metadata={
             "session_id": request.session,
             "thread_id": request.session,

@@ -26,11 +26,13 @@ from turnlog.actors.core.effects import (
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
+from turnlog.actors.core.undo import parts_then
 from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
 from turnlog.protocol.events import (
     ChildEnded,
     ContextLoaded,
+    ConversationResumed,
     Decision,
     EffectClosed,
     EffectDone,
@@ -38,7 +40,6 @@ from turnlog.protocol.events import (
     ModelFailed,
     ModelItemReceived,
     OpReceived,
-    RestoredPart,
     SessionDecision,
     SessionEvent,
     SessionFact,
@@ -221,8 +222,14 @@ class Play:
     # --- facts ------------------------------------------------------------------------------------
 
     def open(self, on_recovery: OnRecovery = "continue") -> list[SessionDecision]:
-        fence = self.state.fence + 1
-        return self.send(SessionOpened(fence, "engine", "0", on_recovery, self.rules))
+        """Open the session again; return what is decided besides saying what it goes on with."""
+        fence, history = self.state.fence + 1, self.state.history
+        resumed = ConversationResumed(len(history.parts), self.state.tokens, history.digest.hex())
+        decided = self.send(SessionOpened(fence, "engine", "0", on_recovery, self.rules))
+        if not resumed.parts or self.rules < 3 or on_recovery == "leave":
+            return decided
+        assert decided[0] == resumed
+        return decided[1:]
 
     def fork(self) -> list[SessionDecision]:
         """Go on as a fork of this session at its last event."""
@@ -304,8 +311,7 @@ class Play:
         )
         parts = None
         if asked.conversation and asked.parts is None:
-            then = rebuild(self.records[: asked.since]).history
-            parts = tuple(map(RestoredPart, then.kinds, then.parts))
+            parts = parts_then(rebuild(self.records[: asked.since]))
         return self.send(TurnsRestored(effect, (), {}, parts))
 
     def undo(self, turns: int = 1) -> list[SessionDecision]:

@@ -186,7 +186,8 @@ def test_a_cut_begins_at_a_whole_response() -> None:
     play.fail_summary(REFUSED)
     calls = ["function_call a5", "function_call b5"]
     outputs = ["function_call_output a5", "function_call_output b5"]
-    assert told(play) == ["go", texts.CUT, "now 5", *calls, *outputs]
+    done = texts.LEDGER.format(lines="called exec_command {} (done) (10 times)")
+    assert told(play) == ["go", done, texts.CUT, "now 5", *calls, *outputs]
 
 
 def test_what_cannot_be_made_smaller_is_left_as_it_is() -> None:

@@ -39,7 +39,7 @@ from turnlog.protocol.events import (
     TurnStopping,
 )
 from turnlog.protocol.ids import EffectId
-from turnlog.protocol.items import FunctionCall, output_item, text_message
+from turnlog.protocol.items import FunctionCall, JsonText, output_item, text_message
 from turnlog.protocol.ops import Shutdown
 from turnlog.protocol.settings import OnRecovery
 from turnlog.replay.verify import divergences
@@ -115,6 +115,8 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
         cut = play.cut(at)
         turn = cut.state.turn
         whole_or_kept = turn is None or not turn.items or turn.calls
+        # An agent may come to rest while the turn is stopped: then the call tells how.
+        waits = [call.item.call_id for call in turn.calls if call.awaits] if turn else []
         expected = model_input(cut.state)
         cut.open("interrupt")
         while turn is not None and cut.state.turn is not None:  # agents are at work
@@ -122,7 +124,14 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
                 break
             cut.close(next(iter(cut.state.outstanding.values())))
         if whole_or_kept:
-            assert cut.state.history.parts[: len(expected)] == expected
+            recorded = cut.state.history.parts[: len(expected)]
+            assert without_outputs(recorded, waits) == without_outputs(expected, waits)
+
+
+def without_outputs(parts: list[JsonText], calls: list[str]) -> list[JsonText]:
+    """Return the conversation without what these calls gave."""
+    left_out = tuple(f'{{"type":"function_call_output","call_id":"{call}",' for call in calls)
+    return [part for part in parts if not part.startswith(left_out)]
 
 
 def running_call(play: Play, *, started: bool) -> None:

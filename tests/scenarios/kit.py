@@ -10,10 +10,11 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from turnlog.actors.core import texts
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.items import ToolCallItem
+from turnlog.protocol.items import ToolCallItem, text_message
 from turnlog.protocol.ops import Op
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.scripted_model.player import COMPACTION_REQUEST
@@ -97,6 +98,11 @@ def summaries(server: ScriptedServer) -> list[list[str]]:
 
 def size_of(parts: Iterable[str]) -> int:
     return sum(len(part.encode()) for part in parts)
+
+
+def ledger(*lines: str) -> str:
+    """Return the part that tells behind a compaction what was done."""
+    return text_message("user", texts.LEDGER.format(lines="\n".join(lines)))
 
 
 def assert_valid(parts: Sequence[str]) -> None:

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pytest
 
-from tests.engine.kit import house, of, play, the
+from tests.engine.kit import house, of, play, shell, the
 from tests.scenarios.kit import (
     Look,
     assert_valid,
     do,
+    ledger,
     left_behind,
     says,
     sent,
@@ -81,6 +82,32 @@ async def test_a_compaction_loop_is_stopped_and_said(tmp_path: Path) -> None:
         assert look.looks < 20
         after = await play(session, "stop reading")
         assert the(TurnEnded, after).last_agent_message == "tell me how"
+
+
+async def test_what_was_read_and_done_is_told_behind_a_summary_that_forgets_it(
+    tmp_path: Path,
+) -> None:
+    script = (
+        [shell("echo first > notes.txt"), call("look")],
+        [shell("cat notes.txt"), call("look")],
+        shell("cat notes.txt"),
+        "done",
+        sums_up("We talked."),
+        "I know",
+    )
+    async with house(tmp_path, *script, more_tools=[Look()]) as h:
+        session = await h.start()
+        await play(session, "look around")
+        await do(session, Compact())
+        await play(session, "what did you read?")
+        told = talks(h.server)[-1]
+        done = ledger(
+            "ran echo first > notes.txt (exit 0)",
+            "called look {} (done) (2 times)",
+            "ran cat notes.txt (exit 0) (2 times)",
+        )
+        assert done in told
+        assert_valid(told)
 
 
 async def test_no_compaction_follows_another_without_a_request_between_them(tmp_path: Path) -> None:

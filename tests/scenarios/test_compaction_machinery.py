@@ -13,6 +13,7 @@ from tests.scenarios.kit import (
     Look,
     assert_valid,
     do,
+    ledger,
     says,
     sent,
     summaries,
@@ -145,8 +146,9 @@ async def test_a_summary_does_not_pass_for_the_users_words(tmp_path: Path) -> No
         compacted = the(Compacted, await do(session, Compact()))
         new = [part for part in compacted.parts if isinstance(part, RecordedItem)]
         summary = text_message("user", texts.SUMMARY_BEGINS + "in short")
-        assert new == [RecordedItem("summary", summary)]
-        assert session.history()[-2:] == [text_message("user", "look around"), summary]
+        done = ledger("called look {} (done)")
+        assert new == [RecordedItem("ledger", done), RecordedItem("summary", summary)]
+        assert session.history()[-3:] == [text_message("user", "look around"), done, summary]
 
 
 async def test_a_second_compaction_keeps_the_users_words_and_not_the_first_summary(
@@ -161,9 +163,10 @@ async def test_a_second_compaction_keeps_the_users_words_and_not_the_first_summa
         await do(session, Compact())
         await play(session, "look again")
         await do(session, Compact())
-        assert session.history()[-3:] == [
+        assert session.history()[-4:] == [
             text_message("user", "look around"),
             text_message("user", "look again"),
+            ledger("called look {} (done) (2 times)"),
             text_message("user", texts.SUMMARY_BEGINS + "the second"),
         ]
         assert "the first" in "".join(summaries(h.server)[-1])

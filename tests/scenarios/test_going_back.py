@@ -12,6 +12,7 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     ModelItemReceived,
     OpReceived,
+    ToolDispatched,
     ToolFinished,
     TurnEnded,
     TurnsRestored,
@@ -90,8 +91,10 @@ async def test_a_fork_between_parallel_results_is_told_the_truth_of_each_call(
             nursery.start_soon(play, session)
             await until(session, ToolFinished, after=0)
             (tmp_path / "go").touch()
-        quick = next(r for r in await h.events(session) if isinstance(r.event, ToolFinished))
-        branch = await session.fork(at=quick.sequence)
+        records = await h.events(session)
+        quick = next(r.sequence for r in records if isinstance(r.event, ToolFinished))
+        _, slow_call = (r.sequence for r in records if isinstance(r.event, ToolDispatched))
+        branch = await session.fork(at=max(quick, slow_call))
         await play(branch, "and now")
         *_, marker, _prompt = parts = talks(h.server)[-1]
         assert_valid(parts)

@@ -135,15 +135,18 @@ async def test_a_tool_that_is_new_stands_behind_those_that_were_there(tmp_path: 
     assert [tool["name"] for tool in after[len(before) :]] == ["look"]
 
 
-async def test_the_cache_key_is_the_session_and_not_the_run(tmp_path: Path) -> None:
+async def test_the_cache_key_is_the_sessions_and_not_the_runs_nor_a_forks(tmp_path: Path) -> None:
     async with open_log(tmp_path / "store") as log:
         async with house(tmp_path, shell("echo a"), "one", log=log) as h:
             session = await h.start()
             await play(session)
             first = keys(h)
-        async with house(tmp_path, "two", log=log) as h:
+        async with house(tmp_path, "two", "three", "four", log=log) as h:
             await play(await h.engine.resume(session.id))
-            assert [*first, *keys(h)] == [session.id] * 3
+            fork = await h.engine.fork(session.id)
+            await play(fork)
+            await play(await h.engine.fork(fork.id))
+            assert [*first, *keys(h)] == [session.id] * 5
 
 
 async def test_how_much_came_from_the_cache_is_in_the_log(tmp_path: Path) -> None:

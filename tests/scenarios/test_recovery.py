@@ -201,7 +201,7 @@ async def test_a_providers_own_word_for_too_long_leads_to_a_compaction(
         events = await play(session, "and now")
         assert the(Compacted, events).trigger == "overflow"
         assert the(TurnEnded, events).last_agent_message == "done"
-        assert json.decode(talks(h.server)[-1][-2])["content"][0]["text"] == "and now"
+        assert json.decode(talks(h.server)[-1][-3])["content"][0]["text"] == "and now"
 
 
 async def test_a_provider_that_finds_everything_too_long_ends_the_turn_and_not_the_session(

@@ -37,7 +37,7 @@ def turns_dropped(state: State, decision: TurnsDropped) -> None:
     elif turn is not None and restored is not None and restored.parts is not None:
         history = History()
         for index, part in enumerate(restored.parts):
-            history.add(part.item_json, (turn.restored_at, index), part.kind)
+            history.add(part.item_json, (turn.restored_at, index), part.kind, part.note)
         _replace(state, history)
     if turn is not None:
         turn.restored = None

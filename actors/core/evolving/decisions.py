@@ -33,6 +33,7 @@ from turnlog.protocol.events import (
     CompactionGivenUp,
     CompactionWanted,
     ContextAsked,
+    ConversationResumed,
     EffectLost,
     InputQueued,
     ItemsRecorded,
@@ -81,7 +82,7 @@ def decided(state: State, decision: SessionDecision) -> None:
                 state.queued_at.append(state.op_at)
         case ItemsRecorded():
             _recorded(state, decision)
-        case OpRefused() | ContextAsked() | PrefixChanged() | ChildTold():
+        case OpRefused() | ContextAsked() | PrefixChanged() | ChildTold() | ConversationResumed():
             pass
         case ChildStopping():
             child_stopping(state, decision)

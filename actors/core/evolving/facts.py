@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec import structs
 
-from turnlog.actors.core import model_call, texts
+from turnlog.actors.core import ledger, model_call, texts
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
@@ -115,7 +115,8 @@ def happened(state: State, fact: SessionFact) -> None:
 
 
 def _started(state: State, fact: SessionStarted) -> None:
-    state.session, state.settings = fact.session, fact.settings
+    state.session = state.cache_key = fact.session
+    state.settings = fact.settings
     state.summary = SessionSummary(
         fact.session,
         created_us=state.time_us,
@@ -129,6 +130,8 @@ def _started(state: State, fact: SessionStarted) -> None:
 
 def _forked(state: State, fact: SessionForked) -> None:
     state.session = fact.session
+    if state.rules < 3:
+        state.cache_key = fact.session
     if state.summary is not None:
         state.summary = structs.replace(
             state.summary,
@@ -286,6 +289,8 @@ def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished)
         if call is not None and fact.denial is not None and _may_ask_again(turn, call):
             call.status, call.denied = "waiting", output
         else:
+            if call is not None:
+                call.note = ledger.note(call.item, call.plan, fact)
             settle(state, turn, closed.call, output)
 
 

@@ -47,6 +47,7 @@ from turnlog.protocol.events import (
     CompactionWanted,
     ContextAsked,
     ContextLoaded,
+    ConversationResumed,
     Decision,
     EffectClosed,
     EffectDone,
@@ -290,6 +291,7 @@ EVENTS: tuple[SessionEvent, ...] = (
     CallParked(0, "call_1"),
     QuestionAnswered(EffectId("8.question.1"), 1, "call_2"),
     SessionClosed("parked"),
+    ConversationResumed(12, 3_400, "ab" * 32),
 )
 
 

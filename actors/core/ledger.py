@@ -1,0 +1,99 @@
+"""What the calls of a conversation did, as it stays when the conversation gives way to a summary.
+
+It is taken from the log, so a model that forgets to say what it has read and changed is told so
+all the same, and how often. Each part of the conversation carries its own note: an undo, a fork
+and a compaction take and leave notes with their parts.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from turnlog.actors.core import texts
+from turnlog.actors.core.history import LEDGER, History
+from turnlog.protocol.calls import (
+    CommandPreview,
+    CommandReport,
+    PatchReport,
+    PlanPreview,
+    ToolPlan,
+)
+from turnlog.protocol.events import RecordedItem, ToolFinished
+from turnlog.protocol.items import (
+    FunctionCall,
+    Message,
+    ToolCallItem,
+    message_text,
+    read_item,
+    text_message,
+)
+
+NOTE_CHARACTERS: Final = 240  # of a command, or of a call's arguments
+MOST_BYTES: Final = 6_000  # of a ledger
+_SHARE: Final = 10  # it is a tenth of what it stands for, at most
+_PLAN: Final = "plan: "  # only the last one counts
+_TIMES: Final = re.compile(r" \((\d+) times\)$")
+
+
+def note(item: ToolCallItem, plan: ToolPlan | None, end: ToolFinished) -> str:
+    """Return, in one line, what a call that ran did."""
+    match plan and plan.preview, end.report:
+        case PlanPreview(steps=steps), _:
+            return _PLAN + "; ".join(f"[{one.status}] {_line(one.step)}" for one in steps)
+        case _, PatchReport(applied=True, changes=changes):
+            return "changed " + ", ".join(_line(one.path) for one in changes)
+        case CommandPreview(command=command), CommandReport(exit_code=exit_code):
+            shown = command[2] if len(command) == 3 and command[1] in ("-c", "-lc") else None
+            return f"ran {_line(shown or ' '.join(command))} (exit {exit_code})"
+        case _:
+            given = item.arguments if isinstance(item, FunctionCall) else item.input
+            return f"called {item.name} {_line(given)} ({end.outcome})"
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= NOTE_CHARACTERS else line[:NOTE_CHARACTERS] + "…"
+
+
+def ledger_of(history: History, parts: int) -> RecordedItem | None:
+    """Return what stays of what the first `parts` parts did: the newest notes that fit, each once.
+
+    An earlier ledger may be among them. None if nothing was done.
+    """
+    times: dict[str, int] = {}
+    plan = ""
+    for line, count in _notes(history, parts):
+        if line.startswith(_PLAN):
+            plan = line
+        else:
+            times[line] = times.pop(line, 0) + count
+    size = sum(len(part.encode()) for part in history.parts[:parts])
+    room = min(MOST_BYTES, size // _SHARE) - len(texts.LEDGER)
+    newest = (line if n == 1 else f"{line} ({n} times)" for line, n in reversed(times.items()))
+    lines = list[str]()
+    for line in (plan, *newest) if plan else newest:
+        if (size := len(line.encode()) + 1) <= room:
+            room -= size
+            lines.append(line)
+    if not lines:
+        return None
+    text = texts.LEDGER.format(lines="\n".join(reversed(lines)))
+    return RecordedItem(LEDGER, text_message("user", text))
+
+
+def _notes(history: History, parts: int) -> Iterator[tuple[str, int]]:
+    for index in range(parts):
+        if history.kinds[index] == LEDGER:
+            yield from _read(history, index)
+        elif history.notes[index]:
+            yield history.notes[index], 1
+
+
+def _read(history: History, index: int) -> Iterator[tuple[str, int]]:
+    """Yield the lines of an earlier ledger."""
+    item = read_item(history.parts[index])
+    before, _, behind = texts.LEDGER.partition("{lines}")
+    text = message_text(item) if isinstance(item, Message) else ""
+    for line in text.removeprefix(before).removesuffix(behind).split("\n"):
+        found = _TIMES.search(line)
+        yield (line[: found.start()], int(found[1])) if found else (line, 1)

@@ -1,0 +1,166 @@
+"""What was done is told behind a compaction as the log has it, whatever the summary leaves out."""
+
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.compacting import ANSWER, limited, told
+from tests.core.play import Play, function_call
+from turnlog.actors.core import texts
+from turnlog.actors.core.history import LEDGER, OUTPUT, History
+from turnlog.actors.core.ledger import MOST_BYTES, ledger_of, note
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.protocol.calls import (
+    CommandPreview,
+    CommandReport,
+    FileChange,
+    PatchReport,
+    PlanPreview,
+    PlanStep,
+    Preview,
+    ToolPlan,
+    ToolReport,
+)
+from turnlog.protocol.events import ToolFinished
+from turnlog.protocol.ids import EffectId
+from turnlog.protocol.items import (
+    CustomToolCall,
+    FunctionCall,
+    Message,
+    message_text,
+    read_item,
+    text_message,
+)
+from turnlog.protocol.ops import Compact
+
+CALL: Final = FunctionCall("c", "grep", '{"for":\n "x"}')
+PATCH: Final = PatchReport((FileChange("/w/a.py", "add"), FileChange("/w/b.py", "delete")), True)
+
+
+def finished(report: ToolReport | None = None) -> ToolFinished:
+    return ToolFinished(EffectId("1.tool.0"), "done", "", "", report=report)
+
+
+def reading(path: str) -> Preview:
+    return CommandPreview(("bash", "-lc", f"cat {path}"), "/w")
+
+
+def test_a_note_says_what_a_call_did() -> None:
+    steps = (PlanStep("look", "completed"), PlanStep("mend\nit", "in_progress"), PlanStep("test"))
+    plan = ToolPlan("update_plan", preview=PlanPreview(steps))
+    failed = CommandReport(2, 5)
+    assert [
+        note(CALL, plan, finished()),
+        note(CALL, ToolPlan("apply_patch"), finished(PATCH)),
+        note(CALL, ToolPlan("exec_command", preview=reading("a.py")), finished(failed)),
+        note(CALL, ToolPlan("x", preview=CommandPreview(("ls", "-a"), "/")), finished(failed)),
+        note(CALL, ToolPlan("grep"), finished()),
+        note(CustomToolCall("c", "draw", "a  cat"), None, finished()),
+        note(CustomToolCall("c", "draw", "x" * 1000), None, finished()),
+    ] == [
+        "plan: [completed] look; [in_progress] mend it; [pending] test",
+        "changed /w/a.py, /w/b.py",
+        "ran cat a.py (exit 2)",
+        "ran ls -a (exit 2)",
+        'called grep {"for": "x"} (done)',
+        "called draw a cat (done)",
+        f"called draw {'x' * 240}… (done)",
+    ]
+
+
+def test_a_patch_that_was_not_applied_changed_nothing() -> None:
+    refused = PatchReport(PATCH.changes, applied=False)
+    assert note(CALL, ToolPlan("patch"), finished(refused)).startswith("called grep")
+
+
+def did(play: Play, *previews: Preview, report: ToolReport | None = None) -> None:
+    """Live through a turn whose calls have these previews, and enough to be summed up."""
+    play.ask("go")
+    for number, preview in enumerate(previews):
+        play.item(function_call(f"c{play.state.head}"), ToolPlan("exec_command", preview=preview))
+        end = finished(report or CommandReport(0, 1))
+        dispatched = EffectId(f"{play.state.facts}.tool.{number}")
+        assert dispatched in play.state.outstanding
+        play.send(ToolFinished(dispatched, "done", "", ANSWER * 4, report=end.report))
+    play.complete()
+    play.complete()
+
+
+def compact(play: Play) -> str:
+    """Have it summed up; return the ledger."""
+    play.op(Compact())
+    play.load()
+    play.summarize("in short")
+    assert LEDGER in play.state.history.kinds
+    return told(play)[play.state.history.kinds.index(LEDGER)]
+
+
+def test_each_is_told_once_with_how_often_it_was_done_over_all_compactions() -> None:
+    play = Play.started(limits=limited())
+    did(play, reading("a.py"), reading("b.py"), reading("a.py"))
+    first = ("ran cat b.py (exit 0)", "ran cat a.py (exit 0) (2 times)")
+    assert compact(play) == texts.LEDGER.format(lines="\n".join(first))
+    did(play, reading("a.py"), reading("c.py"))
+    second = ("ran cat b.py (exit 0)", "ran cat a.py (exit 0) (3 times)", "ran cat c.py (exit 0)")
+    assert compact(play) == texts.LEDGER.format(lines="\n".join(second))
+    assert rebuild(play.records) == play.state
+
+
+def test_only_the_last_plan_is_told_and_it_comes_last() -> None:
+    play = Play.started(limits=limited())
+    did(play, PlanPreview((PlanStep("look"),)), reading("a.py"))
+    did(play, PlanPreview((PlanStep("look", "completed"),)), reading("b.py"))
+    lines = ("ran cat a.py (exit 0)", "ran cat b.py (exit 0)", "plan: [completed] look")
+    assert compact(play) == texts.LEDGER.format(lines="\n".join(lines))
+
+
+def test_nothing_that_was_undone_is_told() -> None:
+    play = Play.started(limits=limited())
+    did(play, reading("a.py"), reading("a.py"))
+    did(play, reading("b.py"))
+    play.undo()
+    assert compact(play) == texts.LEDGER.format(lines="ran cat a.py (exit 0) (2 times)")
+
+
+def test_what_stays_as_it_is_behind_a_cut_is_not_told_twice() -> None:
+    play = Play.started(limits=limited())
+    for name in "abcde":
+        did(play, reading(name))
+    play.op(Compact())
+    play.load()
+    play.summarize("")
+    said, left = told(play), "\n".join(f"ran cat {name} (exit 0)" for name in "abcd")
+    assert texts.LEDGER.format(lines=left) in said
+    assert sum(part.startswith("function_call_output ") for part in said) == 1
+
+
+def test_a_life_that_was_recorded_under_older_rules_has_no_ledger() -> None:
+    play = Play.started(limits=limited())
+    play.rules = 2
+    play.open()
+    did(play, reading("a.py"))
+    play.op(Compact())
+    play.load()
+    play.summarize("in short")
+    assert LEDGER not in play.state.history.kinds
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"])), min_size=1), st.data())
+def test_a_ledger_is_read_back_whole_and_is_a_tenth_at_most(
+    notes: list[str], data: st.DataObject
+) -> None:
+    history = History()
+    for line in notes:
+        words = data.draw(st.integers(0, 20_000))
+        history.add(text_message("user", "x" * words), (1, 0), OUTPUT, line and f"ran {line}")
+    made = ledger_of(history, len(notes))
+    if made is None:
+        return
+    item = read_item(made.item_json)
+    assert isinstance(item, Message)
+    assert len(message_text(item).encode()) <= min(MOST_BYTES, history.size // 10)
+    again = History()
+    again.add(made.item_json, (2, 0), LEDGER)
+    again.add(text_message("user", "x" * history.size), (2, 1), OUTPUT)
+    assert ledger_of(again, 2) == made
