@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check bench kill-test simulate clean
+.PHONY: demo test explore check bench kill-test simulate clean
 
 demo: $(STAMP)  ## a whole session, offline: run, patch, kill, continue, fork, fold
 	@$(BIN)/turnlog demo
 
 test: $(STAMP)  ## the test-suite, on every core
 	$(BIN)/pytest -n auto -q
+
+explore: $(STAMP)  ## the properties with examples that nobody has seen, twenty times as many
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto -q tests/core tests/protocol tests/store
 
 check: $(STAMP)  ## style, types, import direction, wheel contents
 	$(BIN)/ruff check
