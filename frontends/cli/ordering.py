@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import msgspec
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from turnlog.frontends.cli.exec import Options
 from turnlog.frontends.cli.places import has_store, working_folder
@@ -22,6 +22,26 @@ from turnlog.runtime.config.schema import Config
 
 _MAX_SCHEMA: Final = 1 << 20  # bytes
 _ADDED: Final = Origin("command line", "--add-dir")
+# Which setting of a session a key of the configuration changes. A session keeps its provider.
+_SETTING_OF: Final = {
+    "model": "model",
+    "sandbox_mode": "sandbox",
+    "sandbox_workspace_write": "sandbox",
+    "model_reasoning_effort": "reasoning_effort",
+    "model_reasoning_summary": "reasoning_summary",
+    "model_verbosity": "verbosity",
+    "base_instructions": "base_instructions",
+    "developer_instructions": "developer_instructions",
+    "user_instructions": "user_instructions",
+    "show_raw_agent_reasoning": "show_raw_agent_reasoning",
+    "shell_environment_policy": "shell_environment",
+    "model_context_window": "model_context_window",
+    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
+    "durability": "durability",
+    "review_model": "review_model",
+    "agents": "agents",
+    "undo": "scan_workspace",
+}
 
 
 def order(options: Options, environ: Mapping[str, str]) -> Order:
@@ -82,17 +102,11 @@ def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
     layers = {"command line", "profile"} if options.profile else {"command line"}
     named = {path[0] for path, origin in config.origins.items() if origin.layer in layers}
     settings = config.session_settings(cwd)
-    confined = not named.isdisjoint({"sandbox_mode", "sandbox_workspace_write"})
-    return SettingsUpdate(
-        cwd=UNSET if options.folder is None else settings.cwd,
-        model=settings.model if "model" in named else UNSET,
-        approval_policy=options.approvals,
-        sandbox=settings.sandbox if confined else UNSET,
-        reasoning_effort=settings.reasoning_effort if "model_reasoning_effort" in named else UNSET,
-        reasoning_summary=(
-            settings.reasoning_summary if "model_reasoning_summary" in named else UNSET
-        ),
-    )
+    changed = {field for key, field in _SETTING_OF.items() if key in named}
+    if options.folder is not None:
+        changed.add("cwd")
+    update = {field: getattr(settings, field) for field in changed}
+    return SettingsUpdate(**{**update, "approval_policy": options.approvals})
 
 
 def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:

@@ -124,6 +124,34 @@ async def test_the_last_session_is_the_newest_of_this_folder(user: User) -> None
     assert f"no session has worked in {user.root}" in nowhere.err
 
 
+async def test_settings_of_the_command_line_hold_from_then_on_in_a_session_that_goes_on(
+    user: User,
+) -> None:
+    chosen = {
+        "agents.max_threads": "0",
+        "developer_instructions": '"Be brief."',
+        "model_verbosity": '"low"',
+        "model_auto_compact_token_limit": "5000",
+        "undo.scan_workspace": "true",
+    }
+    options = [word for key, value in chosen.items() for word in ("-c", f"{key}={value}")]
+    async with user.model("one", "two", "three") as server:
+        thread = (await user.run("exec", "--json", "one")).thread
+        await user.run("exec", *options, "resume", thread, "two")
+        await user.run("exec", "resume", thread, "three")
+        first, *later = [request.body for request in server.requests]
+        (shown,) = (await user.run("show", thread, "--at", "-1", "--json")).lines
+    assert "spawn_agent" in str(first["tools"])
+    assert "Be brief." not in str(first)
+    assert len(later) == 2
+    for body in later:
+        assert "spawn_agent" not in str(body["tools"])
+        assert "Be brief." in str(body["input"])
+        assert body["text"] == {"verbosity": "low"}
+    settings = shown["state"]["settings"]
+    assert (settings["model_auto_compact_token_limit"], settings["scan_workspace"]) == (5000, True)
+
+
 async def test_a_branch_goes_on_from_its_parents_usage_and_leaves_it_alone(user: User) -> None:
     async with user.model("one", "two"):
         parent = await user.run("exec", "--json", "one")
