@@ -1,5 +1,6 @@
 """Sessions come, stay, go and come back: starting, resuming, closing, and who may write."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -230,20 +231,25 @@ async def test_two_engines_on_one_store_do_not_share_a_session(tmp_path: Path) -
 
 
 async def killed(store: MemoryStore, folder: Path, *script: Response | dict[str, object]) -> str:
-    """Return the id of a session whose engine was killed while a tool ran."""
+    """Return the id of a session whose engine was killed while a tool ran.
+
+    The tool says so through the pipe `runs`.
+    """
+    os.mkfifo(folder / "runs")
     log = MemoryLog(store, "the first")
     async with house(folder, *script, log=log, checked=False) as h:
         session = await h.start()
         await session.submit(prompt("go"))
         await until(session, ModelCompleted, after=0)
         await until(session, ToolStarted, after=0)
+        await trio.to_thread.run_sync((folder / "runs").read_bytes)
         log.kill()
     return session.id
 
 
 async def test_a_turn_that_was_cut_off_is_continued_and_nothing_runs_twice(tmp_path: Path) -> None:
     store = MemoryStore()
-    name = await killed(store, tmp_path, shell("echo ran >> ran; sleep 1000"))
+    name = await killed(store, tmp_path, shell("echo ran >> ran; echo > runs; sleep 1000"))
     log = MemoryLog(store, "the second")
     async with house(tmp_path, "so it was", log=log) as h:
         session = await h.engine.resume(name)
@@ -258,7 +264,7 @@ async def test_a_turn_that_was_cut_off_is_continued_and_nothing_runs_twice(tmp_p
 
 async def test_or_it_is_interrupted_if_that_is_wanted(tmp_path: Path) -> None:
     store = MemoryStore()
-    name = await killed(store, tmp_path, shell("sleep 1000"))
+    name = await killed(store, tmp_path, shell("echo > runs; sleep 1000"))
     log = MemoryLog(store, "the second")
     async with house(tmp_path, "next", log=log) as h:
         session = await h.engine.resume(name, on_recovery="interrupt")
