@@ -136,22 +136,22 @@ async def test_a_quiet_background_child_is_gone_after_the_command(spawner: Spawn
 
 
 async def test_a_timeout_ends_the_command_and_keeps_what_it_printed(spawner: Spawner) -> None:
-    result = await run(spawner, "echo begun; sleep 600", timeout_ms=200)
+    result = await run(spawner, "echo begun; sleep 600", timeout_ms=1000)
     assert (result.exit_code, result.output, result.timed_out) == (143, b"begun\n", True)
-    assert 0.2 <= result.duration_seconds < 0.2 + TERM_GRACE
+    assert 1 <= result.duration_seconds < 1 + TERM_GRACE
 
 
 async def test_a_command_may_tidy_up_when_it_is_ended(spawner: Spawner) -> None:
     script = "trap 'echo tidied; exit 7' TERM; echo begun; sleep 600 & wait"
     pieces: list[bytes] = []
-    result = await run(spawner, script, timeout_ms=200, on_output=pieces.append)
+    result = await run(spawner, script, timeout_ms=1000, on_output=pieces.append)
     assert (result.exit_code, result.output) == (7, b"begun\ntidied\n")
     assert b"".join(pieces) == result.output
 
 
 async def test_a_command_that_ignores_sigterm_is_killed(spawner: Spawner) -> None:
     script = "trap '' TERM; while true; do sleep 600; done"
-    result = await run(spawner, script, timeout_ms=100)
+    result = await run(spawner, script, timeout_ms=1000)
     assert (result.exit_code, result.timed_out, result.survivors) == (137, True, ())
 
 

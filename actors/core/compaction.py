@@ -137,6 +137,15 @@ def can_begin(state: State, turn: Turn) -> bool:
     return turn.settings is not None and not busy and not turn.items
 
 
+def answered(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
+    """Decide about an answer. One without a summary, such as a call of a tool, gets another try."""
+    asked, summary = compaction.asked, (compaction.summary or "").strip()
+    if not summary and asked.attempt == 1 and state.rules > 2:
+        yield _again(state, asked, asked.skipped)
+    else:
+        yield from finish(state, turn, compaction, summary)
+
+
 def failed(
     state: State, turn: Turn, compaction: Compaction, fact: ModelFailed
 ) -> Iterator[SessionDecision]:
@@ -153,17 +162,17 @@ def failed(
         effect, delay = effect_id(state.facts, "timer"), delay_ms(state, failure, retry, limits)
         yield RetryScheduled(effect, "stream", retry, most, delay, failure.message)
         return
-    yield from finish(state, turn, compaction, None)
+    yield from finish(state, turn, compaction, "")
 
 
 def finish(
-    state: State, turn: Turn, compaction: Compaction, summary: str | None
+    state: State, turn: Turn, compaction: Compaction, summary: str
 ) -> Iterator[SessionDecision]:
     """Put the summary in place, or a cut conversation, or nothing: whatever is smaller."""
     asked, history = compaction.asked, state.history
     limits = (turn.settings or asked.settings).compaction  # of the model that is sent the rest
     old = size_of(history, range(asked.parts))
-    for method, parts in _replacements(state, asked.parts, limits, (summary or "").strip()):
+    for method, parts in _replacements(state, asked.parts, limits, summary):
         if (size := size_of(history, parts)) < old:
             after = _scaled(state, history.size - old + size)
             yield Compacted(asked.trigger, method, asked.parts, parts, state.tokens, after)

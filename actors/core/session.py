@@ -189,7 +189,7 @@ def _attempt_ended(
         if isinstance(fact, ModelFailed):
             yield from compaction.failed(state, current, compacting, fact)
         else:
-            yield from compaction.finish(state, current, compacting, compacting.summary)
+            yield from compaction.answered(state, current, compacting)
     elif isinstance(fact, ModelFailed):
         yield from model_call.failed(state, current, fact)
 
@@ -240,7 +240,7 @@ def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[S
                 yield ResponseAbandoned(fact.effect, keep=True)
         case Summarize() if fact.how != "cancelled" and current.compaction is not None:
             if current.stopping is None:
-                yield from compaction.finish(state, current, current.compaction, None)
+                yield from compaction.finish(state, current, current.compaction, "")
             return
         case RunChild(asked=asked) if asked.kind == "agent":
             yield from agents.settle_waiting(state, current)

@@ -155,10 +155,24 @@ def test_a_summary_that_is_taken_away_fails_the_turn() -> None:
     assert kinds(decided) == ["TurnStopping", "TurnEnded"]
 
 
-@pytest.mark.parametrize("summary", ["", "  \n", ANSWER * 20])
-def test_a_summary_that_is_empty_or_longer_gives_way_to_a_plain_cut(summary: str) -> None:
+@pytest.mark.parametrize("nothing", ["", "  \n"])
+@pytest.mark.parametrize(("then", "method"), [("in short", "summary"), (" ", "truncation")])
+def test_an_answer_without_a_summary_gets_another_try_and_no_third(
+    nothing: str, then: str, method: str
+) -> None:
     play = compacting()
-    done = compacted(play.summarize(summary))
+    (again,) = play.summarize(nothing)
+    assert isinstance(again, CompactionAsked)
+    assert (again.trigger, again.attempt, again.skipped) == ("manual", 2, 0)
+    done, ended = play.summarize(then)
+    assert isinstance(done, Compacted)
+    assert isinstance(ended, TurnEnded)
+    assert (done.method, ended.status) == (method, "completed")
+
+
+def test_a_summary_that_is_longer_gives_way_to_a_plain_cut() -> None:
+    play = compacting()
+    done = compacted(play.summarize(ANSWER * 20))
     assert (done.trigger, done.method) == ("manual", "truncation")
     assert done.tokens_after < done.tokens_before
     cut_off(play)

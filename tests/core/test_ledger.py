@@ -130,6 +130,7 @@ def test_what_stays_as_it_is_behind_a_cut_is_not_told_twice() -> None:
     play.op(Compact())
     play.load()
     play.summarize("")
+    play.summarize("")
     said, left = told(play), "\n".join(f"ran cat {name} (exit 0)" for name in "abcd")
     assert texts.LEDGER.format(lines=left) in said
     assert sum(part.startswith("function_call_output ") for part in said) == 1

@@ -159,8 +159,8 @@ async def test_a_question_that_nobody_answers_in_time_is_declined(tmp_path: Path
 
 
 async def test_a_question_that_was_answered_in_time_is_not_timed_any_more(tmp_path: Path) -> None:
-    longer = shell("sleep 0.6", sandbox_permissions="require_escalated")  # than the timeout
-    async with house(tmp_path, longer, "done", approval_timeout_ms=300, **ASK) as h:
+    longer = shell("sleep 1.2", sandbox_permissions="require_escalated")  # than the timeout
+    async with house(tmp_path, longer, "done", approval_timeout_ms=1000, **ASK) as h:
         session = await h.start()
         await ask_and_answer(h, session, "approved")
         records = await h.events(session)

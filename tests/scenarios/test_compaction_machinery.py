@@ -49,7 +49,7 @@ class Impatient:
 
     async def load(self, request: ContextRequest) -> ContextLoaded:
         loaded = await self.loader.load(request)
-        retry = structs.replace(loaded.settings.retry, stream_idle_timeout_ms=50)
+        retry = structs.replace(loaded.settings.retry, stream_idle_timeout_ms=500)
         settings = structs.replace(loaded.settings, retry=retry)
         return structs.replace(loaded, settings=settings)
 
@@ -85,6 +85,15 @@ async def test_a_summariser_that_calls_tools_runs_none_and_ends_nothing(tmp_path
         assert the(TurnEnded, await play(session)).last_agent_message == "on we go"
         for parts in sent(h.server):
             assert_valid(parts)
+
+
+async def test_a_summariser_that_called_a_tool_is_asked_once_more(tmp_path: Path) -> None:
+    script = (LOOK, says("seen"), sums_up(call("look")), sums_up("in short"))
+    async with house(tmp_path, *script, more_tools=[Look()]) as h:
+        session = await grown(h)
+        assert the(Compacted, await do(session, Compact())).method == "summary"
+        first, second = summaries(h.server)
+        assert first == second
 
 
 async def test_nothing_of_a_summary_that_was_interrupted_turns_up_later(tmp_path: Path) -> None:
