@@ -9,7 +9,15 @@ from typing import Final, cast
 import attrs
 import trio
 
-from turnlog.actors.core.effects import Effect, LoadContext, Wait, WaitForAgents, effect_of
+from turnlog.actors.core.effects import (
+    Effect,
+    LoadContext,
+    RunTool,
+    RunUserShell,
+    Wait,
+    WaitForAgents,
+    effect_of,
+)
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State, Turn
@@ -187,6 +195,13 @@ class SessionActor:
             self._replies.fail_all(self.failure or closed)
             self.hub.close()
 
+    async def _end_left(self) -> None:
+        """End what an engine that was killed has left running, before it is said to be stopped."""
+        outstanding = self.state.outstanding.values()
+        running = any(isinstance(effect, RunTool | RunUserShell) for effect in outstanding)
+        if running and self.ports.processes is not None:
+            await self.ports.processes.end_left()
+
     async def _claim_again(self) -> None:
         """Become the writer anew, with what is on disk, as soon as the log takes writes."""
         while True:
@@ -203,6 +218,7 @@ class SessionActor:
     async def _live(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
         self.mailbox.forget_work()
         self.state = await self._fold()
+        await self._end_left()
         self._lost = None
         self._outbox = Outbox(self.hub.publish)
         async with trio.open_nursery() as nursery:

@@ -17,6 +17,7 @@ from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import Engine, running
 from turnlog.runtime.model.provider import CredentialSource, Provider
 from turnlog.runtime.model.responses import ResponsesClient
+from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.tools.apply_patch import ApplyPatch
@@ -33,6 +34,14 @@ class SystemClock:
 
     def now_us(self) -> int:
         return time.time_ns() // 1000
+
+
+@attrs.frozen
+class SystemProcesses:
+    """The `Processes` port over those of this machine."""
+
+    async def end_left(self) -> None:
+        await end_orphans()
 
 
 @asynccontextmanager
@@ -79,6 +88,7 @@ async def open_engine(
             TurnContextLoader(config, registry, clock, environ, warn),
             clock,
             workspace=WorkspaceFiles(),
+            processes=SystemProcesses(),
         )
         yield await stack.enter_async_context(running(ports, config.session_settings))
 

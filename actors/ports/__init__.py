@@ -40,6 +40,7 @@ from turnlog.actors.ports.world import (
     Clock,
     ContextLoader,
     ContextRequest,
+    Processes,
     RestoreRequest,
     RestoreResult,
     Save,
@@ -58,6 +59,7 @@ class Ports(Struct, frozen=True):
     clock: Clock
     children: Children | None = None  # None: no agents and no reviews
     workspace: Workspace | None = None  # None: undo brings no files back
+    processes: Processes | None = None  # None: tools start none that could outlive the engine
 
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "ModelRequest",
     "ModelSignal",
     "Ports",
+    "Processes",
     "RawReasoningDelta",
     "ReasoningBreak",
     "ReasoningDelta",

@@ -37,6 +37,14 @@ class ContextLoader(Protocol):
         ...
 
 
+class Processes(Protocol):
+    """The processes of this machine that tools have started."""
+
+    async def end_left(self) -> None:
+        """End what calls of engines that are gone have left running; return once it is gone."""
+        ...
+
+
 class ChildOrder(Struct, frozen=True):
     """What a child session is to do, and whose child it is."""
 

@@ -34,13 +34,14 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 class Mark:
     """What a command's processes have about them, wherever they went."""
 
-    number: str  # value of an environment variable, different for each command
+    number: str  # value of an environment variable: our name, and one for each command
     pipe: str  # how the kernel names what its output goes to
 
     @classmethod
     def make(cls, output: int) -> "Mark":
         """Return a new mark for a command that prints to the descriptor `output`."""
-        return cls(secrets.token_hex(8), os.readlink(f"/proc/self/fd/{output}"))
+        number = "-".join((*map(str, this_engine()), secrets.token_hex(8)))
+        return cls(number, os.readlink(f"/proc/self/fd/{output}"))
 
     def put_on(self, env: Mapping[str, str]) -> dict[str, str]:
         return {**env, _VARIABLE: self.number}
@@ -52,6 +53,32 @@ class Mark:
         with suppress(OSError):  # it ended meanwhile, or is another user's
             return self.pipe in (os.readlink(f"/proc/{pid}/fd/{number}") for number in (1, 2))
         return False
+
+
+class EngineName(NamedTuple):
+    """What tells an engine's process from all others on this machine."""
+
+    namespace: int  # of its pid: a container has pids of its own
+    pid: int
+    started: int  # clock ticks since boot
+
+
+def this_engine() -> EngineName:
+    """Return the name of this process."""
+    process = read_process(os.getpid())
+    assert process is not None  # it is us
+    return EngineName(os.stat("/proc/self/ns/pid").st_ino, process.pid, process.started)
+
+
+def engine_of(pid: int) -> EngineName | None:
+    """Return the engine that started the command which a process belongs to, by its environment."""
+    begin = f"{_VARIABLE}=".encode()
+    for variable in _read(f"/proc/{pid}/environ").split(b"\0"):
+        if variable.startswith(begin):
+            numbers = variable[len(begin) :].split(b"-")[:3]
+            if len(numbers) == 3 and all(number.isdigit() for number in numbers):
+                return EngineName(*map(int, numbers))
+    return None
 
 
 class Process(NamedTuple):
@@ -193,10 +220,11 @@ def _signal(root: int, members: Iterable[Process], number: signal.Signals) -> No
         os.killpg(root, number)
     for process in members:
         if process.group != root:
-            _signal_one(process, number)
+            send_signal(process, number)
 
 
-def _signal_one(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, number: signal.Signals) -> None:
+    """Signal one process, unless it has ended."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:

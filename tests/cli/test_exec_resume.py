@@ -1,6 +1,5 @@
 """Going on with a session: after a kill, with and without a prompt, and from a branch."""
 
-import os
 import signal
 
 import pytest
@@ -14,7 +13,13 @@ def kinds(events: list[Line]) -> list[str]:
 
 
 async def killed_while_a_command_runs(user: User) -> str:
-    """Run a command that takes ten minutes, and kill -9 the engine. The command outlives it."""
+    """Run a command that takes ten minutes, and kill -9 the engine. It is ended at the resume."""
+    thread, _ = await left_running(user)
+    return thread
+
+
+async def left_running(user: User) -> tuple[str, int]:
+    """As `killed_while_a_command_runs`; return the process of the command, too."""
     pipe = user.pipe()
     user.root.joinpath("command.sh").write_text(f"{pipe.writes_pid}; exec sleep 600")
     started = user.start("exec", "--json", "deploy")
@@ -23,9 +28,7 @@ async def killed_while_a_command_runs(user: User) -> str:
     await started.read_until("item.started")
     started.signal(signal.SIGKILL)
     await started.exit_code()
-    if is_running(pid):
-        os.kill(pid, signal.SIGKILL)
-    return thread
+    return thread, pid
 
 
 DEPLOY = [
@@ -75,6 +78,18 @@ async def test_without_a_prompt_the_turn_that_was_cut_off_is_continued(user: Use
     assert kinds(shown).count("turn_opened") == 1
 
 
+async def test_a_command_that_outlived_its_engine_is_gone_before_the_model_is_told_so(
+    user: User,
+) -> None:
+    async with user.model(DEPLOY, "So it was.") as server:
+        thread, pid = await left_running(user)
+        assert is_running(pid)
+        outcome = await user.run("exec", "resume", thread)
+        assert not is_running(pid)
+    assert outcome.code == 0
+    assert "stopped while it was running" in str(server.requests[1].body["input"])
+
+
 async def test_a_prompt_comes_after_what_was_under_way(user: User) -> None:
     async with user.model(DEPLOY, "Stopped, I see.", "Leaving it.") as server:
         thread = await killed_while_a_command_runs(user)
@@ -109,6 +124,7 @@ async def test_with_nothing_to_continue_the_session_is_not_touched(user: User) -
         after = await user.show(first.thread)
     assert (outcome.code, outcome.out, after) == (1, "", before)
     assert "there is nothing to continue. Give a prompt" in outcome.err
+    assert outcome.err.endswith("[nothing_to_continue]\n")
 
 
 async def test_the_last_session_is_the_newest_of_this_folder(user: User) -> None:
@@ -122,6 +138,17 @@ async def test_the_last_session_is_the_newest_of_this_folder(user: User) -> None
     assert (outcome.code, outcome.thread) == (0, here.thread)
     assert (nowhere.code, nowhere.out) == (1, "")
     assert f"no session has worked in {user.root}" in nowhere.err
+
+
+async def test_neither_an_agent_nor_an_archived_session_is_the_last_one(user: User) -> None:
+    agent = Response(items=[message("Dug.")], only_for="AGENT")
+    spawn = [call("spawn_agent", {"message": "AGENT, dig"})]
+    async with user.model(spawn, "Waiting.", "It dug.", "Archived.", "Here.", agent):
+        wanted = (await user.run("exec", "--json", "go")).thread
+        archived = (await user.run("exec", "--json", "later")).thread
+        assert (await user.run("archive", archived)).code == 0
+        outcome = await user.run("exec", "--json", "resume", "--last", "go on")
+    assert (outcome.code, outcome.thread) == (0, wanted)
 
 
 async def test_settings_of_the_command_line_hold_from_then_on_in_a_session_that_goes_on(

@@ -1,0 +1,79 @@
+"""Commands whose engine was killed before it could end them.
+
+The sandboxes end what they hold together with their engine. A command that ran without one lives
+on; its processes have the name of their engine about them, so the next engine ends them.
+"""
+
+import os
+import signal
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from turnlog.runtime.processes.family import (
+    KILL_PATIENCE,
+    TERM_GRACE,
+    EngineName,
+    Process,
+    engine_of,
+    read_process,
+    read_processes,
+    send_signal,
+    this_engine,
+    wait_for_exit,
+)
+
+
+async def end_orphans() -> int:
+    """End what engines that are gone have left running; return how many processes that were.
+
+    SIGTERM first, SIGKILL after a grace. Found are processes that have an engine's name in their
+    environment, and what descends from them without one. Not cancellable.
+    """
+    ended = set[int]()
+    with trio.CancelScope(shield=True):
+        for number, patience in ((signal.SIGTERM, TERM_GRACE), (signal.SIGKILL, KILL_PATIENCE)):
+            left = orphans()
+            for process in left:
+                send_signal(process, number)
+                send_signal(process, signal.SIGCONT)  # a stopped process would not see it
+            with trio.move_on_after(patience):
+                for process in left:
+                    await wait_for_exit(process.pid)
+            ended.update(process.pid for process in left)
+    return len(ended)
+
+
+def orphans() -> list[Process]:
+    """Return the processes of commands whose engine is gone. About 40 us for each process here."""
+    table = read_processes()
+    engine = this_engine()
+    spared = set(_ancestors(table))  # an engine may have been started by such a command
+    children: dict[int, list[Process]] = {}
+    found: dict[int, Process] = {}
+    for process in table.values():
+        children.setdefault(process.parent, []).append(process)
+        if process.is_alive and process.pid not in spared and _is_orphan(process.pid, engine):
+            found[process.pid] = process
+    unseen = list(found)
+    while unseen:
+        for child in children.get(unseen.pop(), ()):
+            if child.pid not in found and child.is_alive and engine_of(child.pid) is None:
+                found[child.pid] = child
+                unseen.append(child.pid)
+    return list(found.values())
+
+
+def _ancestors(table: Mapping[int, Process]) -> Iterable[int]:
+    process = table.get(os.getpid())
+    while process is not None:
+        yield process.pid
+        process = table.get(process.parent)
+
+
+def _is_orphan(pid: int, observer: EngineName) -> bool:
+    engine = engine_of(pid)
+    if engine is None or engine.namespace != observer.namespace:
+        return False
+    now = read_process(engine.pid)
+    return now is None or not now.is_alive or now.started != engine.started
