@@ -17,7 +17,6 @@ from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.errors import (
     InputUnreadable,
     Overloaded,
-    SequenceOutOfRange,
     SessionNotFound,
     TurnlogError,
     UsageError,
@@ -31,6 +30,7 @@ from turnlog.protocol.version import VERSION
 from turnlog.runtime.children import ChildSessions
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.session import Session
+from turnlog.runtime.steps import end_of_step
 
 CLOSING_SECONDS: Final = 10.0  # how long a session may take to stop its turn
 INBOX_PERIOD: Final = 0.1  # seconds between two looks into the store's inboxes
@@ -151,34 +151,19 @@ class Engine:
 
         Args:
             at: sequence of the last event that counts. A cut inside a step means the end of
-                that step; `Session.cut` of the fork tells where it was made. None: at the head.
+                that step, or where the rest of it is damaged, of the one before; `Session.cut`
+                of the fork tells where it was made. None: at the head.
 
         Raises:
             SessionNotFound, AmbiguousSession, SequenceOutOfRange, LogDamaged
         """
         parent = await self.ports.log.resolve(prefix)
-        cut, digest = await self._end_of_step(parent, at)
+        end = await end_of_step(self.ports.log, parent, at)
         child = SessionId(new_id())
-        await self.ports.log.fork(parent, cut, child)
-        forked = SessionForked(child, parent, cut, digest.hex(), VERSION)
+        await self.ports.log.fork(parent, end.sequence, child)
+        forked = SessionForked(child, parent, end.sequence, end.digest.hex(), VERSION)
         actor = await self._run(child, self.ports.log.claim, forked, "interrupt")
-        return Session(self, actor, cut)
-
-    async def _end_of_step(self, session: SessionId, at: int | None) -> tuple[int, bytes]:
-        head = await self.ports.log.head(session)
-        if at is None:
-            at = head.sequence
-        if not 1 <= at <= head.sequence:
-            raise SequenceOutOfRange(at, head.sequence)
-        cut, digest = at, b""
-        while True:
-            page = await self.ports.log.read(session, after=cut if digest else cut - 1, limit=64)
-            for recorded in page:
-                if digest and recorded.role == "fact":
-                    return cut, digest
-                cut, digest = recorded.sequence, recorded.digest
-            if not page or cut == head.sequence:
-                return cut, digest
+        return Session(self, actor, end.sequence)
 
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
         """Return the store's sessions, the one with the newest turn first."""
@@ -300,10 +285,12 @@ async def running(
         except (Exception, KeyboardInterrupt) as error:  # the block's own, not to be grouped
             failure = error
         finally:
-            with trio.CancelScope(shield=True):
-                await engine.close()
-            sessions.cancel_scope.cancel()
-            outer.cancel_scope.cancel()
+            try:
+                with trio.CancelScope(shield=True):
+                    await engine.close()
+            finally:  # also if a second Ctrl-C hits the closing: nothing else ends the sessions
+                sessions.cancel_scope.cancel()
+                outer.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from tests.engine.kit import house, kinds, of, play, shell, the, until
-from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound
+from tests.store.test_lmdb_damage import change_event
+from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, SessionNotFound
 from turnlog.protocol.events import CallSettled, SessionForked, ToolStarted, TurnEnded
 from turnlog.protocol.ops import prompt
 from turnlog.runtime.scripted_model.script import custom
@@ -57,6 +58,32 @@ async def test_a_fork_of_a_session_that_runs_ends_its_turn_and_leaves_the_source
         (tmp_path / "go").touch()
         await until(session, TurnEnded, after=0)
         assert the(TurnEnded, await h.events(session)).last_agent_message == "from the source"
+
+
+async def test_a_damaged_session_is_forked_where_the_damage_is_said_to_allow_it(
+    tmp_path: Path,
+) -> None:
+    calls = [shell("echo a"), shell("echo b")]
+    async with (
+        open_log(tmp_path / "store") as log,
+        house(tmp_path, calls, "one", *["more"] * 99, log=log, checked=False) as h,
+    ):
+        session = await h.start()
+        await play(session)
+        source = await h.events(session)
+        await session.close()
+        for damaged in range(len(source), 1, -1):
+            await log.commit(change_event(session.id, damaged))
+            with pytest.raises(LogDamaged, match=rf"--at {damaged - 1}`"):
+                await h.events(session)
+            sound = damaged - 1
+            while source[sound - 1].role != "fact":
+                sound -= 1
+            if sound == 1:
+                break
+            branch = await h.engine.fork(session.id, at=damaged - 1)
+            assert branch.cut == sound - 1
+            await branch.close()
 
 
 @pytest.mark.parametrize("at", [0, -1, 1000])
