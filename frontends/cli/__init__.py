@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "fork": ("fork", "Branch from a session at an event."),
     "approvals": ("approvals", "List the questions that wait for an answer."),
     "approve": ("approve", "Answer a question."),
+    "steer": ("steer", "Say something to a turn that runs."),
+    "interrupt": ("interrupt", "Stop a turn that runs."),
     "compact": ("compact", "Replace a session's conversation by a summary."),
     "undo": ("undo", "Drop a session's last turns, and bring its files back."),
     "redo": ("redo", "Take the last undo back."),
@@ -97,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code: int | None = turnlog.main(list(arguments), prog_name="turnlog", standalone_mode=False)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
         from turnlog.frontends.cli.failing import tell
 
         return tell(error)

@@ -17,6 +17,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, PatchApproval
 
 _SESSIONS = 10_000
+_MOMENT = 13  # characters of a question's id are its millisecond; in it, calls keep their order
 _TIME = 13  # characters of an id that say when; a session's own questions stay in call order
 
 

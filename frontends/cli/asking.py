@@ -53,14 +53,14 @@ def open_questions(state: State) -> Iterator[Question]:
     for call in turn.calls:
         waits = call.status == "waiting" and rests and not _is_allowed(state, call)
         if call.question is not None and (call.status == "asked" or waits):
-            yield _question(state, call, call.question, parked=waits and state.closed)
+            yield _question(state, call, call.question)
 
 
 def _is_allowed(state: State, call: Call) -> bool:
     return call.approved or call.plan.approval_key in state.approved
 
 
-def _question(state: State, call: Call, question: str, *, parked: bool) -> Question:
+def _question(state: State, call: Call, question: str) -> Question:
     plan, denied = call.plan, call.denied is not None
     return Question(
         question,
@@ -71,7 +71,7 @@ def _question(state: State, call: Call, question: str, *, parked: bool) -> Quest
         preview_text(plan.preview),
         plan.preview.cwd if isinstance(plan.preview, CommandPreview) else None,
         plan.reason,
-        parked,
+        state.closed,
         state.summary.spawned_by if state.summary is not None else None,
     )
 

@@ -6,6 +6,7 @@ import sys
 import click
 import trio
 
+from turnlog.frontends.cli.failing import FAILED
 from turnlog.frontends.cli.places import has_store, reading, store_path
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
@@ -14,15 +15,18 @@ from turnlog.protocol.ids import SessionId
 @click.command("delete")
 @click.argument("session", metavar="ID")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, where stdin is a terminal.")
-def command(session: str, yes: bool) -> None:
+def command(session: str, yes: bool) -> int | None:
     """Delete session ID. What its forks share with it is kept for them."""
     if not has_store():
         raise SessionNotFound(session)
     whole = trio.run(_resolve, session)
-    if not yes and os.isatty(sys.stdin.fileno()):
-        click.confirm(f"Delete session {whole}?", abort=True, err=True)
+    asks = not yes and os.isatty(sys.stdin.fileno())
+    if asks and not click.confirm(f"Delete session {whole}?", err=True):
+        click.echo("Nothing was deleted.", err=True)
+        return FAILED
     trio.run(_delete, whole)
     click.echo(f"Deleted session {whole}.", err=True)
+    return None
 
 
 async def _resolve(prefix: str) -> SessionId:

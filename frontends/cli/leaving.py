@@ -1,14 +1,52 @@
-"""Leaving without waiting for anything, but with no process left behind."""
+"""Stopping when a signal asks for it; and leaving at once, but with no process left behind."""
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Final, NoReturn, TypeVar
+
+import click
+import trio
 
 from turnlog.runtime.processes.family import Process, read_processes
 
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROUNDS = 20  # a process that is killed may just have started another
+
+T = TypeVar("T")
+
+
+async def until_stopped(work: Callable[[trio.Nursery], Awaitable[T]]) -> T:
+    """Do `work`. The first SIGINT, SIGTERM or SIGHUP cancels it; the second leaves at once.
+
+    Args:
+        work: is given a nursery for what is to run beside it, and to end with it.
+
+    Raises:
+        click.exceptions.Exit: it was cancelled; with 128 + n for signal n.
+    """
+    received: list[int] = []
+    results: list[T] = []  # one, or none
+    scope = trio.CancelScope()
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, scope, received)
+            with scope:
+                results.append(await work(nursery))
+            nursery.cancel_scope.cancel()
+    if not results:
+        raise click.exceptions.Exit(128 + received[0])
+    return results[0]
+
+
+async def _obey(signals: AsyncIterator[int], scope: trio.CancelScope, received: list[int]) -> None:
+    async for number in signals:
+        if received:
+            leave_at_once(128 + number)
+        received.append(number)
+        scope.cancel()
+        click.echo("Stopping. Ctrl-C again leaves at once.", err=True)
 
 
 def leave_at_once(code: int) -> NoReturn:

@@ -13,6 +13,8 @@ import trio
 from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import tell_questions
+from turnlog.frontends.cli.leaving import until_stopped
+from turnlog.frontends.cli.pauses import tell_pauses
 from turnlog.frontends.cli.places import has_store
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import OpRejected, SessionBusy, SessionNotFound, TurnlogError
@@ -35,6 +37,7 @@ from turnlog.protocol.settings import OnRecovery
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.engine import Engine
 
 ORIGIN: Final = "command line"
 TAKEN_SECONDS: Final = 10.0  # how long the process that runs a session may take to take an op
@@ -76,7 +79,7 @@ async def operate(
 ) -> Sequence[Recorded]:
     """Have a session do `op`; return the events from the op to the end of what it began.
 
-    Where another process runs the session, that one does it.
+    Where another process runs the session, that one does it. A signal to stop is obeyed.
 
     Args:
         prefix: the session's id, or as much of it as is unique.
@@ -90,29 +93,46 @@ async def operate(
         OpRejected: the session refuses it, and says why.
         NotTaken: the session is busy, and its process does not answer.
         NotDone: the session took it, and it failed or was interrupted.
+        click.exceptions.Exit: a signal came first.
     """
     if not has_store():
         raise SessionNotFound(prefix)
-    config = load_config(os.getcwd(), environ=os.environ)
-    async with open_engine(config=config) as engine:
-        log = engine.ports.log
-        session = await log.resolve(prefix)
-        head = (await log.head(session)).sequence
-        op_id = new_id()
-        cut_off = on_recovery is None and (await folded(log, session)).turn is not None
-        try:
-            recovery = "leave" if cut_off else on_recovery or "continue"
-            live = await engine.resume(session, on_recovery=recovery)
-        except SessionBusy:
-            await log.leave(session, Submission(op_id, op, ORIGIN))
-            step = await taken(log, session, op_id, head)
-            work = _Work(log, session, op_id, vain, elsewhere=True)
-        else:
-            if cut_off:
-                raise TurnCutOff(session)
-            step = list(await live.submit(op, op_id=op_id))
-            work = _Work(log, session, op_id, vain)
+
+    async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
+        config = load_config(os.getcwd(), environ=os.environ)
+        async with open_engine(config=config) as engine:
+            nursery.start_soon(tell_pauses, engine.ports.log, _tell)
+            return await _operate(engine, prefix, op, on_recovery, vain)
+
+    return await until_stopped(work)
+
+
+async def _operate(
+    engine: Engine, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
+) -> Sequence[Recorded]:
+    log = engine.ports.log
+    session = await log.resolve(prefix)
+    head = (await log.head(session)).sequence
+    op_id = new_id()
+    cut_off = on_recovery is None and (await folded(log, session)).turn is not None
+    try:
+        recovery = "leave" if cut_off else on_recovery or "continue"
+        live = await engine.resume(session, on_recovery=recovery)
+    except SessionBusy:
+        await log.leave(session, Submission(op_id, op, ORIGIN))
+        step = await taken(log, session, op_id, head)
+        work = _Work(log, session, op_id, vain, elsewhere=True)
+    else:
+        if cut_off:
+            raise TurnCutOff(session)
+        step = list(await live.submit(op, op_id=op_id))
+        work = _Work(log, session, op_id, vain)
+    try:
         return [*step, *await work.watched(step)]
+    except trio.Cancelled:
+        if work.elsewhere:
+            click.echo(f"It goes on: `turnlog show -f {session}` shows it.", err=True)
+        raise
 
 
 async def is_held(log: EventLog, session: SessionId) -> bool:
@@ -166,7 +186,9 @@ class _Work:
     _compacts: bool = False  # a compaction within that turn is the end, too
 
     async def watched(self, step: Sequence[Recorded]) -> list[Recorded]:
-        """Return what follows `step`, to the end; nothing, if it began nothing.
+        """Return what follows `step` in the turn that it began, to the end; nothing without one.
+
+        What another turn does that runs before it is left out.
 
         Raises:
             NotDone: the end was no good one.
@@ -197,7 +219,7 @@ class _Work:
                         break
             nursery.cancel_scope.cancel()
         self._require_good(seen[-1])
-        return seen
+        return [recorded for recorded in seen if recorded.turn == self._turn]
 
     async def _events(self, after: int) -> AsyncGenerator[Recorded]:
         follower = aiter(self.log.follow(self.session, after=after))

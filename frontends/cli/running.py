@@ -11,11 +11,12 @@ import trio
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import question_note, tell_questions
 from turnlog.frontends.cli.failing import FAILED, INTERRUPTED
-from turnlog.frontends.cli.leaving import leave_at_once
+from turnlog.frontends.cli.leaving import SIGNALS, leave_at_once
+from turnlog.frontends.cli.pauses import tell_pauses
 from turnlog.frontends.cli.reporting import Reporter
 from turnlog.frontends.exec_stream import ExecStream
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionNotFound, TurnlogError, WriteLost
+from turnlog.protocol.errors import SessionNotFound, TurnlogError, UsageError, WriteLost
 from turnlog.protocol.events import (
     ApprovalAsked,
     ChildAsked,
@@ -36,7 +37,6 @@ from turnlog.runtime.config.schema import Config
 from turnlog.runtime.engine import Engine
 from turnlog.runtime.session import Session
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
 _PARKED: Final = (
     "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
@@ -46,11 +46,19 @@ _PAGE: Final = 256  # events
 _MANY: Final = 10_000  # sessions that `--last` looks through
 
 
-class NothingToContinue(SessionNotFound):
-    """There is no session to go on with, or no turn of it was cut off."""
+class NothingToContinue(UsageError):
+    """No turn of the session was cut off, and there is no prompt for another one."""
 
-    def __init__(self, text: str) -> None:
-        TurnlogError.__init__(self, text)
+    code = "nothing_to_continue"
+
+
+class NoSessionHere(SessionNotFound):
+    """No session of this folder can be the last one."""
+
+    def __init__(self, folder: str) -> None:
+        TurnlogError.__init__(
+            self, f"no session has worked in {folder}. `turnlog sessions` lists them all."
+        )
 
 
 @attrs.frozen
@@ -88,11 +96,11 @@ class Run:
             TurnlogError: what the order asks for cannot be done. May be in an exception group.
             BrokenPipeError: nobody reads stdout. The turn was interrupted.
         """
-        with trio.open_signal_receiver(*_SIGNALS) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, signals, nursery)
                 with self._work:
-                    await self._execute()
+                    await self._execute(nursery)
                 nursery.cancel_scope.cancel()
         if self._signal is not None:
             return INTERRUPTED if self._signal == signal.SIGINT else 128 + self._signal
@@ -120,7 +128,7 @@ class Run:
 
     # --- the work ----------------------------------------------------------------------------
 
-    async def _execute(self) -> None:
+    async def _execute(self, nursery: trio.Nursery) -> None:
         order = self.order
         async with open_engine(
             config=order.config,
@@ -128,6 +136,7 @@ class Run:
             originator=order.originator,
             warn=self._warnings.append,
         ) as engine:
+            nursery.start_soon(tell_pauses, engine.ports.log, self.reporter.note)
             match order.action:
                 case "start":
                     session = await engine.start(
@@ -169,11 +178,10 @@ class Run:
         if self.order.session is not None:
             return await log.resolve(self.order.session)
         for summary in await log.sessions(limit=_MANY):
-            if summary.cwd == self.order.cwd:
+            is_listed = not (summary.archived or summary.spawned_by)  # as `turnlog sessions` does
+            if summary.cwd == self.order.cwd and is_listed:
                 return summary.session
-        raise NothingToContinue(
-            f"no session has worked in {self.order.cwd}. `turnlog sessions` lists them all."
-        )
+        raise NoSessionHere(self.order.cwd)
 
     async def _follow(
         self,

@@ -10,7 +10,7 @@ import trio
 from turnlog.actors.folding import folded
 from turnlog.actors.workspace_actors import edits_since
 from turnlog.frontends.cli.places import reading
-from turnlog.frontends.cli.text import printable
+from turnlog.frontends.cli.text import counted, printable
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import TurnsRestored
 from turnlog.protocol.files import RestoredFile, RestoreStep
@@ -18,6 +18,7 @@ from turnlog.protocol.ops import Op, Redo, Undo
 from turnlog.protocol.settings import OnRecovery
 
 _COLOURS = {"conflict": "red", "failed": "red", "not_covered": "yellow", "untouched": "yellow"}
+_STAYED = ("conflict", "failed", "untouched")
 _VAIN = "the conversation stays as it is"
 
 
@@ -57,7 +58,7 @@ def command(
     asked = Undo(turns, files, conversation, force)
     if preview:
         _say(trio.run(_preview, session, asked), as_json=as_json)
-        what = f"{turns} turn{'' if turns == 1 else 's'} would be dropped"
+        what = f"{counted(turns, 'turn')} would be dropped"
         click.echo(f"{what if conversation else 'No turn would be dropped'}.", err=True)
         return
     show_outcome(session, asked, as_json=as_json)
@@ -77,8 +78,16 @@ def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
     _say(restored, as_json=as_json)
     done = "Taken back." if isinstance(op, Redo) else "Undone; `turnlog redo` takes it back."
     click.echo(done, err=True)
-    if left := sum(one.outcome in ("conflict", "failed", "untouched") for one in restored):
-        click.echo(f"{left} of the files stayed as they are; --force brings back more.", err=True)
+    stayed = [one.outcome for one in restored if one.outcome in _STAYED]
+    if stayed:
+        click.echo(f"Not restored: {counted(len(stayed), 'file')}.", err=True)
+    if "conflict" in stayed:
+        back = "undo" if isinstance(op, Redo) else "redo"
+        click.echo(
+            f"To replace also what somebody else changed: `turnlog {back} {session}`, then this "
+            "again with --force.",
+            err=True,
+        )
 
 
 def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
@@ -99,8 +108,8 @@ async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
         state = await folded(log, session)
         if not asked.turns <= len(state.marks) or state.settings is None:
             raise OpRejected(
-                f"{len(state.marks)} turns can be undone here, not {asked.turns}; to go further "
-                "back, fork the session at an earlier event (nothing_to_undo)"
+                f"{counted(len(state.marks), 'turn')} can be undone here, not {asked.turns}; to go "
+                "further back, fork the session at an earlier event (nothing_to_undo)"
             )
         if not asked.files:
             return ()

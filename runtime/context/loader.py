@@ -139,5 +139,5 @@ def _check_folder(cwd: str) -> None:
     if not os.path.isdir(cwd):
         raise InputUnreadable(
             f"the session's working folder {cwd} is not there, or is no folder. "
-            "Make it, or go on in another one with `-C FOLDER`."
+            "Make it, or go on in another one: `turnlog exec -C FOLDER resume ID PROMPT`."
         )

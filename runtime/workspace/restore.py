@@ -171,8 +171,11 @@ def _merged_mode(
 ) -> tuple[int | None, bool]:
     """Return the permissions to restore, and whether both sides changed them.
 
-    Permissions that the change left alone stay as somebody has set them since.
+    Permissions that the change left alone stay as somebody has set them since; not those of a
+    folder where a file was, or of a file where a folder was.
     """
+    if present.folder != target.folder:
+        return target.mode, False
     if target.mode is None or present.mode is None or after is None or after.mode is None:
         return target.mode, False
     if present.mode in (after.mode, target.mode):

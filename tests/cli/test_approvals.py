@@ -57,6 +57,18 @@ async def test_several_open_questions_are_listed_the_oldest_first(user: User) ->
     assert (after.code, after.out, after.err) == (0, "", "No question is open.\n")
 
 
+async def test_questions_of_one_moment_are_listed_in_the_order_of_their_calls(user: User) -> None:
+    commands = [f"echo {number}" for number in range(8)]
+    async with user.model([outside(command) for command in commands]):
+        started = user.start(*ASK)
+        told = await asked(started, len(commands))
+        listed = await questions(user)
+        started.signal(signal.SIGTERM)
+        await started.finished()
+    assert [question["what"] for question in listed] == [f"/bin/bash -c '{c}'" for c in commands]
+    assert [question["id"] for question in listed] == told
+
+
 async def test_a_command_that_is_asked_about_is_shown_whole_and_does_nothing_to_the_terminal(
     user: User,
 ) -> None:

@@ -186,6 +186,13 @@ async def test_a_parked_session_says_how_to_go_on_and_does(user: User) -> None:
     assert kinds(events).count("turn_opened") == 1
 
 
+async def test_all_questions_of_a_parked_session_are_listed_as_parked(user: User) -> None:
+    async with user.model([outside("touch one"), outside("touch two")]):
+        assert (await user.run("exec", "-a", "on-request", *PARK, "go")).code == 1
+        listed = await questions(user)
+    assert [question["parked"] for question in listed] == [True, True]
+
+
 async def test_by_default_a_question_that_nobody_answers_in_time_is_declined(user: User) -> None:
     async with user.model([outside(ONCE)], "Then not.") as server:
         outcome = await user.run("exec", "-a", "on-request", "-c", "approval_timeout_ms=200", "go")

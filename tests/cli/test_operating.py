@@ -12,6 +12,8 @@ from turnlog.runtime.scripted_model.script import Item, Response, call, custom, 
 
 GONE = "zzz"
 COMMANDS = {
+    "steer": ("hi",),
+    "interrupt": (),
     "compact": (),
     "undo": (),
     "redo": (),
@@ -197,6 +199,21 @@ async def test_what_a_busy_session_cannot_do_is_refused_and_what_it_can_is_done(
     assert outcome.code == 0
 
 
+async def test_a_command_of_ones_own_is_not_taken_for_the_agents_that_runs_before_it(
+    user: User,
+) -> None:
+    async with user.model([outside("echo the agent; exit 4")], "Done."):
+        started = user.start("exec", "--json", "-a", "on-request", "go")
+        thread = (await started.read_line())["thread_id"]
+        (question,) = await asked(started)
+        shell = user.start("shell", thread, "echo mine; exit 3")
+        assert "A turn is running" in await shell.read_note()
+        assert (await user.run("approve", question)).code == 0
+        ran = await shell.finished()
+        assert (await started.finished()).code == 0
+    assert ran == Outcome(3, "mine\n", "")
+
+
 async def test_a_summary_adds_no_line_to_a_run(user: User) -> None:
     summary = Response(items=[message("SUMMARY")], compaction=True)
     async with user.model(TALK, summary, "Go on, then."):
@@ -313,7 +330,10 @@ async def test_what_somebody_else_changed_stays_unless_forced(user: User) -> Non
         forced = await user.run("undo", thread, "--force")
     assert preview.out.startswith(f"conflict     {a}  (It was changed by someone else since.)\n")
     assert done.out.startswith(f"conflict     {a}  (It was changed by someone else since.)\n")
-    assert "stayed as they are; --force brings back more." in done.err
+    assert done.err == (
+        "Undone; `turnlog redo` takes it back.\nNot restored: 1 file.\nTo replace also what "
+        f"somebody else changed: `turnlog redo {thread}`, then this again with --force.\n"
+    )
     assert (forced.code, a.read_text()) == (0, "one\n")
 
 

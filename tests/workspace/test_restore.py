@@ -187,6 +187,19 @@ def test_permissions_that_somebody_changed_stay_if_the_edit_left_them_alone(root
     assert trees.read(root) == {"a": (b"1", 0o755)}
 
 
+def test_a_folder_in_the_way_does_not_lend_a_file_its_permissions(root: Path) -> None:
+    path = root / "a"
+    path.write_text("1\n")
+    path.chmod(0o644)
+    before = [image_in_place(str(path))]
+    path.write_text("2\n")
+    edits = edits_of(before, images_after(before, {}))
+    path.unlink()
+    path.mkdir(0o755)
+    assert undo(root, *edits, force=True).files[0].outcome == "restored"
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("1\n", 0o644)
+
+
 def test_a_folder_stays_while_somebody_has_a_file_in_it(root: Path) -> None:
     edits = do(root, {"d/a": (b"1", 0o644)}, ("d/a",))
     (root / "d" / "theirs").write_text("2")

@@ -1,0 +1,45 @@
+"""Say something to a session through the process that runs it."""
+
+from collections.abc import Sequence
+
+from turnlog.frontends.cli.operating import ORIGIN, is_held, taken
+from turnlog.frontends.cli.places import has_store, store_path
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import SessionNotFound, TurnlogError
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Op, Submission
+from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.store.lmdb_log import open_log
+
+
+class NotRunning(TurnlogError):
+    """No process runs the session, so that nobody would take the op now."""
+
+    code = "not_running"
+
+    def __init__(self, session: SessionId) -> None:
+        super().__init__(
+            f"no process runs session {session}. `turnlog exec resume {session} TEXT` goes on with "
+            "it, and finishes a turn that was cut off first."
+        )
+
+
+async def say(prefix: str, op: Op) -> Sequence[Recorded]:
+    """Leave `op` to the process that runs a session; return the step that dealt with it.
+
+    Raises:
+        SessionNotFound, AmbiguousSession
+        NotRunning: nothing was left.
+        OpRejected: the session refused it, and says why.
+        NotTaken: its process does not answer; the op stays where it is.
+    """
+    if not has_store():
+        raise SessionNotFound(prefix)
+    async with open_log(store_path()) as log:
+        session = await log.resolve(prefix)
+        head = (await log.head(session)).sequence
+        if not await is_held(log, session):
+            raise NotRunning(session)
+        op_id = new_id()
+        await log.leave(session, Submission(op_id, op, ORIGIN))
+        return await taken(log, session, op_id, head)

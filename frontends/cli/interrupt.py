@@ -1,0 +1,22 @@
+"""`turnlog interrupt`: stop a turn that runs."""
+
+import click
+import trio
+
+from turnlog.protocol.events import TurnEnded, TurnStopping
+from turnlog.protocol.ops import Interrupt
+
+
+@click.command("interrupt")
+@click.argument("session", metavar="ID")
+def command(session: str) -> None:
+    """Stop the turn of session ID, which another process runs.
+
+    Its processes are ended, and the model is told at the next turn. What waited for a turn of its
+    own begins then.
+    """
+    from turnlog.frontends.cli.elsewhere import say
+
+    step = trio.run(say, session, Interrupt())
+    stops = any(isinstance(one.event, TurnStopping | TurnEnded) for one in step)
+    click.echo("The turn is being stopped." if stops else "No turn is running.", err=True)

@@ -1,0 +1,31 @@
+"""`turnlog steer`: say something to a turn that runs."""
+
+import click
+import trio
+
+from turnlog.protocol.events import InputQueued
+from turnlog.protocol.ops import TextInput, UserInput
+
+
+@click.command("steer")
+@click.argument("session", metavar="ID")
+@click.argument("text")
+@click.option("--queue", is_flag=True, help="For a turn of its own, behind the one that runs.")
+def command(session: str, text: str, queue: bool) -> None:
+    """Say TEXT to session ID, which another process runs.
+
+    It goes with the turn's next request to the model. Where a turn cannot be steered, or with
+    --queue, it waits for a turn of its own.
+    """
+    from turnlog.frontends.cli.elsewhere import say
+
+    if not text.strip():
+        raise click.UsageError("TEXT is empty.")
+    step = trio.run(say, session, UserInput((TextInput(text),), queue))
+    until = next((one.event.until for one in step if isinstance(one.event, InputQueued)), None)
+    said = {
+        "request": "It goes with the next request to the model.",
+        "turn": "It waits for a turn of its own, behind the one that runs.",
+        None: "A turn began with it.",
+    }
+    click.echo(said[until], err=True)
