@@ -120,6 +120,7 @@ class SettingsUpdate(Struct, frozen=True, omit_defaults=True):
     """A change of settings. What is absent stays; None clears what may be None.
 
     A session keeps its provider: another one could not read the reasoning that it goes on with.
+    These are as many fields as there may be: with more, what is left out changes the encoding.
     """
 
     cwd: str | UnsetType = UNSET
@@ -129,17 +130,13 @@ class SettingsUpdate(Struct, frozen=True, omit_defaults=True):
     reasoning_effort: ReasoningEffort | UnsetType | None = UNSET
     reasoning_summary: ReasoningSummary | UnsetType | None = UNSET
     verbosity: Verbosity | UnsetType | None = UNSET
-    base_instructions: str | UnsetType | None = UNSET
     developer_instructions: str | UnsetType | None = UNSET
     user_instructions: str | UnsetType | None = UNSET
-    show_raw_agent_reasoning: bool | UnsetType = UNSET
     shell_environment: ShellEnvironmentPolicy | UnsetType = UNSET
     model_context_window: int | UnsetType | None = UNSET
     model_auto_compact_token_limit: int | UnsetType | None = UNSET
-    durability: Durability | UnsetType = UNSET
     review_model: str | UnsetType | None = UNSET
     agents: AgentLimits | UnsetType = UNSET
-    project_docs: bool | UnsetType = UNSET
     scan_workspace: bool | UnsetType = UNSET
 
     def apply(self, settings: SessionSettings) -> SessionSettings:

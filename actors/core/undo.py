@@ -23,8 +23,9 @@ def refusal(state: State, fact: OpReceived) -> OpRefused | None:
     if isinstance(op, Redo) and state.undone is None:
         return OpRefused(fact.op_id, "nothing_to_redo", "no undo was the last thing done here")
     if isinstance(op, Undo) and not 1 <= op.turns <= len(state.marks):
+        turns = "turn" if len(state.marks) == 1 and state.rules > 2 else "turns"
         reason = (
-            f"{len(state.marks)} turns can be undone here, not {op.turns}; to go further back, "
+            f"{len(state.marks)} {turns} can be undone here, not {op.turns}; to go further back, "
             "fork the session at an earlier event"
         )
         return OpRefused(fact.op_id, "nothing_to_undo", reason)

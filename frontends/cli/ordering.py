@@ -30,14 +30,11 @@ _SETTING_OF: Final = {
     "model_reasoning_effort": "reasoning_effort",
     "model_reasoning_summary": "reasoning_summary",
     "model_verbosity": "verbosity",
-    "base_instructions": "base_instructions",
     "developer_instructions": "developer_instructions",
     "user_instructions": "user_instructions",
-    "show_raw_agent_reasoning": "show_raw_agent_reasoning",
     "shell_environment_policy": "shell_environment",
     "model_context_window": "model_context_window",
     "model_auto_compact_token_limit": "model_auto_compact_token_limit",
-    "durability": "durability",
     "review_model": "review_model",
     "agents": "agents",
     "undo": "scan_workspace",
@@ -105,8 +102,8 @@ def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
     changed = {field for key, field in _SETTING_OF.items() if key in named}
     if options.folder is not None:
         changed.add("cwd")
-    update = {field: getattr(settings, field) for field in changed}
-    return SettingsUpdate(**{**update, "approval_policy": options.approvals})
+    update: dict[str, Any] = {field: getattr(settings, field) for field in changed}
+    return SettingsUpdate(**update | {"approval_policy": options.approvals})
 
 
 def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:

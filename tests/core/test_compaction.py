@@ -99,8 +99,8 @@ def test_a_compaction_that_is_wanted_while_the_model_talks_comes_before_the_next
     done, model = play.summarize("in short")
     assert isinstance(done, Compacted)
     assert isinstance(model, ModelAsked)
-    done = texts.LEDGER.format(lines="called exec_command {} (done)")
-    assert told(play) == [*SAID, "go", done, summary("in short")]
+    ledger = texts.LEDGER.format(lines="called exec_command {} (done)")
+    assert told(play) == [*SAID, "go", ledger, summary("in short")]
 
 
 def test_a_compaction_that_is_wanted_during_the_last_answer_is_made_before_the_turn_ends() -> None:

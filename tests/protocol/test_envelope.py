@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from tests.core.play import Play
 from tests.strategies import events, facts, sessions
-from turnlog.protocol import envelope
+from turnlog.protocol import envelope, items, ops, settings
 from turnlog.protocol.envelope import (
     BLOB_THRESHOLD,
     EVENT_TYPES,
@@ -48,9 +48,23 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 
+SPARSE = [
+    struct
+    for module in (items, ops, settings)
+    for struct in vars(module).values()
+    if isinstance(struct, type)
+    and issubclass(struct, Struct)
+    and struct.__struct_config__.omit_defaults
+]
 EFFECT = EffectId("7.tool.0")
 NO_BLOBS: dict[bytes, bytes] = {}
 LARGE = "ü" * BLOB_THRESHOLD  # twice that many bytes
+
+
+@pytest.mark.parametrize("struct", SPARSE, ids=lambda struct: struct.__name__)
+def test_a_field_that_is_left_out_leaves_no_trace(struct: type[Struct]) -> None:
+    # With 16 keys or more, the header says how many there could have been.
+    assert len(struct.__struct_fields__) + (struct.__struct_config__.tag is not None) <= 15
 
 
 def sealed(event: SessionEvent, *, sequence: int = 1, previous: bytes = GENESIS) -> Record:
