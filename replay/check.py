@@ -1,12 +1,13 @@
 """Replaying portable files: one, or a folder of them; and accepting what was meant to change."""
 
+import errno
 import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from msgspec import structs
 
@@ -16,7 +17,6 @@ from turnlog.protocol.errors import (
     RerecordingRefused,
     SchemaTooNew,
     SequenceOutOfRange,
-    TurnlogError,
 )
 from turnlog.replay.portable import is_portable, read_portable, write_lines
 from turnlog.replay.report import ReplayReport, replay
@@ -32,28 +32,30 @@ _WORTH_PROCESSES: Final = 4_000_000  # bytes; less is done before a process has 
 def is_portable_file(path: Path) -> bool:
     """Say whether a file claims to hold a portable session, by its name or its first line.
 
-    Raises:
-        InputUnreadable: it cannot be read.
+    One that cannot be read counts as one: whoever opens it will be told.
     """
     if path.suffix == SUFFIX:
         return True
     try:
         with path.open("rb") as stream:
             return is_portable(stream.readline(_HEADER_BYTES))
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    except OSError:
+        return True
 
 
 def portable_files(folder: Path) -> list[Path]:
     """Return the portable files below a folder, in order; hidden folders are left out.
 
     Raises:
-        InputUnreadable: it is no folder, or a file in it cannot be read.
+        InputUnreadable: it is no folder, or it or one below it cannot be read.
     """
     if not folder.is_dir():
-        raise InputUnreadable(f"{folder} is no folder. Give one that holds exported sessions.")
+        raise InputUnreadable(
+            f"{folder} is no folder. Give one that holds exported sessions; `turnlog replay FILE` "
+            "replays one."
+        )
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in names)
         found += (path for path in paths if path.is_file() and is_portable_file(path))
@@ -77,7 +79,7 @@ def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
             reader = read_portable(stream, name=str(path))
             report = replay(reader.header.session, reader.recorded(), start=start)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if start > max(report.events, 1) and report.damage is None:
         raise SequenceOutOfRange(start, report.events)
     return report
@@ -98,6 +100,8 @@ def check_file(path: Path, *, accept: bool = False) -> Verdict:
             accept_file(path)
         except RerecordingRefused as error:
             return structs.replace(verdict, code=error.code, message=str(error))
+        except InputUnreadable as error:
+            return structs.replace(verdict, status="error", code=error.code, message=str(error))
         return structs.replace(verdict, status="accepted")
     except PortableInvalid as error:
         return Verdict(name, "damaged", code=error.code, message=str(error))
@@ -108,7 +112,8 @@ def check_file(path: Path, *, accept: bool = False) -> Verdict:
 def accept_file(path: Path) -> None:
     """Record today's decisions in a portable file, in place of those that stand there.
 
-    The file is replaced as a whole, or left alone. What did not change keeps its line.
+    The file is replaced as a whole, or left alone; what may not be written to is left alone, too.
+    What did not change keeps its line.
 
     Raises:
         RerecordingRefused: today's decisions do not fit the recorded facts.
@@ -119,16 +124,19 @@ def accept_file(path: Path) -> None:
         with path.open("rb") as stream:
             reader = read_portable(stream, name=str(path))
             header, lines = rerecord(reader.header, reader)
-        text = io.StringIO()
-        write_lines(header, lines, text)
-        written = text.getvalue().encode()
-        again = read_portable(io.BytesIO(written), name=str(path))
-        for found in replay(header.session, again.recorded()).divergences:
-            why = "today's code decides otherwise when it is asked once more"
-            raise RerecordingRefused(found.sequence, why)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    text = io.StringIO()
+    write_lines(header, lines, text)
+    written = text.getvalue().encode()
+    again = read_portable(io.BytesIO(written), name=str(path))
+    for found in replay(header.session, again.recorded()).divergences:
+        why = "today's code decides otherwise when it is asked once more"
+        raise RerecordingRefused(found.sequence, why)
+    try:
         _replace(path, written)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise InputUnreadable(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
 def check_files(
@@ -148,6 +156,8 @@ def check_files(
 def _replace(path: Path, data: bytes) -> None:
     """Put `data` in place of a file: after a crash it is the old one or the new one, whole."""
     path = path.resolve()  # of a link, its target is what changes
+    if not os.access(path, os.W_OK):  # which a replacement would not ask for
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     mode = path.stat().st_mode & 0o777
     descriptor, temporary = tempfile.mkstemp(prefix=".turnlog-accept-", dir=path.parent)
     try:
@@ -162,5 +172,12 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _unreadable(path: Path, error: OSError) -> TurnlogError:
-    return InputUnreadable(f"{path} cannot be read or written: {error.strerror or error}.")
+def unreadable(path: Path, error: OSError) -> InputUnreadable:
+    """Return what is told of a file that cannot be opened or read."""
+    if isinstance(error, IsADirectoryError):
+        return InputUnreadable(f"{path} is a folder: `turnlog check` replays what is in one.")
+    return InputUnreadable(f"{path} cannot be read: {error.strerror or error}.")
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise InputUnreadable(f"{error.filename} cannot be read: {error.strerror or error}.")

@@ -211,6 +211,7 @@ def seal_line(line: EventLine, schema: int) -> tuple[bytes, EncodedEvent]:
 Flaw = Literal[
     "empty", "header", "version", "torn", "json", "order", "time", "event", "count", "digest"
 ]
+NO_SESSION: Final[frozenset[str]] = frozenset({"empty", "header", "version"})  # to speak of
 
 
 @attrs.define

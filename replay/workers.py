@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Final, TypeVar
 
 from turnlog.runtime.tuning import tune_process
@@ -30,10 +33,11 @@ def in_processes(work: Callable[[T], R], items: Sequence[T], jobs: int | None) -
     # Not forked: what this process holds open, a store's lock or a thread, is not for children.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin)
+    futures: list[Future[list[R]]] = []
     try:
-        futures: list[Future[list[R]]] = [
-            pool.submit(_each, work, items[at : at + size]) for at in range(0, len(items), size)
-        ]
+        with _interrupts_held():  # processes start here
+            for at in range(0, len(items), size):
+                futures.append(pool.submit(_each, work, items[at : at + size]))
         for future in futures:
             yield from future.result()
     finally:
@@ -44,7 +48,28 @@ def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     return [work(item) for item in items]
 
 
+@contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Hold an interrupt back; a process that is started meanwhile never gets one.
+
+    A terminal interrupts all of a command's processes, and it is for the first one to handle.
+    """
+    resource_tracker.ensure_running()  # its start would let interrupts through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
-    """Prepare a worker: an interrupt is its parent's to handle."""
+    """Prepare a worker: it ends with its parent, and be that killed."""
     tune_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="turnlog-worker-end", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    parent.join()
+    os._exit(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from turnlog.frontends.cli.gist import gist
-from turnlog.protocol.calls import CommandPreview, ErrorInfo, ToolPlan
+from turnlog.protocol.calls import CommandPreview, ErrorInfo, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
@@ -14,6 +14,7 @@ from turnlog.protocol.events import (
     Compacted,
     CompactionGivenUp,
     ConversationResumed,
+    ModelFailed,
     OpReceived,
     PrefixChanged,
     SessionEvent,
@@ -40,6 +41,14 @@ SAID: list[tuple[SessionEvent, str]] = [
         "summary: 11 parts became 2, 1200 tokens about 400",
     ),
     (CompactionGivenUp("manual", "it is short"), "manual: it is short"),
+    (
+        ModelFailed(EFFECT, ModelFailure("stream_disconnected", "It ended")),
+        "stream_disconnected: It ended",
+    ),
+    (
+        ModelFailed(EFFECT, ModelFailure("stream_disconnected", "It ended"), "Half of"),
+        "stream_disconnected: It ended; until then it said: Half of",
+    ),
     (
         ChildAsked(EFFECT, CHILD, "agent", "digger", 1, "Dig", SETTINGS),
         "agent digger 01900000: Dig",

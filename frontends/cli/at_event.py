@@ -12,8 +12,8 @@ from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, 
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.differences import difference_object, show_differences
 from turnlog.frontends.cli.gist import gist, item_text, op_text
+from turnlog.frontends.cli.text import counted, one_line
 from turnlog.frontends.cli.text import moment as local_time
-from turnlog.frontends.cli.text import one_line
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
 from turnlog.replay.moment import Moment, Request, effect_kind, state_view
@@ -121,16 +121,18 @@ def _agent_text(child: str, agent: Agent) -> str:
 
 def _undo_text(state: State) -> str:
     """Say what could be undone or redone, were it asked for now."""
-    count = len(state.marks)
-    turns = f"{count} turn{'' if count == 1 else 's'}, back to turn {state.marks[0].turn}"
-    again = "the last undo can be taken back" if state.undone is not None else ""
-    return "; ".join(filter(None, (turns if count else "", again)))
+    notes: list[str] = []
+    if state.marks:
+        notes.append(f"{counted(len(state.marks), 'turn')}, back to turn {state.marks[0].turn}")
+    if state.undone is not None:
+        notes.append("the last undo can be taken back")
+    return "; ".join(notes)
 
 
 def _replaced_text(times: int) -> str:
     if not times:
         return ""
-    return f"; compactions and undos have changed it {times} time{'' if times == 1 else 's'}"
+    return f"; compactions and undos have changed it {counted(times, 'time')}"
 
 
 def _turn_text(state: State) -> str:
@@ -175,7 +177,7 @@ def _settings_text(settings: SessionSettings) -> str:
 
 def _request_rows(request: Request) -> Iterator[_Rows]:
     yield "request", [_STATUS[request.status]]
-    parts = f"{len(request.input)} part{'' if len(request.input) == 1 else 's'}"
+    parts = counted(len(request.input), "part")
     digest = f"digest {request.input_digest}"
     if request.recorded_digest not in (None, request.input_digest):
         digest += click.style(f", but the log says {request.recorded_digest}", fg="red")
@@ -192,7 +194,9 @@ def _tools_text(tools_json: str) -> str:
         return "tools that cannot be read"
     names = [_tool_name(tool) for tool in cast(list[object], tools)]
     more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return f"{len(names)} tools: {', '.join(names[:_NAMES])}{more}" if names else "no tools"
+    return (
+        f"{counted(len(names), 'tool')}: {', '.join(names[:_NAMES])}{more}" if names else "no tools"
+    )
 
 
 def _tool_name(tool: object) -> str:

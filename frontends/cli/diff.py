@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,8 +12,9 @@ import trio
 from turnlog.frontends.cli.differences import difference_object, show_differences
 from turnlog.frontends.cli.failing import FAILED, cause, tell
 from turnlog.frontends.cli.gist import gist
+from turnlog.frontends.cli.given import names_file, read_file
 from turnlog.frontends.cli.places import reading
-from turnlog.frontends.cli.text import one_line, printable
+from turnlog.frontends.cli.text import counted, one_line, printable
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.view import record_object
 from turnlog.replay.diff import (
@@ -26,7 +26,6 @@ from turnlog.replay.diff import (
     StoredSession,
     compare,
 )
-from turnlog.replay.portable import read_portable
 
 SAME: Final = 0
 DIFFERENT: Final = 1
@@ -91,11 +90,10 @@ async def _sources(left: str, right: str) -> AsyncGenerator[tuple[Source, Source
 
 
 def _file(name: str) -> LoadedSession | None:
-    path = Path(name)
-    if not path.is_file():
+    if not names_file(name):
         return None
-    with path.open("rb") as stream:
-        return LoadedSession(name, list(read_portable(stream, name=name).recorded()))
+    _, records = read_file(name)
+    return LoadedSession(name, records)
 
 
 # --- for programs -----------------------------------------------------------------------------
@@ -138,9 +136,8 @@ def _entry_object(entry: Alike | Pair) -> dict[str, Any]:
 
 async def _print(found: SessionDiff, limit: int) -> None:
     for sign, colour, source in (("-", "red", found.left), ("+", "green", found.right)):
-        events = f"{source.events:,} event{'' if source.events == 1 else 's'}"
-        name = printable(source.name)
-        click.echo(f"{click.style(sign, fg=colour)} {name}  {click.style(events, dim=True)}")
+        events = click.style(counted(source.events, "event"), dim=True)
+        click.echo(f"{click.style(sign, fg=colour)} {printable(source.name)}  {events}")
     click.echo(_verdict(found))
     if not found.is_different:
         return
@@ -161,13 +158,13 @@ def _verdict(found: SessionDiff) -> str:
     )
     match found.relation:
         case "equal":
-            return f"Equal: the same {common:,} events, byte by byte."
+            return f"Equal: the same {counted(common, 'event')}, byte by byte."
         case "alike":
             return f"They say the same, under other ids or at other times from event {first} on."
         case "beginning":
-            more = longer.events - common
+            more = counted(longer.events - common, "event")
             names = printable(shorter.name), printable(longer.name)
-            return f"{names[0]} is the beginning of {names[1]}, which goes on for {more:,} events."
+            return f"{names[0]} is the beginning of {names[1]}, which goes on for {more}."
         case "unrelated":
             return "They have nothing in common."
         case "parted":
@@ -176,14 +173,15 @@ def _verdict(found: SessionDiff) -> str:
                 for name in ("same", "changed", "removed", "added")
                 if found.count(name)
             )
-            begin = f"The first {common:,} events are equal. " if common else ""
-            return f"{begin}The first difference is event {first}; from there: {counts}."
+            begin = f"Equal: the first {counted(common, 'event')}. " if common else ""
+            return f"{begin}They part at event {first}; from there: {counts}."
 
 
 def _show(entry: Alike | Pair) -> None:
     if isinstance(entry, Alike):
         places = f"{_span(*entry.left):>7} {_span(*entry.right):>7}"
-        click.secho(f"= {places}  {entry.events:,} that say the same", dim=True)
+        say = "says" if entry.events == 1 else "say"
+        click.secho(f"= {places}  {entry.events:,} that {say} the same", dim=True)
         return
     sign, colour = _SIGNS[entry.change]
     places = f"{_place(entry.left):>7} {_place(entry.right):>7}"

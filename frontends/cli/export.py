@@ -33,6 +33,8 @@ class Pattern(click.ParamType[re.Pattern[str]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> re.Pattern[str]:
+        if not value:
+            self.fail("an empty one would take nothing out.", param, ctx)
         try:
             return re.compile(str(value))
         except re.error as error:
@@ -44,9 +46,9 @@ class Pattern(click.ParamType[re.Pattern[str]]):
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Where to write; a folder gets a file of the usual name. Default: stdout.",
+    help="Where to write; a folder gets a file of the usual name. Default, or -: stdout.",
 )
 @click.option(
     "--format", "form", type=click.Choice(get_args(Format)), default="turnlog", show_default=True
@@ -72,7 +74,7 @@ def command(
     """
     whole, records = trio.run(_read, session)
     data = render(whole, records, form, patterns)
-    if output is None:
+    if output is None or str(output) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return

@@ -5,6 +5,7 @@ from shlex import join
 import msgspec
 
 from turnlog.actors.core.review import read_output
+from turnlog.frontends.cli.text import counted
 from turnlog.protocol.calls import CommandPreview, CommandReport, PatchPreview, PlanPreview, Preview
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.events import (
@@ -111,7 +112,7 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
         case PrefixChanged(causes=causes):
             return f"the next request begins otherwise: {', '.join(causes)}"
         case ConversationResumed(parts=parts, tokens=tokens):
-            return f"{parts} parts, {tokens} tokens"
+            return f"{counted(parts, 'part')}, {tokens} tokens"
         case other:
             return _fields(other)
 
@@ -122,7 +123,7 @@ def _of_conversation(
     match event:
         case CompactionAsked(trigger=trigger, parts=parts, tokens=tokens, attempt=attempt):
             again = f", attempt {attempt}" if attempt > 1 else ""
-            return f"{trigger}: {parts} parts, {tokens} tokens{again}"
+            return f"{trigger}: {counted(parts, 'part')}, {tokens} tokens{again}"
         case Compacted(method=method, replaced=replaced, parts=parts):
             counts = f"{replaced} parts became {len(parts)}"
             return f"{method}: {counts}, {event.tokens_before} tokens about {event.tokens_after}"
@@ -230,13 +231,14 @@ def _of_model(
     match event:
         case ModelAsked(request=request, attempt=attempt, parts=parts, input_digest=digest):
             again = f", attempt {attempt}" if attempt > 1 else ""
-            return f"request {request}{again}: {parts} parts, digest {digest[:12]}"
+            return f"request {request}{again}: {counted(parts, 'part')}, digest {digest[:12]}"
         case ModelItemReceived(item_json=text):
             return item_text(text)
         case ModelCompleted(usage=usage):
             return f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if usage else ""
-        case ModelFailed(failure=failure):
-            return f"{failure.code}: {failure.message}"
+        case ModelFailed(failure=failure, partial_text=text):
+            said = f"; until then it said: {text}" if text else ""
+            return f"{failure.code}: {failure.message}{said}"
         case RetryScheduled(delay_ms=delay, message=message):
             return f"in {delay} ms: {message}"
 

@@ -22,9 +22,15 @@ _WIDTH = 160
 
 @click.command("history")
 @click.argument("session", metavar="ID")
-@click.option("--at", type=int, metavar="SEQ", help="At this event. Default: the last one.")
+@click.option(
+    "--at",
+    type=int,
+    default=-1,
+    metavar="SEQ",
+    help="At this event; -1, the default, is the last one, -2 the one before it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
-def command(session: str, at: int | None, as_json: bool) -> None:
+def command(session: str, at: int, as_json: bool) -> None:
     """Show what the model would be sent, were session ID cut off at an event and asked again.
 
     Calls without an output have the one that they would get: never started, stopped, unknown.
@@ -33,18 +39,21 @@ def command(session: str, at: int | None, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(f"[{','.join(items)}]\n".encode())
         return
+    if not items:
+        click.secho("Nothing: there is no conversation yet.", dim=True)
     for number, item in enumerate(items, 1):
         click.secho(f"--- {number}", dim=True)
         click.echo(excerpt(item_text(item), _LINES, _WIDTH))
 
 
-async def _history(prefix: str, at: int | None) -> list[JsonText]:
+async def _history(prefix: str, at: int) -> list[JsonText]:
     async with reading(prefix) as log:
         session = await log.resolve(prefix)
         head = (await log.head(session)).sequence
-        if at is not None and not 1 <= at <= head:
+        until = head + 1 + at if at < 0 else at
+        if not 1 <= until <= head:
             raise SequenceOutOfRange(at, head)
-        return model_input(await _state(log, session, head if at is None else at))
+        return model_input(await _state(log, session, until))
 
 
 async def _state(log: EventLog, session: SessionId, until: int) -> State:

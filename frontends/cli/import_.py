@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.places import store_path
+from turnlog.frontends.cli.text import counted
 from turnlog.protocol.errors import TurnlogError, UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.portable import is_portable, read_portable
@@ -133,9 +134,9 @@ def _tell(imported: Imported) -> None:
         click.echo(f"{imported.file}: imported", err=True)
         return
     click.echo(
-        f"{report.file}: {report.format} rollout, {report.lines} lines: {report.turns} turns, "
-        f"{report.items} items, {report.usage.total_tokens:,} tokens; "
-        f"{report.events} events here",
+        f"{report.file}: {report.format} rollout, {counted(report.lines, 'line')}: "
+        f"{counted(report.turns, 'turn')}, {counted(report.items, 'item')}, "
+        f"{counted(report.usage.total_tokens, 'token')}; {counted(report.events, 'event')} here",
         err=True,
     )
     if report.earlier:

@@ -7,6 +7,7 @@ from typing import Final
 import click
 import trio
 
+from turnlog.frontends.cli.given import names_file, read_file
 from turnlog.frontends.cli.places import has_store, reading, store_path
 from turnlog.frontends.cli.verdicts import (
     exit_code,
@@ -19,11 +20,11 @@ from turnlog.frontends.cli.verdicts import (
     whole_verdict,
 )
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import InputUnreadable, LogDamaged, PortableInvalid
+from turnlog.protocol.errors import LogDamaged, PortableInvalid
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.check import SUFFIX, replay_file
+from turnlog.replay.check import replay_file
 from turnlog.replay.offline import replay_store, replay_stored
-from turnlog.replay.portable import read_portable
+from turnlog.replay.portable import NO_SESSION
 from turnlog.replay.report import ReplayReport
 from turnlog.replay.verdict import Verdict, total, verdict_of
 
@@ -86,26 +87,21 @@ def command(
 
 
 def _replay_one(what: str, start: int, as_json: bool) -> int:
-    path = Path(what)
-    if _is_file(path, what):
-        report = replay_file(path, start=start)
+    if names_file(what):
+        report = replay_file(Path(what), start=start)
         name = what
     else:
         report = trio.run(_replay_stored, what, start)
         name = report.session
-    return _tell(verdict_of(name, report), as_json)
+    return _tell(verdict_of(name, report), as_json, start)
 
 
-def _is_file(path: Path, what: str) -> bool:
-    return path.is_file() or path.suffix == SUFFIX or path.name != what
-
-
-def _tell(verdict: Verdict, as_json: bool) -> int:
+def _tell(verdict: Verdict, as_json: bool, start: int = 1) -> int:
     if as_json:
         print_json(verdict_object(verdict))
         print_json(totals_object(total([verdict])))
     else:
-        click.echo(whole_verdict(verdict))
+        click.echo(whole_verdict(verdict, start))
     return exit_code([verdict])
 
 
@@ -117,23 +113,17 @@ def _act(what: str, seed: int, as_json: bool) -> int:
     try:
         session, records = _recorded(what)
     except (LogDamaged, PortableInvalid) as error:
+        if isinstance(error, PortableInvalid) and error.flaw in NO_SESSION:
+            raise
         return _tell(Verdict(what, "damaged", code=error.code, message=str(error)), as_json)
     found = replay_acting(records, seed)
-    name = what if _is_file(Path(what), what) else session
+    name = what if names_file(what) else session
     return _tell(acted_verdict(name, session, len(records), found, seed), as_json)
 
 
 def _recorded(what: str) -> tuple[SessionId, list[Recorded]]:
     """Return a session's events, from the first one on."""
-    path = Path(what)
-    if not _is_file(path, what):
-        return trio.run(_stored, what)
-    try:
-        with path.open("rb") as stream:
-            reader = read_portable(stream, name=what)
-            return reader.header.session, list(reader.recorded())
-    except OSError as error:
-        raise InputUnreadable(f"{path} cannot be read: {error.strerror or error}.") from None
+    return read_file(what) if names_file(what) else trio.run(_stored, what)
 
 
 async def _stored(prefix: str) -> tuple[SessionId, list[Recorded]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from turnlog.frontends.cli.failing import FAILED
 from turnlog.frontends.cli.places import has_store, working_folder
-from turnlog.frontends.cli.text import one_line, printable
+from turnlog.frontends.cli.text import counted, one_line, printable
 from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 
@@ -189,6 +189,8 @@ def show_report(report: "RerunReport", *, as_json: bool) -> None:
     for miss in report.misses:
         click.secho("Not in the recording: ", fg="red", nl=False)
         click.echo(printable(miss.text))
+    if report.misses:
+        click.echo("Allow what does not matter with --tolerate or --replace.")
     for question in report.declined:
         click.echo(f"Question {question} was declined: no answer to it is recorded.")
     if report.same_conversation:
@@ -206,9 +208,12 @@ def _show_turn(turn: "TurnComparison") -> None:
         if side is not None:
             usage = side.usage
             click.echo(
-                f"    {name:9} {side.status}, {side.requests} requests, {len(side.calls)} calls, "
+                f"    {name:9} {side.status}, {counted(side.requests, 'request')}, "
+                f"{counted(len(side.calls), 'call')}, "
                 f"{usage.input_tokens} tokens in, {usage.output_tokens} out"
             )
+    if turn.original and turn.branch and turn.branch.prompt != turn.original.prompt:
+        click.echo(f"    {'':9} asked: {one_line(turn.branch.prompt, _WIDTH)}")
     for difference in turn.differences:
         place = "" if difference.call is None else f" ({difference.call + 1})"
         click.echo(f"    {difference.what}{place}:")

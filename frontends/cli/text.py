@@ -36,6 +36,11 @@ def excerpt(text: str, lines: int, width: int) -> str:
     return "\n".join(shown)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of what `noun` names."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def moment(time_us: int) -> datetime:
     """Return a time of the log, in the time zone of this machine."""
     return (_EPOCH + timedelta(microseconds=time_us)).astimezone()

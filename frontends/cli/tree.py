@@ -13,7 +13,7 @@ import trio
 from rich.cells import cell_len, set_cell_size
 
 from turnlog.frontends.cli.places import has_store, reading, store_path
-from turnlog.frontends.cli.text import moment, one_line, timestamp
+from turnlog.frontends.cli.text import counted, moment, one_line, timestamp
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.tree import Node, fork_tree
@@ -126,19 +126,15 @@ def _fitting(title: str) -> str:
 
 def _rest(node: Node) -> str:
     summary, link = node.summary, node.link
-    parts = [_count(summary.turns, "turn"), _count(node.events, "event"), summary.status]
+    parts = [counted(summary.turns, "turn"), counted(node.events, "event"), summary.status]
     parts.append(f"{moment(summary.updated_us or summary.created_us):%Y-%m-%d %H:%M}")
     if link is not None:
         turn = f"turn {node.cut_turn}, " if node.cut_turn else ""
-        of = f" of {link.parent}, which is gone" if node.orphan else ""
+        of = f" of {link.parent} (gone)" if node.orphan else ""
         place = f" at {turn}event {link.event}" if link.event else ""
         kind = summary.originator if link.kind == "spawned" else link.kind
         parts.insert(0, f"{kind}{of}{place}")
     return " · ".join(parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _branches(nodes: Sequence[Node]) -> list[str]:

@@ -1,6 +1,7 @@
 """What `replay` and `check` print of verdicts, and how far they are."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import click
 import msgspec
 
 from turnlog.frontends.cli.failing import FAILED, cause, tell
-from turnlog.frontends.cli.text import printable
+from turnlog.frontends.cli.text import counted, printable
 from turnlog.replay.verdict import Totals, Verdict, total
 
 SAME: Final = 0
@@ -49,20 +50,27 @@ def verdict_line(verdict: Verdict) -> str:
     """Return a verdict in one line."""
     mark, colour = _MARKS[verdict.status]
     shown = click.style(f"{mark:<{_MARK_WIDTH}}", fg=colour)
-    parts = [f"{verdict.events} events"]
+    parts = [counted(verdict.events, "event")]
     if verdict.divergences:
         first = verdict.first["sequence"] if verdict.first else 0
         kinds = "; ".join(f"{count} {kind}" for kind, count in verdict.by_kind.items())
         parts.append(f"from event {first} on: {kinds}")
     if verdict.message:
-        parts.append(f"{verdict.message} [{verdict.code}]")
-    return f"{shown} {printable(verdict.name)}  {', '.join(parts)}"
+        parts.append(f"{_on_one_line(verdict.message)} [{verdict.code}]")
+    return f"{shown} {_on_one_line(verdict.name)}  {', '.join(parts)}"
 
 
-def whole_verdict(verdict: Verdict) -> str:
-    """Return a verdict with its first divergence in full, and a count of the others."""
-    name, events = printable(verdict.name), verdict.events
-    lines = [f"{name}: {events} events, {verdict.divergences or 'no'} {_plural(verdict)}"]
+def _on_one_line(text: str) -> str:
+    return printable(text.replace("\n", "\\n"))
+
+
+def whole_verdict(verdict: Verdict, start: int = 1) -> str:
+    """Return a verdict with its first divergence in full, and a count of the others.
+
+    Args:
+        start: sequence from which on divergences were looked for.
+    """
+    lines = [f"{_on_one_line(verdict.name)}: {_headline(verdict, start)}"]
     if verdict.first is not None:
         lines += ["", printable(verdict.explained)]
         others = dict(verdict.by_kind)
@@ -75,8 +83,14 @@ def whole_verdict(verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-def _plural(verdict: Verdict) -> str:
-    return "difference" if verdict.divergences == 1 else "differences"
+def _headline(verdict: Verdict, start: int) -> str:
+    if verdict.status == "damaged" and not verdict.events:
+        return "damaged; nothing was compared"
+    events = counted(verdict.events, "event")
+    differences = counted(verdict.divergences, "difference")
+    where = f" from event {start} on" if start > 1 else ""
+    before = "damaged; before that " if verdict.status == "damaged" else ""
+    return f"{before}{events}, {differences if verdict.divergences else 'no differences'}{where}"
 
 
 def show_each(
@@ -100,13 +114,16 @@ def show_each(
         print_json(totals_object(totals))
     else:
         click.echo(totals_lines(totals))
+        if first := next((found.name for found in printed if found.status == "different"), None):
+            click.echo(f"A difference in full: turnlog replay {_on_one_line(shlex.quote(first))}")
     return exit_code(printed)
 
 
 def totals_lines(totals: Totals) -> str:
     """Return the summary of many."""
     counts = ", ".join(f"{count} {_MARKS[status][0]}" for status, count in totals.by_status.items())
-    lines = [f"{totals.sessions} sessions, {totals.events} events: {counts or 'nothing to replay'}"]
+    sizes = f"{counted(totals.sessions, 'session')}, {counted(totals.events, 'event')}"
+    lines = [f"{sizes}: {counts or 'nothing to replay'}"]
     lines += (f"{count:>8}  {kind}" for kind, count in totals.by_kind.items())
     return "\n".join(lines)
 

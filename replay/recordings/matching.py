@@ -40,7 +40,7 @@ class Miss(Struct, frozen=True):
             return f"the recording holds no such {asked_for}: {self.asked}"
         return (
             f"the recording holds no such {asked_for}. The nearest is event {self.nearest}"
-            + (f", whose first {self.common} parts are the same" if self.common else "")
+            + (f", which begins with the same {_parts(self.common)}" if self.common else "")
             + f"; {self.what} differs:\n  recorded: {self.recorded}\n  asked:    {self.asked}"
         )
 
@@ -61,6 +61,10 @@ def around_difference(first: str, second: str) -> tuple[str, str]:
     pairs = zip(first, second, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
     return _cut(first, at), _cut(second, at)
+
+
+def _parts(number: int) -> str:
+    return "part" if number == 1 else f"{number} parts"
 
 
 def _cut(text: str, at: int) -> str:
@@ -196,7 +200,7 @@ def _first_difference(recorded: Request, asked: Request, common: int) -> tuple[s
     ):
         if first != second:
             return what, first, second
-    return "number of times that it was asked", "answered already", "once more"
+    return "place in the order", "answered already, or not yet its turn", "now"
 
 
 def nearest_call(calls: Sequence[tuple[int | None, ToolCallItem]], asked: ToolCallItem) -> Miss:

@@ -43,6 +43,9 @@ _NAMED: Final = {
 _UNEXPECTED: Final = re.compile(r"unexpected status [^:]*: (.*), url: .*", re.S)
 _INCOMPLETE: Final = failures.INCOMPLETE.format(reason="")
 _DISCONNECTED: Final = failures.DISCONNECTED.format(why="")
+_ADVICE: Final = (
+    "\nEach request is answered once, in the recorded order; --any-order answers in any, and again."
+)
 _NOT_SENT: Final = frozenset({"credential_missing"})
 _USAGE_LIMIT: Final = "usage_limit_reached"
 
@@ -80,8 +83,9 @@ class RecordedPlayer:
         try:
             exchange = self._find(request)
         except Missed as missed:
-            self.report(missed.miss.text)
-            return _missed(missed)
+            advice = "" if self.any_order else _ADVICE
+            self.report(missed.miss.text + advice)
+            return _missed(missed, advice)
         return _play(response_of(exchange), str(body.get("model", "")))
 
     def _find(self, request: Request) -> Exchange:
@@ -218,8 +222,8 @@ def _play(response: Response, model: str) -> Answer:
     return Answer(response.status, headers, chunks(response, frames))
 
 
-def _missed(missed: Missed) -> Answer:
-    fields = {"message": str(missed), "type": missed.code, "code": missed.code}
+def _missed(missed: Missed, advice: str) -> Answer:
+    fields = {"message": missed.miss.text + advice, "type": missed.code, "code": missed.code}
     fields |= {"miss": msgspec.to_builtins(missed.miss)}
     data = msgspec.json.encode({"error": fields})
     return Answer(MISS, {"content-type": JSON, "content-length": str(len(data))}, [data, Stop.END])

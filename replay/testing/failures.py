@@ -1,6 +1,7 @@
 """Failing sessions, kept as ordinary logs: each test has a store of its own."""
 
 import io
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ def save_records(name: str, records: Iterable[Recorded], *, folder: Path = FAILU
     trio.run(_write, home / STORE_FOLDER, header.session, text.getvalue().encode())
     return (
         f"The failing session, {header.events} events, is kept. Look at it with:\n"
-        f"    TURNLOG_HOME={home.absolute()} turnlog show {header.session}"
+        f"    TURNLOG_HOME={shlex.quote(str(home.absolute()))} turnlog show {header.session}"
     )
 
 

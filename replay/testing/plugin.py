@@ -7,7 +7,7 @@ turnlog until a test asks for the fixture.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from turnlog.runtime.tools.tool import Tool
 
 MODES = ("once", "none", "all")
+_PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,11 +42,23 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember, for the fixture, how the test went."""
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
+
+
 class Sessions:
     """What the fixture `turnlog_session` gives: call it for a session that is recorded once."""
 
     def __init__(self, folder: Path, name: str, mode: str, tolerate: Sequence[str]) -> None:
         self._folder, self._name, self._mode, self._tolerate = folder, name, mode, tolerate
+        self._before: dict[Path, bytes | None] = {}  # what a recording takes the place of
 
     def cassette(self, name: str | None = None) -> Cassette:
         """Return the recording: of this test, or one of several by name."""
@@ -54,7 +67,18 @@ class Sessions:
         modes: dict[str, Mode] = {"once": "once", "none": "none", "all": "all"}
         stem = f"{self._name}-{name}" if name else self._name
         path = self._folder / FOLDER / f"{stem}{SUFFIX}"
-        return Cassette(path, modes[self._mode], tolerate=self._tolerate)
+        cassette = Cassette(path, modes[self._mode], tolerate=self._tolerate)
+        if cassette.records and path not in self._before:
+            self._before[path] = path.read_bytes() if path.exists() else None
+        return cassette
+
+    def discard(self) -> None:
+        """Put back what was there before this test recorded anything."""
+        for path, before in self._before.items():
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(before)
 
     def __call__(
         self,
@@ -85,15 +109,21 @@ class Sessions:
 
 
 @pytest.fixture
-def turnlog_session(request: pytest.FixtureRequest) -> Sessions:
-    """Sessions that are recorded on the first run, beside the test, and replayed afterwards."""
+def turnlog_session(request: pytest.FixtureRequest) -> Generator[Sessions]:
+    """Sessions that are recorded on the first run, beside the test, and replayed afterwards.
+
+    A test that fails, wherever it does, leaves the recordings as they were.
+    """
     node = cast(pytest.Item, request.node)
     marker = node.get_closest_marker("turnlog")
     options: Mapping[str, Any] = marker.kwargs if marker is not None else {}
     name = str(options.get("name") or f"{request.path.stem}.{node.name}")
-    return Sessions(
+    sessions = Sessions(
         request.path.parent,
         re.sub(r"[^\w.-]+", "_", name),
         str(request.config.getoption("--turnlog-record")),
         tuple(options.get("tolerate", ())),
     )
+    yield sessions
+    if not node.stash.get(_PASSED, False):
+        sessions.discard()

@@ -1,7 +1,7 @@
 """A transcript as Markdown.
 
 What the user and the model said stands in block quotes, and what tools took and gave in fences
-longer than any in it: nothing that they hold can end its place.
+longer than any in it: nothing that they hold can end its place, and no HTML in it is HTML here.
 """
 
 import re
@@ -35,6 +35,10 @@ from turnlog.replay.transcript.wording import (
 _TICKS: Final = re.compile(r"`+")
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|!])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FENCE: Final = re.compile(r"\s*(`{3,}|~{3,})(.*)")
+_INLINE: Final = re.compile(
+    r"(?P<kept>\\[\\`<]|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))|<(?=[A-Za-z/!?])"
+)
 _NAMES: Final = {"user": "User", "assistant": "Assistant"}
 
 
@@ -109,8 +113,24 @@ def _withdrawn(entry: Said | Thought | Tool) -> str:
 
 
 def _quoted(text: str) -> Iterator[str]:
-    for line in _safe(text).split("\n"):
+    for line in _without_html(_safe(text).split("\n")):
         yield f"> {line}".rstrip()
+
+
+def _without_html(lines: Iterable[str]) -> Iterator[str]:
+    """Escape what would be a tag or a comment, but in code, where it is shown as it is."""
+    fence = ""
+    for line in lines:
+        found = _FENCE.match(line)
+        mark, rest = found.groups() if found else ("", "")
+        if fence:
+            yield line
+            fence = "" if mark.startswith(fence) and not rest.strip() else fence
+        elif mark and not (mark[0] == "`" and "`" in rest):
+            yield line
+            fence = mark
+        else:
+            yield _INLINE.sub(lambda match: match["kept"] or "\\<", line)
 
 
 def _fenced(text: str) -> Iterator[str]:

@@ -60,8 +60,9 @@ class Report:
 
     def explain(self) -> str:
         """Return the report as text, a finding and its advice at a time."""
-        counts = f"{self.sessions} sessions, {self.events} events: "
-        lines = [counts + ("no damage." if self.is_healthy else f"{len(self.findings)} findings.")]
+        counts = f"{_counted(self.sessions, 'session')}, {_counted(self.events, 'event')}: "
+        found = "no damage" if self.is_healthy else _counted(len(self.findings), "finding")
+        lines = [f"{counts}{found}."]
         for finding in self.findings:
             place = f"session {finding.session}" if finding.session else "the store"
             event = f", event {finding.sequence}" if finding.sequence else ""
@@ -84,6 +85,10 @@ def _report(found: Inspection) -> Report:
     return Report(
         found.sessions, found.events, len(unused), sum(unused.values()), tuple(found.findings)
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def examine_path(path: Path) -> Report:

@@ -60,9 +60,7 @@ async def test_people_see_where_it_begins_and_what_changed(
     user, one, other, cut = parted
     outcome = await user.run("diff", one, other)
     assert outcome.code == 1
-    assert (
-        f"The first {cut} events are equal. The first difference is event {cut + 1}" in outcome.out
-    )
+    assert f"Equal: the first {cut} events. They part at event {cut + 1}; " in outcome.out
     assert "- go left\n" in outcome.out
     assert "+ go right\n" in outcome.out
     assert "that say the same" in outcome.out
@@ -110,6 +108,10 @@ async def test_trouble_has_an_exit_code_of_its_own(parted: tuple[User, str, str,
     broken = await user.run("diff", "broken.jsonl", one)
     assert (broken.code, broken.out) == (2, "")
     assert broken.err.endswith("[portable_invalid]\n")
+    for unreadable in ("missing.turnlog", "./missing", "."):
+        nowhere = await user.run("diff", one, unreadable)
+        assert (nowhere.code, nowhere.out) == (2, "")
+        assert nowhere.err.endswith("[input_unreadable]\n")
     assert (await user.run("diff", one)).code == 2
 
 

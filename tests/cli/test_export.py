@@ -90,3 +90,6 @@ async def test_what_cannot_be_done_is_said_with_its_code(user: User, tmp_path: P
     wrong = await user.run("export", SESSION, "--redact", "(")
     assert wrong.code == 2
     assert "is no regular expression" in wrong.err
+    unset = await user.run("export", SESSION, "--redact", "")
+    assert (unset.code, unset.out) == (2, "")
+    assert "would take nothing out" in unset.err

@@ -94,6 +94,10 @@ async def test_history_is_what_the_model_was_sent(user: User) -> None:
         assert json.loads(outcome.out) == expected
     whole = await user.run("history", thread)
     assert whole.out.endswith("--- 7\nassistant: ok\n")
+    last = await user.run("history", thread, "--at", "-1")
+    assert last.out == whole.out
+    none_yet = await user.run("history", thread, "--at", "1")
+    assert (none_yet.code, none_yet.out) == (0, "Nothing: there is no conversation yet.\n")
     beyond = await user.run("history", thread, "--at", "999")
     assert (beyond.code, beyond.out) == (1, "")
     assert beyond.err.endswith("[sequence_out_of_range]\n")

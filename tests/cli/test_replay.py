@@ -90,6 +90,7 @@ async def test_differences_are_reported_from_an_event_on(user: User) -> None:
     assert (found["divergences"], found["first"]["sequence"]) == (len(places) - 1, places[1])
     behind = await user.run("replay", path, "--from", str(places[-1] + 1))
     assert behind.code == 0
+    assert behind.out.endswith(f" events, no differences from event {places[-1] + 1} on\n")
     beyond = await user.run("replay", path, "--from", "9999")
     assert (beyond.code, beyond.out) == (2, "")
     assert beyond.err.endswith("[sequence_out_of_range]\n")
@@ -101,7 +102,8 @@ async def test_of_a_damaged_file_the_place_is_told_and_the_rest_was_checked(user
     events = len(records_of(named("retries"))) - 1
     done = await user.run("replay", path.name)
     assert done.code == 1
-    assert done.out.startswith(f"{path.name}: {events} events, {len(retries())} differences\n")
+    counts = f"{events} events, {len(retries())} differences"
+    assert done.out.startswith(f"{path.name}: damaged; before that {counts}\n")
     assert f"{path.name}, line {events + 2}: the file ends in the middle of it." in done.out
     assert done.out.endswith("[portable_invalid]\n")
 
@@ -127,7 +129,7 @@ async def test_damage_in_the_store_is_told_with_its_place(user: User) -> None:
     _damage(user, damaged, 5)
     done = await user.run("replay", damaged)
     assert done.code == 1
-    assert done.out.startswith(f"{damaged}: 4 events, no differences\n")
+    assert done.out.startswith(f"{damaged}: damaged; before that 4 events, no differences\n")
     assert done.out.endswith("[log_damaged]\n")
     every = await user.run("replay", "--all", "--json")
     assert every.code == 1
@@ -184,7 +186,7 @@ async def test_a_terminal_sees_how_far_a_long_work_is_and_a_pipe_sees_nothing_of
     assert code == 0
     assert b"replay" in shown
     assert b"100%" in shown
-    assert b"1 sessions" in out
+    assert b"1 session, " in out
 
 
 def _in_a_terminal(user: User, *words: str) -> tuple[int, bytes, bytes]:
@@ -251,7 +253,25 @@ async def test_a_damaged_file_is_not_acted_out(user: User) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     done = await user.run("replay", path.name, "--actors")
     assert done.code == 1
+    assert done.out.startswith(f"{path.name}: damaged; nothing was compared\n")
     assert done.out.endswith("[portable_invalid]\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--actors",)])
+async def test_a_file_that_holds_no_session_is_an_error(
+    user: User, arguments: tuple[str, ...]
+) -> None:
+    (user.cwd / "empty.turnlog").touch()
+    done = await user.run("replay", "empty.turnlog", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("[portable_invalid]\n")
+
+
+async def test_for_a_folder_there_is_another_command(user: User) -> None:
+    for arguments in ((), ("--actors",)):
+        done = await user.run("replay", ".", *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert "`turnlog check`" in done.err
 
 
 @pytest.mark.parametrize(

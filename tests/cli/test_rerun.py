@@ -75,6 +75,21 @@ async def test_a_changed_prompt_misses_and_nothing_is_called(user: User) -> None
     assert "Not in the recording: " in outcome.out
     assert "Look around." in outcome.out.partition("recorded:")[2]
     assert "Look away." in outcome.out.partition("asked:")[2]
+    assert "1 request, 0 calls, " in outcome.out
+    assert outcome.out.endswith("Allow what does not matter with --tolerate or --replace.\n")
+
+
+async def test_of_another_prompt_a_rerun_says_what_was_asked(user: User) -> None:
+    thread = await recorded(user)
+    async with user.model([SHELL], "All is well."):
+        outcome = await user.run("rerun", thread, "--prompt", "Look away.")
+    assert outcome.code == 0
+    assert [line.strip() for line in outcome.out.splitlines()[1:5]] == [
+        "turn 1 same    Look around.",
+        "original  completed, 2 requests, 1 call, 200 tokens in, 20 out",
+        "branch    completed, 2 requests, 1 call, 200 tokens in, 20 out",
+        "asked: Look away.",
+    ]
 
 
 async def test_what_cannot_be_rerun_is_told(user: User) -> None:

@@ -86,8 +86,11 @@ async def test_each_answer_is_given_once_unless_any_order_is_allowed(user: User)
     thread = await recorded(user)
     body = {"stream": True, "model": "any", "input": "Look around."}
     async with served(user, thread) as (url, _), httpx.AsyncClient() as client:
-        codes = [(await client.post(f"{url}/responses", json=body)).status_code for _ in range(2)]
-    assert codes == [200, 409]
+        given, again = [await client.post(f"{url}/responses", json=body) for _ in range(2)]
+    assert (given.status_code, again.status_code) == (200, 409)
+    told = again.json()["error"]["message"]
+    assert "recorded: answered already" in told
+    assert told.endswith("--any-order answers in any, and again.")
     async with (
         served(user, thread, "--any-order") as (url, _),
         httpx.AsyncClient() as client,

@@ -68,6 +68,9 @@ async def test_every_event_can_be_shown_in_both_forms(told: Told) -> None:
     last = await user.run("show", thread[:20], "--at", "-1")
     assert last.out.startswith(f"event {len(events)} of {len(events)}  session_closed, a decision")
     assert "none is open; 1 so far, the session is closed" in last.out
+    for number in range(1, len(events) + 1):
+        text = await user.run("show", thread, "--at", str(number))
+        assert (text.code, text.err) == (0, "")
     first = await user.run("show", thread, "--at", str(-len(events)), "--json")
     assert first.lines[0]["record"] == events[0]
     assert first.lines[0]["state"]["history"] == {"parts": 0}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import attrs
 import click
 import pytest
 import trio
@@ -117,6 +118,12 @@ def test_wide_and_long_titles_keep_the_columns() -> None:
     drawn = lines([node(number, 0, title=title) for number, title in enumerate(titles)])
     assert len(columns(drawn)) == 1
     assert not any("\033[2J" in line or "\u202e" in line for line in drawn)
+
+
+def test_of_a_parent_that_is_gone_the_cut_is_told() -> None:
+    orphan = attrs.evolve(node(2, 1), depth=0, orphan=True)
+    [line] = lines([orphan])
+    assert f"fork of {session(1)} (gone) at turn 1, event 3 · " in click.unstyle(line)
 
 
 def test_a_stem_goes_on_while_a_sibling_is_to_come() -> None:

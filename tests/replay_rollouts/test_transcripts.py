@@ -129,6 +129,25 @@ def test_nothing_that_was_said_leaves_its_place_in_markdown() -> None:
     assert not [line for line in outside if "<script>" in line and "`" not in line]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a List<int> of 1 < 2", "a List\\<int> of 1 < 2"),
+        ("<!-- and", "\\<!-- and"),
+        ("`<b>` and ``a`<b>`` and <b>", "`<b>` and ``a`<b>`` and \\<b>"),
+        ("\\<b> \\\\<b> \\`<b>`", "\\<b> \\\\\\<b> \\`\\<b>`"),
+        ("```html\n<b>\n```\n<b>", "```html\n> <b>\n> ```\n> \\<b>"),
+        ("~~~\n<b>\n```\n<i>\n~~~~\n<b>", "~~~\n> <b>\n> ```\n> <i>\n> ~~~~\n> \\<b>"),
+        ("```a`\n<b>", "```a`\n> \\<b>"),
+    ],
+)
+def test_html_in_what_was_said_is_text_in_markdown(text: str, shown: str) -> None:
+    play = Play.started()
+    play.op(UserInput((TextInput(text),)))
+    play.load()
+    assert f"**User**\n\n> {shown}\n" in markdown(play.records)
+
+
 def test_a_recorded_session_reads_as_it_was() -> None:
     text = markdown(kit.imported(kit.named("session")).newest.records)
     begin = text.index("**User**")

@@ -314,7 +314,7 @@ async def test_the_doctor_sees_a_store_in_use(tmp_path: Path) -> None:
         stream, _ = await start(log, "a", "b")
         await log.backup(tmp_path / "copy")
         await write(log, stream, 1, "behind the backup")
-    assert examine_path(tmp_path / "copy").explain() == "1 sessions, 2 events: no damage."
+    assert examine_path(tmp_path / "copy").explain() == "1 session, 2 events: no damage."
     async with open_log(tmp_path / "copy") as copy:
         claim = await copy.claim(stream.session)
         await write(copy, Stream(stream.session, claim.head), claim.fence, "another future")

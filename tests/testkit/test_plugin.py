@@ -141,6 +141,20 @@ def test_a_test_that_fails_leaves_no_recording(pytester: pytest.Pytester) -> Non
     assert not cassette(pytester).exists()
 
 
+def test_a_test_that_fails_behind_its_session_leaves_no_recording(
+    pytester: pytest.Pytester,
+) -> None:
+    write(pytester, expected="Something else.")
+    run(pytester).assert_outcomes(failed=1)
+    assert not cassette(pytester).exists()
+    write(pytester)
+    run(pytester).assert_outcomes(passed=1)
+    before = cassette(pytester).read_bytes()
+    write(pytester, answer="Not moved.", expected="Moved.")
+    run(pytester, "--turnlog-record=all").assert_outcomes(failed=1)
+    assert cassette(pytester).read_bytes() == before
+
+
 def test_secrets_are_not_kept_and_the_recording_still_answers(pytester: pytest.Pytester) -> None:
     secret = "sk-proj-abcdefghijklmnop1234"
     answer = f"Your key {secret} works."
