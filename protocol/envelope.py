@@ -249,6 +249,8 @@ def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEve
             bytes(memoryview(envelope.body)),
             envelope.blobs,
         )
+    if not envelope.blobs and envelope.schema == SCHEMA:
+        return _decode_event(envelope.body)
     blobs = {digest: load(digest) for digest in envelope.blobs}
     if any((schema, envelope.kind) in UPCASTERS for schema in range(envelope.schema, SCHEMA)):
         plain = msgspec.msgpack.decode(_filled(envelope.body, blobs))

@@ -34,10 +34,12 @@ INCIDENTAL: Final = frozenset(
 )
 # Under a name that is incidental elsewhere, they hold what the conversation became.
 _TELLING: Final = frozenset({(Compacted, "parts"), (TurnsRestored, "parts")})
+_TELLING_OF_UNKNOWN: Final = frozenset({"kind", "body"})  # all else follows from them
 _EFFECT: Final = "effect"
 # In JSON text. A key of an object stands in plain quotes; within a string they would be escaped.
-_ID: Final = r'"(?:id|call_id)"\s*:\s*"(?:[^"\\]|\\.)*"'
+_ID: Final = r'"(?:id|call_id)"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"'
 _JSON_IDS: Final = re.compile(rf",\s*{_ID}|{_ID}\s*,?\s*")
+_ID_END: Final = 'id"'  # in every text that `_JSON_IDS` finds something in
 _JSON_FIELDS: Final = frozenset({"id", "call_id"})
 # In the answers that the session itself gives to calls for agents.
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -49,6 +51,8 @@ def content_key(event: object) -> bytes:
 
     An unknown event's are those of its bytes. Takes some microseconds.
     """
+    if isinstance(event, CallSettled) and event.outcome == "answered":
+        event = structs.replace(event, output=_UUID.sub("", event.output))
     return blake2b(_encode(_content(event)), digest_size=16).digest()
 
 
@@ -79,6 +83,8 @@ def content(event: object) -> Any:  # noqa: ANN401
 
 
 def _counts(kind: type[Struct], name: str) -> bool:
+    if kind is UnknownEvent:
+        return name in _TELLING_OF_UNKNOWN
     return name not in INCIDENTAL or (kind, name) in _TELLING
 
 
@@ -112,15 +118,11 @@ def content_differences(left: object, right: object) -> list[Difference]:
 def _content(value: object) -> object:
     """Return a value without what is incidental, for msgpack."""
     match value:
-        case UnknownEvent(kind=kind, body=body):
-            return (kind, body)
-        case CallSettled(outcome="answered", output=output) if _UUID.search(output):
-            return _content(structs.replace(value, output=_UUID.sub("", output)))
         case Struct():
             taken: list[object] = [type(value).__name__]
             for name, take in _plan(type(value)):
                 field = getattr(value, name)
-                taken.append(field if take is None else take(field))
+                taken.append(field if take is None or field is None else take(field))
             return taken
         case tuple() | list():
             return [_content(inner) for inner in cast(Sequence[object], value)]
@@ -163,7 +165,9 @@ def _may_hold_incidental(hint: object) -> bool:
 
 
 def _without_ids(text: object) -> object:
-    return _JSON_IDS.sub("", text) if isinstance(text, str) else _content(text)
+    if not isinstance(text, str):
+        return _content(text)
+    return _JSON_IDS.sub("", text) if _ID_END in text else text
 
 
 def _effect_kind(effect: object) -> object:

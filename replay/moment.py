@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from turnlog.actors.core.effects import CallModel, Effect, Summarize
+from turnlog.actors.core.history import History
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Agent, State, Turn
@@ -24,7 +25,7 @@ from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.settings import SessionSettings, TurnSettings
-from turnlog.replay.structure import Difference, decoded, differences, plain
+from turnlog.replay.structure import Difference, decoded, plain, plain_differences
 
 # Of `State`: what every event moves, what only the step in hand needs, and where texts lie.
 _NOT_SHOWN: Final = frozenset(
@@ -81,7 +82,7 @@ async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
     [recorded] = await log.read(session, after=sequence - 1, until=sequence)
     before = state_view(state)
     rebuild([recorded], state)
-    changes = [_readable(change) for change in differences(before, state_view(state))]
+    changes = [_readable(change) for change in plain_differences(before, state_view(state))]
     return Moment(session, recorded, head, state, changes, request_at(state, recorded))
 
 
@@ -146,7 +147,7 @@ def request_at(state: State, recorded: Recorded) -> Request:
     return Request(
         "sent" if asked is not None else "in_flight",
         request.input,
-        input_digest(request.input),
+        input_digest(request.input, state.history),
         asked.input_digest if asked is not None else None,
         request.tools_json,
         request.settings,
@@ -167,7 +168,7 @@ def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
 def _hypothetical(state: State) -> Request:
     """Return the request that would be made, were the turn cut off here and the model asked."""
     parts, turn = model_input(state), state.turn
-    digest = input_digest(parts)
+    digest = input_digest(parts, state.history)
     if turn is None or turn.settings is None:
         return Request("would_be_sent", parts, digest, None, None, state.settings, None)
     request = model_request(state, turn, len(state.history.parts))
@@ -177,6 +178,14 @@ def _hypothetical(state: State) -> Request:
     )
 
 
-def input_digest(parts: Sequence[JsonText]) -> str:
-    """Return the digest over a model's input, as `model_asked` records it."""
-    return reduce(lambda digest, part: chain(digest, part.encode()), parts, GENESIS).hex()
+def input_digest(parts: Sequence[JsonText], history: History) -> str:
+    """Return the digest over a model's input, as `model_asked` records it.
+
+    Args:
+        history: the conversation. Where the input begins with all of it, its own digest is gone
+            on from: the fold has chained those parts already.
+    """
+    known, digest = len(history.parts), history.digest
+    if list(parts[:known]) != history.parts:
+        known, digest = 0, GENESIS
+    return reduce(lambda last, part: chain(last, part.encode()), parts[known:], digest).hex()

@@ -8,7 +8,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Final, cast
 
 import attrs
@@ -51,8 +51,13 @@ def differences(left: object, right: object) -> list[Difference]:
     is left is compared index by index, then come removals or additions, never both. Applied to
     the left value's plain form by `patched`, they give the right one's.
     """
+    return plain_differences(plain(left), plain(right))
+
+
+def plain_differences(left: object, right: object) -> list[Difference]:
+    """Return where two values differ that are in plain form already."""
     found: list[Difference] = []
-    _compare((), plain(left), plain(right), found)
+    _compare((), left, right, found)
     return found
 
 
@@ -122,6 +127,8 @@ def decoded(text: object) -> Any:  # noqa: ANN401
 
 def equal(left: object, right: object) -> bool:
     """Say whether two plain values are the same, in their types too. At any depth."""
+    if left is right:
+        return True
     pairs: list[tuple[object, object]] = [(left, right)]
     while pairs:
         one, other = pairs.pop()
@@ -176,7 +183,8 @@ def _compare_lists(
 ) -> None:
     shorter = min(len(left), len(right))
     begin = _common(zip(left, right, strict=False))
-    end = min(_common(zip(reversed(left), reversed(right), strict=False)), shorter - begin)
+    ends = zip(reversed(left), reversed(right), strict=False)
+    end = _common(islice(ends, shorter - begin))
     paired = shorter - end
     for index in range(begin, paired):
         _compare((*path, index), left[index], right[index], found)

@@ -21,6 +21,7 @@ from turnlog.runtime.store.rows import SessionRow, decode_row
 from turnlog.runtime.store.rules import last_of_page
 
 DIGEST_BYTES = 16  # before the envelope, in an event's value
+_REMEMBERED_TEXTS = 64  # of one walk: what every turn refers to comes early in it
 
 
 @attrs.frozen
@@ -88,6 +89,7 @@ class Scan:
     events: list[Recorded]
     after: int
     previous: Digest | None  # of the event before; None: lost, so the next is not checked
+    _texts: dict[Digest, bytes] = attrs.field(factory=dict[Digest, bytes], init=False)
 
     def take(self, stretch: Stretch) -> Damage | None:
         """Read on to the end of `stretch`; return what stops it."""
@@ -121,7 +123,13 @@ class Scan:
         return None
 
     def _load(self, digest: Digest) -> bytes:
-        return load_blob(self.txn, self.tables, digest)
+        """Return what a blob holds. It is unpacked and checked once in a walk, not in each turn."""
+        text = self._texts.get(digest)
+        if text is None:
+            text = load_blob(self.txn, self.tables, digest)
+            if len(self._texts) < _REMEMBERED_TEXTS:
+                self._texts[digest] = text
+        return text
 
 
 @attrs.define(eq=False)

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from tests.core.play import Play
 from tests.replay_views.kit import keep, session_id
 from tests.strategies import sessions
+from turnlog.actors.core.history import MODEL, History
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import snapshot
 from turnlog.actors.ports import StoredSnapshot
-from turnlog.protocol.envelope import Envelope, Record, chain, read_envelope
+from turnlog.protocol.envelope import GENESIS, Envelope, Record, chain, read_envelope
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.moment import Moment, moment_at, state_view
+from turnlog.replay.moment import Moment, input_digest, moment_at, state_view
 from turnlog.replay.structure import Difference, decoded, equal, patched
 from turnlog.runtime.store.memory import MemoryLog
 
@@ -63,6 +64,23 @@ async def test_each_request_is_the_one_that_the_log_says_was_sent(play: Play) ->
             assert len(request.input) == event.parts
             assert request.request is not None
             assert request.request.input == tuple(request.input)
+
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "ä"]), max_size=4)
+
+
+@given(TEXTS, TEXTS, st.booleans())
+def test_the_digest_of_a_request_is_chained_over_its_parts_whatever_it_begins_with(
+    told: list[str], parts: list[str], goes_on: bool
+) -> None:
+    history = History()
+    for number, part in enumerate(told):
+        history.add(part, (number, 0), MODEL)
+    parts = told + parts if goes_on else parts
+    digest = GENESIS
+    for part in parts:
+        digest = chain(digest, part.encode())
+    assert input_digest(tuple(parts), history) == digest.hex()
 
 
 async def moments(play: Play) -> dict[str, Moment]:

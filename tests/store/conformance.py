@@ -60,6 +60,16 @@ class EventsConformance:
             for time_us, record in enumerate(batch.records, start=1)
         ]
 
+    async def test_a_large_text_is_read_back_wherever_it_stands(self, log: EventLog) -> None:
+        large, many = "large " * 1000, [f"{number} " * 1500 for number in range(100)]
+        written = [large, "small", *many, large, many[-1], large]
+        stream, fence = await start(log)
+        await write(log, stream, fence, *written)
+        assert texts(await log.read(stream.session)) == written
+        places = [1, 103, 102, 104, 105, 1]
+        found = await log.read_at(stream.session, places)
+        assert texts(found) == [written[place - 1] for place in places]
+
     async def test_tickets_settle_in_the_order_of_the_appends(self, log: EventLog) -> None:
         stream, fence = await start(log)
         tickets = [log.append(stream.session, stream.batch(str(n)), fence=fence) for n in range(50)]
