@@ -5,6 +5,7 @@ them is lost because we do not know it. The Structs here read what turnlog must 
 """
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -102,7 +103,9 @@ ResponseItem = (
 )
 ToolCallItem = FunctionCall | CustomToolCall
 
-_decode_known: Final = msgspec.json.Decoder(ResponseItem).decode
+_decode_known: Final[Callable[[JsonText | bytes], ResponseItem]] = msgspec.json.Decoder(
+    ResponseItem
+).decode
 _decode_type: Final = msgspec.json.Decoder(OtherItem).decode
 _KNOWN: Final = frozenset(
     {
@@ -135,8 +138,13 @@ def read_item(text: JsonText | bytes) -> ResponseItem | OtherItem:
 
 
 def _read(text: JsonText | bytes) -> ResponseItem | OtherItem:
-    head = _decode_type(text)
-    return _decode_known(text) if head.type in _KNOWN else head
+    try:
+        return _decode_known(text)
+    except msgspec.ValidationError:
+        head = _decode_type(text)
+        if head.type in _KNOWN:
+            raise
+        return head
 
 
 def message_text(message: Message) -> str:

@@ -103,6 +103,9 @@ def state_view(state: State) -> dict[str, Any]:
                 effect: {"kind": effect_kind(todo), **plain(todo)}
                 for effect, todo in state.outstanding.items()
             }
+        elif name == "turn" and state.turn is not None:
+            view[name] = plain(state.turn)
+            del view[name]["tools_digest"]  # the tools are shown
         elif name == "agents":
             view[name] = {child: _agent_view(agent) for child, agent in state.agents.items()}
         elif name == "context":

@@ -16,9 +16,11 @@ from turnlog.protocol.calls import (
     CommandReport,
     PatchReport,
     PlanPreview,
+    ToolOutcome,
     ToolPlan,
+    ToolReport,
 )
-from turnlog.protocol.events import RecordedItem, ToolFinished
+from turnlog.protocol.events import RecordedItem
 from turnlog.protocol.items import (
     FunctionCall,
     Message,
@@ -35,9 +37,11 @@ _PLAN: Final = "plan: "  # only the last one counts
 _TIMES: Final = re.compile(r" \((\d+) times\)$")
 
 
-def note(item: ToolCallItem, plan: ToolPlan | None, end: ToolFinished) -> str:
+def note(
+    item: ToolCallItem, plan: ToolPlan | None, outcome: ToolOutcome, report: ToolReport | None
+) -> str:
     """Return, in one line, what a call that ran did."""
-    match plan and plan.preview, end.report:
+    match plan and plan.preview, report:
         case PlanPreview(steps=steps), _:
             return _PLAN + "; ".join(f"[{one.status}] {_line(one.step)}" for one in steps)
         case _, PatchReport(applied=True, changes=changes):
@@ -47,7 +51,7 @@ def note(item: ToolCallItem, plan: ToolPlan | None, end: ToolFinished) -> str:
             return f"ran {_line(shown or ' '.join(command))} (exit {exit_code})"
         case _:
             given = item.arguments if isinstance(item, FunctionCall) else item.input
-            return f"called {item.name} {_line(given)} ({end.outcome})"
+            return f"called {item.name} {_line(given)} ({outcome})"
 
 
 def _line(text: str) -> str:

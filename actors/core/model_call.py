@@ -9,7 +9,6 @@ from turnlog.actors.core import compaction
 from turnlog.actors.core.retries import delay_ms
 from turnlog.actors.core.state import Received, State, Turn
 from turnlog.protocol.calls import ErrorInfo, ModelFailure
-from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     ModelAsked,
     ModelFailed,
@@ -53,14 +52,9 @@ def prefix_changes(state: State, turn: Turn) -> tuple[Literal["model", "tools"],
     causes: list[Literal["model", "tools"]] = []
     if last.session.model != turn.settings.session.model:
         causes.append("model")
-    if state.asked_tools != tools_digest(turn.tools_json):
+    if state.asked_tools != turn.tools_digest:
         causes.append("tools")
     return tuple(causes)
-
-
-def tools_digest(tools_json: JsonText) -> bytes:
-    """Return what tells two lists of tools apart."""
-    return chain(GENESIS, tools_json.encode())
 
 
 def sendable(item_json: JsonText) -> ResponseItem | OtherItem | None:

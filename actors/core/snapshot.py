@@ -19,6 +19,7 @@ from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
 from turnlog.actors.core.state import Agent, Mark, State, Undone
+from turnlog.protocol.calls import ToolOutcome, ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     CallSettled,
@@ -168,7 +169,9 @@ class Restoration:
     _results: dict[int, str] = attrs.field(factory=dict[int, str])
     _items: dict[int, ModelItemReceived] = attrs.field(factory=dict[int, ModelItemReceived])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
-    _ends: dict[int, ToolFinished] = attrs.field(factory=dict[int, ToolFinished])
+    _ends: dict[int, tuple[ToolOutcome, ToolReport | None]] = attrs.field(
+        factory=dict[int, tuple[ToolOutcome, ToolReport | None]]
+    )
     _ops: dict[int, OpReceived] = attrs.field(factory=dict[int, OpReceived])
 
     @classmethod
@@ -201,9 +204,9 @@ class Restoration:
         match event:
             case ModelItemReceived():
                 self._items[at] = event
-            case ToolFinished(preamble=preamble, output=output):
+            case ToolFinished(outcome=outcome, preamble=preamble, output=output, report=report):
                 self._outputs[at] = preamble + output
-                self._ends[at] = structs.replace(event, output="", full_output=None)
+                self._ends[at] = outcome, report
             case CallSettled(output=output):
                 self._outputs[at] = output
             case StepFailed():
@@ -307,7 +310,7 @@ class Restoration:
         if not isinstance(call, FunctionCall | CustomToolCall):
             raise TypeError(f"event {call_at} is no call")
         end = self._ends.get(at)
-        done = ledger.note(call, asked.plan, end) if end is not None else ""
+        done = ledger.note(call, asked.plan, *end) if end is not None else ""
         return output_item(call, self._outputs[at]), OUTPUT, done
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
 from turnlog.protocol.calls import AwaitAgents, ToolPlan
-from turnlog.protocol.envelope import GENESIS
+from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     ChildEnded,
     CompactionAsked,
@@ -108,6 +108,11 @@ class Received:
     text: str | None  # of an assistant's message
 
 
+def tools_digest(tools_json: JsonText) -> bytes:
+    """Return what tells two lists of tools apart."""
+    return chain(GENESIS, tools_json.encode())
+
+
 @attrs.define
 class Turn:
     """The turn in progress."""
@@ -120,6 +125,7 @@ class Turn:
     settings: TurnSettings | None = None  # None: its context is not loaded yet
     loaded: ContextLoaded | None = None  # until the prompt is in the conversation
     tools_json: JsonText = "[]"
+    tools_digest: bytes = tools_digest("[]")  # taken once: each request of the turn quotes it
     stopping: TurnStopping | None = None
     request: int = 0  # model requests so far
     attempt: int = 0  # at a request that has no whole response yet

@@ -140,6 +140,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def holder(self, session: SessionId) -> str | None:
+        """Return who runs the session, as that engine's `owner` has it; None if nobody does.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+        ...
+
     async def head(self, session: SessionId) -> Head:
         """Return where the session stands on disk.
 

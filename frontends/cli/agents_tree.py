@@ -9,6 +9,7 @@ import msgspec
 
 from turnlog.actors.folding import folded
 from turnlog.frontends.cli.places import reading
+from turnlog.frontends.cli.standing import Standing, standings
 from turnlog.frontends.cli.tree import lines
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.usage import TokenUsage
@@ -20,16 +21,16 @@ async def show_tree(prefix: str, *, as_json: bool) -> None:
     async with reading(prefix) as log:
         session = await log.resolve(prefix)
         nodes = _below(await fork_tree(log, session), session)
-        usage = {
-            node.summary.session: (await folded(log, node.summary.session)).usage for node in nodes
-        }
+        standing = await standings(log, (node.summary for node in nodes))
+        usage = {session: (await folded(log, session)).usage for session in standing}
     if as_json:
         for node in nodes:
-            row = _row(node, usage[node.summary.session])
+            session = node.summary.session
+            row = _row(node, usage[session], standing[session])
             sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
         return
     notes = {one: _tokens(spent) for one, spent in usage.items()}
-    for line in lines(nodes, notes=notes):
+    for line in lines(nodes, standing, notes=notes):
         click.echo(line)
     if len(nodes) > 1:
         click.secho(
@@ -65,7 +66,7 @@ def _tokens(usage: TokenUsage) -> str:
     return f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
 
 
-def _row(node: Node, usage: TokenUsage) -> dict[str, Any]:
+def _row(node: Node, usage: TokenUsage, standing: Standing) -> dict[str, Any]:
     summary = node.summary
     return {
         "id": summary.session,
@@ -74,6 +75,6 @@ def _row(node: Node, usage: TokenUsage) -> dict[str, Any]:
         "spawned_by": summary.spawned_by,
         "title": summary.title,
         "turns": summary.turns,
-        "status": summary.status,
+        "status": standing,
         "usage": usage,
     }

@@ -83,7 +83,7 @@ def command(question: str, for_session: bool, decline: bool, abort: bool) -> Non
 
 async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     from turnlog.frontends.cli.approvals import questions
-    from turnlog.frontends.cli.operating import NotTaken, is_held, taken
+    from turnlog.frontends.cli.operating import NotTaken, taken
     from turnlog.runtime.drawn_ids import new_id
     from turnlog.runtime.store.lmdb_log import open_log
 
@@ -92,7 +92,7 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     async with open_log(store_path()) as log:
         asked = _chosen(prefix, await questions(log, warn=lambda _: None))
         op_id, head = new_id(), (await log.head(asked.session)).sequence
-        held = await is_held(log, asked.session)
+        held = await log.holder(asked.session) is not None
         await log.leave(asked.session, Submission(op_id, ExecApproval(asked.id, answer), "approve"))
         if held:
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from turnlog.frontends.cli.operating import ORIGIN, is_held, taken
+from turnlog.frontends.cli.operating import ORIGIN, taken
 from turnlog.frontends.cli.places import has_store, store_path
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError
@@ -38,7 +38,7 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
     async with open_log(store_path()) as log:
         session = await log.resolve(prefix)
         head = (await log.head(session)).sequence
-        if not await is_held(log, session):
+        if await log.holder(session) is None:
             raise NotRunning(session)
         op_id = new_id()
         await log.leave(session, Submission(op_id, op, ORIGIN))

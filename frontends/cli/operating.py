@@ -135,15 +135,6 @@ async def _operate(
         raise
 
 
-async def is_held(log: EventLog, session: SessionId) -> bool:
-    """Say whether a living process runs the session."""
-    try:
-        await log.release(await log.claim(session))
-    except SessionBusy:
-        return True
-    return False
-
-
 async def taken(log: EventLog, session: SessionId, op_id: str, head: int) -> list[Recorded]:
     """Wait until the session's own process has taken an op; return the step that dealt with it.
 
@@ -229,7 +220,7 @@ class _Work:
                 recorded = await anext(follower)
             if recorded is not None:
                 yield recorded
-            elif self.elsewhere and not await is_held(self.log, self.session):
+            elif self.elsewhere and await self.log.holder(self.session) is None:
                 raise NotDone(
                     f"{self.vain}: the process that ran session {self.session} has ended. "
                     f"`turnlog exec resume {self.session}` goes on with its turn."

@@ -9,7 +9,9 @@ import msgspec
 import trio
 
 from turnlog.frontends.cli.places import has_store, reading, store_path
+from turnlog.frontends.cli.standing import Standing, standings
 from turnlog.frontends.cli.text import moment, one_line, timestamp
+from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 
 _TITLE_WIDTH = 60
@@ -24,26 +26,30 @@ _MOST = 100_000  # sessions that are looked through for those that are listed
 )
 def command(as_json: bool, show_all: bool, limit: int) -> None:
     """List sessions, the one with the newest turn first."""
-    found = trio.run(_sessions, limit, show_all) if has_store() else []
+    found, standing = trio.run(_sessions, limit, show_all) if has_store() else ([], {})
     if as_json:
         for summary in found:
-            sys.stdout.buffer.write(msgspec.json.encode(_row(summary)) + b"\n")
+            row = _row(summary, standing[summary.session])
+            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
     elif found:
         click.secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':7}  TITLE", bold=True)
         for summary in found:
-            click.echo(_line(summary))
+            click.echo(_line(summary, standing[summary.session]))
     else:
         click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
 
 
-async def _sessions(limit: int, show_all: bool) -> list[SessionSummary]:
+async def _sessions(
+    limit: int, show_all: bool
+) -> tuple[list[SessionSummary], dict[SessionId, Standing]]:
     async with reading() as log:
         found = await log.sessions(limit=limit if show_all else _MOST)
-    listed = (one for one in found if show_all or not (one.archived or one.spawned_by))
-    return list(islice(listed, limit))
+        listed = (one for one in found if show_all or not (one.archived or one.spawned_by))
+        rows = list(islice(listed, limit))
+        return rows, await standings(log, rows)
 
 
-def _row(summary: SessionSummary) -> dict[str, Any]:
+def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
     return {
         "id": summary.session,
         "title": summary.title,
@@ -52,7 +58,7 @@ def _row(summary: SessionSummary) -> dict[str, Any]:
         "created": timestamp(summary.created_us),
         "updated": timestamp(summary.updated_us),
         "turns": summary.turns,
-        "status": summary.status,
+        "status": standing,
         "parent": summary.parent,
         "cut": summary.cut,
         "spawned_by": summary.spawned_by,
@@ -61,7 +67,7 @@ def _row(summary: SessionSummary) -> dict[str, Any]:
     }
 
 
-def _line(summary: SessionSummary) -> str:
+def _line(summary: SessionSummary, standing: Standing) -> str:
     updated = f"{moment(summary.updated_us):%Y-%m-%d %H:%M}"
     title = one_line(summary.name or summary.title, _TITLE_WIDTH)
     if summary.archived:
@@ -70,4 +76,4 @@ def _line(summary: SessionSummary) -> str:
         title += click.style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
     if summary.parent is not None:
         title += click.style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
-    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {summary.status:7}  {title}"
+    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {standing:7}  {title}"

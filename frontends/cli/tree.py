@@ -13,6 +13,7 @@ import trio
 from rich.cells import cell_len, set_cell_size
 
 from turnlog.frontends.cli.places import has_store, reading, store_path
+from turnlog.frontends.cli.standing import Standing, standings
 from turnlog.frontends.cli.text import counted, moment, one_line, timestamp
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
@@ -33,24 +34,28 @@ def command(session: str | None, as_json: bool) -> None:
     """
     if session is not None and not has_store():
         raise SessionNotFound(session)
-    wanted, nodes = trio.run(_tree, session) if has_store() else (None, [])
+    wanted, nodes, standing = trio.run(_tree, session) if has_store() else (None, [], {})
     if as_json:
         for node in nodes:
-            sys.stdout.buffer.write(msgspec.json.encode(_row(node)) + b"\n")
+            row = _row(node, standing[node.summary.session])
+            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
     elif nodes:
-        for line in lines(nodes, marked=wanted):
+        for line in lines(nodes, standing, marked=wanted):
             click.echo(line)
     else:
         click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
 
 
-async def _tree(prefix: str | None) -> tuple[SessionId | None, list[Node]]:
+async def _tree(
+    prefix: str | None,
+) -> tuple[SessionId | None, list[Node], dict[SessionId, Standing]]:
     async with reading(prefix) as log:
         session = await log.resolve(prefix) if prefix is not None else None
-        return session, await fork_tree(log, session)
+        nodes = await fork_tree(log, session)
+        return session, nodes, await standings(log, (node.summary for node in nodes))
 
 
-def _row(node: Node) -> dict[str, Any]:
+def _row(node: Node, standing: Standing) -> dict[str, Any]:
     summary, link = node.summary, node.link
     return {
         "id": summary.session,
@@ -59,7 +64,7 @@ def _row(node: Node) -> dict[str, Any]:
         "updated": timestamp(summary.updated_us),
         "turns": summary.turns,
         "events": node.events,
-        "status": summary.status,
+        "status": standing,
         "depth": node.depth,
         "link": link.kind if link else None,
         "parent": link.parent if link else None,
@@ -81,6 +86,7 @@ class _Line:
 
 def lines(
     nodes: Sequence[Node],
+    standing: Mapping[SessionId, Standing] = MappingProxyType({}),
     *,
     marked: SessionId | None = None,
     notes: Mapping[SessionId, str] = MappingProxyType({}),
@@ -88,6 +94,7 @@ def lines(
     """Return the tree as lines of text, styled, in columns that allow for wide characters.
 
     Args:
+        standing: of the sessions. Without one, it is what the summary says.
         notes: what is to be said of a session besides.
     """
     length = _id_length([node.summary.session for node in nodes])
@@ -96,7 +103,7 @@ def lines(
             branches,
             node.summary.session[:length],
             _fitting(one_line(node.summary.name or node.summary.title, _TITLE_CELLS)),
-            " · ".join(filter(None, (_rest(node), notes.get(node.summary.session)))),
+            _rest(node, standing, notes.get(node.summary.session)),
             node.summary.session == marked,
             node.depth > 0 and node.summary.spawned_by is None,
         )
@@ -124,9 +131,10 @@ def _fitting(title: str) -> str:
     return set_cell_size(title.removesuffix("…"), _TITLE_CELLS - 1).rstrip() + "…"
 
 
-def _rest(node: Node) -> str:
+def _rest(node: Node, standing: Mapping[SessionId, Standing], note: str | None) -> str:
     summary, link = node.summary, node.link
-    parts = [counted(summary.turns, "turn"), counted(node.events, "event"), summary.status]
+    parts = [counted(summary.turns, "turn"), counted(node.events, "event")]
+    parts.append(standing.get(summary.session, summary.status))
     parts.append(f"{moment(summary.updated_us or summary.created_us):%Y-%m-%d %H:%M}")
     if link is not None:
         turn = f"turn {node.cut_turn}, " if node.cut_turn else ""
@@ -134,7 +142,7 @@ def _rest(node: Node) -> str:
         place = f" at {turn}event {link.event}" if link.event else ""
         kind = summary.originator if link.kind == "spawned" else link.kind
         parts.insert(0, f"{kind}{of}{place}")
-    return " · ".join(parts)
+    return " · ".join([*parts, note] if note else parts)
 
 
 def _branches(nodes: Sequence[Node]) -> list[str]:

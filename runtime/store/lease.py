@@ -56,15 +56,24 @@ class Lease:
 
     def holder(self, engine: bytes) -> str | None:
         """Return the owner's text of a living engine; None if it is gone."""
-        if not engine:
-            return None
-        path = self.folder / engine.hex()
-        if not _is_locked(path):
-            return None
-        try:
-            return path.read_text() or "another process"
-        except FileNotFoundError:
-            return None  # it ended just now
+        return holder(self.folder, engine)
+
+
+def holder(folder: Path, engine: bytes) -> str | None:
+    """Return the owner's text of a living engine, whose files are in `folder`; None if it is gone.
+
+    Args:
+        engine: its id, from a session's row; empty if nobody claims it.
+    """
+    if not engine:
+        return None
+    path = folder / engine.hex()
+    if not _is_locked(path):
+        return None
+    try:
+        return path.read_text() or "another process"
+    except FileNotFoundError:
+        return None  # it ended just now
 
 
 def is_in_use(store: Path) -> bool:

@@ -19,8 +19,9 @@ from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store import claims, inbox, listing, removal, snapshots
 from turnlog.runtime.store.environment import MAP_SIZE, Environment, Tables, Txn
 from turnlog.runtime.store.follow import Follower, Page
-from turnlog.runtime.store.lease import Lease, describe_process
-from turnlog.runtime.store.reading import Damage, Reader
+from turnlog.runtime.store.lease import Lease, describe_process, holder
+from turnlog.runtime.store.reading import Damage, Reader, find_row
+from turnlog.runtime.store.suitability import ENGINES
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room
 from turnlog.runtime.store.writer import Writer
 
@@ -140,6 +141,12 @@ class LmdbLog:
         if self._closed:
             raise StoreError("this log is closed. Open the store again to go on.")
         return self.environment
+
+    async def holder(self, session: SessionId) -> str | None:
+        env = self._reading()
+        await trio.lowlevel.checkpoint()
+        row = env.read(lambda txn: find_row(txn, env.tables, session))
+        return holder(env.path / ENGINES, row.engine)
 
     async def head(self, session: SessionId) -> Head:
         self._reading()

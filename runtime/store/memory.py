@@ -319,6 +319,11 @@ class MemoryLog:
 
     # --- reading --------------------------------------------------------------------------
 
+    async def holder(self, session: SessionId) -> str | None:
+        await trio.lowlevel.checkpoint()
+        owner = self.store.find(session).owner
+        return owner.owner if owner is not None and owner._alive else None
+
     async def head(self, session: SessionId) -> Head:
         await trio.lowlevel.checkpoint()
         return self.store.find(session).head

@@ -20,7 +20,6 @@ from turnlog.protocol.calls import (
     PlanStep,
     Preview,
     ToolPlan,
-    ToolReport,
 )
 from turnlog.protocol.events import ToolFinished
 from turnlog.protocol.ids import EffectId
@@ -38,10 +37,6 @@ CALL: Final = FunctionCall("c", "grep", '{"for":\n "x"}')
 PATCH: Final = PatchReport((FileChange("/w/a.py", "add"), FileChange("/w/b.py", "delete")), True)
 
 
-def finished(report: ToolReport | None = None) -> ToolFinished:
-    return ToolFinished(EffectId("1.tool.0"), "done", "", "", report=report)
-
-
 def reading(path: str) -> Preview:
     return CommandPreview(("bash", "-lc", f"cat {path}"), "/w")
 
@@ -51,13 +46,13 @@ def test_a_note_says_what_a_call_did() -> None:
     plan = ToolPlan("update_plan", preview=PlanPreview(steps))
     failed = CommandReport(2, 5)
     assert [
-        note(CALL, plan, finished()),
-        note(CALL, ToolPlan("apply_patch"), finished(PATCH)),
-        note(CALL, ToolPlan("exec_command", preview=reading("a.py")), finished(failed)),
-        note(CALL, ToolPlan("x", preview=CommandPreview(("ls", "-a"), "/")), finished(failed)),
-        note(CALL, ToolPlan("grep"), finished()),
-        note(CustomToolCall("c", "draw", "a  cat"), None, finished()),
-        note(CustomToolCall("c", "draw", "x" * 1000), None, finished()),
+        note(CALL, plan, "done", None),
+        note(CALL, ToolPlan("apply_patch"), "done", PATCH),
+        note(CALL, ToolPlan("exec_command", preview=reading("a.py")), "done", failed),
+        note(CALL, ToolPlan("x", preview=CommandPreview(("ls", "-a"), "/")), "done", failed),
+        note(CALL, ToolPlan("grep"), "done", None),
+        note(CustomToolCall("c", "draw", "a  cat"), None, "done", None),
+        note(CustomToolCall("c", "draw", "x" * 1000), None, "done", None),
     ] == [
         "plan: [completed] look; [in_progress] mend it; [pending] test",
         "changed /w/a.py, /w/b.py",
@@ -71,18 +66,17 @@ def test_a_note_says_what_a_call_did() -> None:
 
 def test_a_patch_that_was_not_applied_changed_nothing() -> None:
     refused = PatchReport(PATCH.changes, applied=False)
-    assert note(CALL, ToolPlan("patch"), finished(refused)).startswith("called grep")
+    assert note(CALL, ToolPlan("patch"), "failed", refused).startswith("called grep")
 
 
-def did(play: Play, *previews: Preview, report: ToolReport | None = None) -> None:
+def did(play: Play, *previews: Preview) -> None:
     """Live through a turn whose calls have these previews, and enough to be summed up."""
     play.ask("go")
     for number, preview in enumerate(previews):
         play.item(function_call(f"c{play.state.head}"), ToolPlan("exec_command", preview=preview))
-        end = finished(report or CommandReport(0, 1))
         dispatched = EffectId(f"{play.state.facts}.tool.{number}")
         assert dispatched in play.state.outstanding
-        play.send(ToolFinished(dispatched, "done", "", ANSWER * 4, report=end.report))
+        play.send(ToolFinished(dispatched, "done", "", ANSWER * 4, report=CommandReport(0, 1)))
     play.complete()
     play.complete()
 

@@ -64,6 +64,14 @@ class SessionsConformance:
             await log.claim(stream.session)
         assert (caught.value.session, caught.value.owner) == (stream.session, log.owner)
 
+    async def test_it_is_known_who_runs_a_session(self, log: EventLog) -> None:
+        stream, fence = await start(log)
+        assert await log.holder(stream.session) == log.owner
+        await log.release(Claim(stream.session, fence, stream.head))
+        assert await log.holder(stream.session) is None
+        with pytest.raises(SessionNotFound):
+            await log.holder(new_session())
+
     async def test_each_claim_has_a_higher_fence_and_tells_the_head(self, log: EventLog) -> None:
         stream, fence = await start(log, "a")
         await log.release(Claim(stream.session, fence, stream.head))

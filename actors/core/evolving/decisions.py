@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec import structs
 
-from turnlog.actors.core import model_call, texts
+from turnlog.actors.core import texts
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
@@ -68,6 +68,8 @@ def decided(state: State, decision: SessionDecision) -> None:
     """Change `state` by a decision. The effect that it may open is not put in here."""
     turn = state.turn
     match decision:
+        case ModelAsked() | ToolDispatched() if turn is not None:  # first, as the most frequent
+            _turn_decided(state, turn, decision)
         case TurnOpened():
             _turn_opened(state, decision)
         case EffectLost(effect=effect):
@@ -187,7 +189,7 @@ def _model_asked(state: State, turn: Turn, decision: ModelAsked) -> None:
     turn.request, turn.attempt = decision.request, decision.attempt
     turn.owes_request = False
     state.asked_with = turn.settings
-    state.asked_tools = model_call.tools_digest(turn.tools_json)
+    state.asked_tools = turn.tools_digest
 
 
 def _retry(turn: Turn, level: str) -> None:

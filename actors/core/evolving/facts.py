@@ -18,7 +18,7 @@ from turnlog.actors.core.effects import (
 )
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
 from turnlog.actors.core.evolving.calls import mark, settle
-from turnlog.actors.core.state import Call, State, Turn
+from turnlog.actors.core.state import Call, State, Turn, tools_digest
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
     ChildEnded,
@@ -71,8 +71,29 @@ _ClosingFact = (
 
 
 def happened(state: State, fact: SessionFact) -> None:
-    """Change `state` by a fact."""
+    """Change `state` by a fact. What a turn holds most of is looked for first."""
     match fact:
+        case ModelItemReceived(effect=effect):
+            state.belongs_to = state.outstanding.get(effect)
+            if state.belongs_to is not None and state.turn is not None:
+                _item_received(state, state.turn, fact)
+        case ToolStarted(effect=effect):
+            running = state.outstanding.get(effect)
+            if isinstance(running, RunTool):
+                state.outstanding[effect] = RunTool(effect, running.call, started=True)
+        case (
+            ModelCompleted(effect=effect)
+            | ToolFinished(effect=effect)
+            | ContextLoaded(effect=effect)
+            | ModelFailed(effect=effect)
+            | EffectClosed(effect=effect)
+            | EffectDone(effect=effect)
+            | TimerFired(effect=effect)
+            | ChildEnded(effect=effect)
+            | WorkspaceScanned(effect=effect)
+            | TurnsRestored(effect=effect)
+        ):
+            _close(state, effect, fact)
         case SessionStarted():
             _started(state, fact)
         case SessionForked():
@@ -87,29 +108,8 @@ def happened(state: State, fact: SessionFact) -> None:
             _op_received(state, fact)
         case RateLimitsReceived(limits=limits):
             state.rate_limits = limits
-        case ModelItemReceived(effect=effect):
-            state.belongs_to = state.outstanding.get(effect)
-            if state.belongs_to is not None and state.turn is not None:
-                _item_received(state, state.turn, fact)
-        case ToolStarted(effect=effect):
-            running = state.outstanding.get(effect)
-            if isinstance(running, RunTool):
-                state.outstanding[effect] = RunTool(effect, running.call, started=True)
         case FilesSaved():
             pass
-        case (
-            EffectClosed(effect=effect)
-            | EffectDone(effect=effect)
-            | TimerFired(effect=effect)
-            | ContextLoaded(effect=effect)
-            | ModelCompleted(effect=effect)
-            | ModelFailed(effect=effect)
-            | ToolFinished(effect=effect)
-            | ChildEnded(effect=effect)
-            | WorkspaceScanned(effect=effect)
-            | TurnsRestored(effect=effect)
-        ):
-            _close(state, effect, fact)
         case _:
             assert_never(fact)
 
@@ -244,6 +244,7 @@ def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
     match fact:
         case ContextLoaded(settings=settings, tools_json=tools_json):
             turn.settings, turn.tools_json = settings, tools_json
+            turn.tools_digest = tools_digest(tools_json)
             if turn.kind == "regular":
                 turn.loaded, turn.owes_request = fact, True
         case ModelCompleted() | ModelFailed():
@@ -290,7 +291,7 @@ def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished)
             call.status, call.denied = "waiting", output
         else:
             if call is not None:
-                call.note = ledger.note(call.item, call.plan, fact)
+                call.note = ledger.note(call.item, call.plan, fact.outcome, fact.report)
             settle(state, turn, closed.call, output)
 
 

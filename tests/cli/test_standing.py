@@ -1,0 +1,41 @@
+"""The lists say how a session stands: at rest, at work, cut off, or waiting for an answer."""
+
+import signal
+
+from tests.cli.asks import outside
+from tests.cli.harness import User
+from turnlog.runtime.scripted_model.script import call
+
+WAITS = call("exec_command", {"cmd": "until [ -e go ]; do sleep 0.05; done", "login": False})
+PARK = ("-a", "on-request", "-c", "approval_timeout_ms=100", "-c", "unanswered.command=park")
+
+
+async def standing(user: User, thread: str) -> set[str]:
+    """Return what the lists say of a session, each for people and for programs."""
+    said = {row["status"] for row in (await user.run("sessions", "--json")).lines}
+    said |= {row["status"] for row in (await user.run("tree", "--json")).lines}
+    said |= {row["status"] for row in (await user.run("show", thread, "--tree", "--json")).lines}
+    (status,) = said
+    for words in (("sessions",), ("tree",), ("show", thread, "--tree")):
+        assert status in (await user.run(*words)).out
+    return said
+
+
+async def test_a_session_is_idle_or_running_or_cut_off(user: User) -> None:
+    async with user.model("done", WAITS, "went"):
+        thread = (await user.run("exec", "--json", "go")).thread
+        assert await standing(user, thread) == {"idle"}
+        started = user.start("exec", "--json", "resume", thread, "and wait")
+        await started.read_until("item.started")
+        assert await standing(user, thread) == {"running"}
+        started.signal(signal.SIGKILL)
+        await started.exit_code()
+        assert await standing(user, thread) == {"cut off"}
+        await user.run("exec", "resume", thread)
+        assert await standing(user, thread) == {"idle"}
+
+
+async def test_a_session_whose_question_nobody_answered_is_parked(user: User) -> None:
+    async with user.model(outside("touch one")):
+        parked = await user.run("exec", "--json", *PARK, "go")
+        assert await standing(user, parked.thread) == {"parked"}
