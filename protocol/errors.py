@@ -104,9 +104,10 @@ class PortableInvalid(UsageError):
     code = "portable_invalid"
 
     def __init__(self, name: str, line: int, flaw: str, why: str) -> None:
-        super().__init__(
-            f"{name}, line {line}: {why}. Restore the file, or export the session once more."
-        )
+        advice = "Restore the file, or export (or record) the session once more."
+        if flaw in ("empty", "header"):
+            advice = "Name a file that `turnlog export` has written."
+        super().__init__(f"{name}, line {line}: {why}. {advice}")
         self.name, self.line, self.flaw, self.why = name, line, flaw, why
 
 

@@ -58,8 +58,14 @@ def portable_files(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in names)
-        found += (path for path in paths if path.is_file() and is_portable_file(path))
+        found += (path for path in paths if _is_wanted(path))
     return sorted(found)
+
+
+def _is_wanted(path: Path) -> bool:
+    """Say whether a file is to be replayed. A link to one that is gone is: it must be missed."""
+    lost = path.suffix == SUFFIX and path.is_symlink() and not path.exists()
+    return lost or (path.is_file() and is_portable_file(path))
 
 
 def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
@@ -148,7 +154,7 @@ def check_files(
         jobs: processes to share the work. Default: one for each processor, where that pays.
     """
     work = partial(check_file, accept=accept)
-    if jobs is None and sum(path.stat().st_size for path in paths) < _WORTH_PROCESSES:
+    if jobs is None and sum(path.lstat().st_size for path in paths) < _WORTH_PROCESSES:
         jobs = 1
     return in_processes(work, paths, jobs)
 

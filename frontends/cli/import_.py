@@ -11,7 +11,8 @@ from msgspec import Struct
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.places import store_path
 from turnlog.frontends.cli.text import counted
-from turnlog.protocol.errors import TurnlogError, UsageError
+from turnlog.protocol.calls import ErrorInfo
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.portable import is_portable, read_portable
 from turnlog.replay.rollouts.importing import ImportReport, import_rollout
@@ -23,12 +24,19 @@ _SHOWN = 10  # lines of a report that are listed one by one
 
 
 class Imported(Struct, frozen=True):
-    """One line of `--json`."""
+    """One line of `--json`: a file that was imported."""
 
     session: SessionId
     file: str
     format: str  # turnlog, paginated or legacy
     report: ImportReport | None = None  # of a rollout
+
+
+class NotImported(Struct, frozen=True):
+    """One line of `--json`: a file that was not."""
+
+    file: str
+    error: ErrorInfo
 
 
 @click.command("import")
@@ -44,30 +52,29 @@ def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
     keeps its id. A fork's parent is looked for among the FILEs, beside the fork, and in Codex's
     folders. What cannot be read of a rollout is left out, and reported.
     """
-    failed: list[TurnlogError] = []
+    failed: list[NotImported] = []
 
-    def done(imported: Imported) -> None:
+    def done(outcome: Imported | NotImported) -> None:
         if as_json:
             import msgspec
 
-            click.echo(msgspec.json.encode(imported).decode())
-        else:
-            click.echo(imported.session)
-            _tell(imported)
+            click.echo(msgspec.json.encode(outcome).decode())
+        if isinstance(outcome, NotImported):
+            failed.append(outcome)
+            place = "" if outcome.file in outcome.error.message else f"{outcome.file}: "
+            click.echo(f"Error: {place}{outcome.error.message} [{outcome.error.code}]", err=True)
+        elif not as_json:
+            click.echo(outcome.session)
+            _tell(outcome)
 
-    trio.run(_import, files, new_id, done, failed)
-    for error in failed[:-1]:
-        click.echo(f"Error: {error} [{error.code}]", err=True)
-    if failed:
-        raise failed[-1]
-    return 0
+    trio.run(_import, files, new_id, done)
+    return 1 if failed else 0
 
 
 async def _import(
     files: Sequence[Path],
     anew: bool,
-    done: Callable[[Imported], None],
-    failed: list[TurnlogError],
+    done: Callable[[Imported | NotImported], None],
 ) -> None:
     from turnlog.runtime.store.lmdb_log import open_log
 
@@ -81,7 +88,7 @@ async def _import(
                 else:
                     done(await _import_rollout(log, path, data, given, anew=anew))
             except UsageError as error:  # the file's own fault: the next one may be better
-                failed.append(error)
+                done(NotImported(str(path), ErrorInfo(error.code, str(error))))
 
 
 def _rollouts(files: Sequence[Path]) -> dict[str, RolloutFile]:

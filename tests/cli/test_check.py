@@ -116,6 +116,14 @@ async def test_a_file_that_cannot_be_read_is_an_error_and_the_others_are_checked
     assert [line["status"] for line in done.lines[:-1]] == ["error", "error", "same"]
 
 
+async def test_a_link_to_a_file_that_is_gone_is_missed(user: User) -> None:
+    (user.cwd / "same.turnlog").write_bytes(named("turns").read_bytes())
+    (user.cwd / "lost.turnlog").symlink_to("gone.turnlog")
+    done = await user.run("check", ".")
+    assert done.code == 2
+    assert done.out.startswith("ERROR     lost.turnlog")
+
+
 async def test_a_folder_that_cannot_be_read_does_not_pass(user: User) -> None:
     shutil.copy(named("turns"), user.cwd / "a.turnlog")
     (user.cwd / "sub").mkdir(mode=0)

@@ -50,9 +50,9 @@ async def test_an_id_that_is_there_is_refused_unless_a_new_one_is_asked_for(user
     again = await user.run("import", rollout("session"))
     assert (again.code, again.out) == (1, "")
     assert again.err == (
-        f"Error: there is a session {SESSION} already; nothing was changed. See it with `turnlog "
-        f"show {SESSION}`, or import the file under an id of its own with --new-id. "
-        "[session_exists]\n"
+        f"Error: {rollout('session')}: there is a session {SESSION} already; nothing was changed. "
+        f"See it with `turnlog show {SESSION}`, or import the file under an id of its own with "
+        "--new-id. [session_exists]\n"
     )
     assert await user.show(SESSION) == before
     copy = await user.run("import", "--new-id", rollout("session"))
@@ -72,6 +72,14 @@ async def test_one_file_that_cannot_be_read_does_not_stop_the_others(user: User)
     assert done.out.count("\n") == 1
     codes = [line.rpartition("[")[2] for line in done.err.split("\n") if line.startswith("Error")]
     assert codes == ["input_unreadable]", "rollout_empty]", "rollout_invalid]"]
+
+
+async def test_programs_are_told_of_each_file_that_was_not_imported(user: User) -> None:
+    done = await user.run("import", "--json", "gone.jsonl", rollout("text"))
+    gone, text = done.lines
+    assert done.code == 1
+    assert (gone["file"], gone["error"]["code"]) == ("gone.jsonl", "input_unreadable")
+    assert text["file"] == rollout("text")
 
 
 async def test_a_torn_rollout_is_imported_and_said_to_be_torn(user: User, tmp_path: Path) -> None:
