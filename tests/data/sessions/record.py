@@ -13,6 +13,7 @@ import trio
 from tests.engine.agents import Addressing, only, spawn
 from tests.engine.kit import House, house, play, shell, until
 
+from turnlog.actors.core.session import RULES
 from turnlog.protocol.envelope import SCHEMA, Recorded
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -202,7 +203,8 @@ async def compactions(folder: Path) -> list[Recorded]:
     story = "a long story " * 120
     summary = Response(items=[message("what matters")], compaction=True)
     no = Response(status=400, body="no", compaction=True)
-    script = (story, story, story, story, "at the end", summary, no)
+    counts = shell("seq 400")
+    script = (story, counts, story, story, counts, story, "at the end", summary, no)
     async with house(folder, *script) as h:
         session = await h.start()
         await play(session, "one")
@@ -370,7 +372,7 @@ async def record(folder: Path) -> None:
     for name, recipe in RECIPES.items():
         with TemporaryDirectory(prefix=f"turnlog-{name}-") as place:
             records = await recipe(Path(place))
-        with (folder / f"schema-{SCHEMA}-{name}.turnlog").open("x") as stream:
+        with (folder / f"schema-{SCHEMA}-rules-{RULES}-{name}.turnlog").open("x") as stream:
             write_portable(records, stream)
 
 
