@@ -21,16 +21,16 @@ READ_AT_ONCE: Final = 1000  # events
 
 @attrs.define(eq=False)
 class SnapshotKeeper:
-    """Keeps the newest snapshot of one session."""
+    """Uses and takes the snapshots of one session."""
 
     log: EventLog
     session: SessionId
     _last: int = attrs.field(default=0, init=False)  # sequence of the newest; 0: none
 
     async def restore(self, *, until: int) -> State:
-        """Return the state of the newest snapshot, from which the log is to be folded on.
+        """Return the state of the newest snapshot up to `until`, from which to fold on.
 
-        Without one that fits and is not behind event `until`, it is the state of no events.
+        Without one that fits, it is the state of no events.
         """
         state = State()
         with suppress(TurnlogError):  # the fold of the whole log says what is wrong with it
@@ -39,8 +39,8 @@ class SnapshotKeeper:
         return state
 
     async def _restored(self, until: int) -> State | None:
-        stored = await self.log.snapshot(self.session)
-        if stored is None or stored.sequence > until:
+        stored = await self.log.snapshot(self.session, until=until)
+        if stored is None:
             return None
         restoration = Restoration.begin(stored.data)
         if restoration is None:

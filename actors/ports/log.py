@@ -182,16 +182,18 @@ class EventLog(Protocol):
         ...
 
     def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
-        """Queue a snapshot behind the appends, in place of the last one, and return at once.
+        """Queue a snapshot behind the appends, and return at once. Older ones are thinned out.
 
         It is dropped silently if the claim with this fence is not held any more, if its event
         is not in the log then, or while the log is paused.
         """
         ...
 
-    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
-        """Return the session's newest snapshot; of a fork without one, that of its parent,
-        unless the parent's is later than the cut.
+    async def snapshot(
+        self, session: SessionId, *, until: int | None = None
+    ) -> StoredSnapshot | None:
+        """Return the session's newest snapshot that is not behind event `until`; of a fork without
+        one, the parent's that is not behind the cut either.
 
         Raises:
             SessionNotFound: there is no such session.

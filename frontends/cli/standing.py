@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
-from turnlog.protocol.errors import LogDamaged
-from turnlog.protocol.events import SessionClosed
+from turnlog.frontends.cli.asking import open_questions
+from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 
@@ -18,7 +19,7 @@ async def standings(
     """Return how sessions stand now.
 
     A summary knows whether a turn is open. Whether anybody is at work on it, only the store does.
-    A turn that was cut off, or is parked, is finished by `turnlog exec resume`.
+    A turn that was cut off, or is parked with a question, is finished by `turnlog exec resume`.
     """
     return {summary.session: await _standing(log, summary) for summary in summaries}
 
@@ -29,7 +30,7 @@ async def _standing(log: EventLog, summary: SessionSummary) -> Standing:
     if await log.holder(summary.session) is not None:
         return "running"
     try:
-        [last] = await log.read_at(summary.session, [(await log.head(summary.session)).sequence])
-    except LogDamaged:
+        state = await folded(log, summary.session)
+    except TurnlogError:  # damaged: whoever opens it is told
         return "cut off"
-    return "parked" if isinstance(last.event, SessionClosed) else "cut off"
+    return "parked" if any(open_questions(state)) else "cut off"

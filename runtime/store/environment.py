@@ -49,8 +49,19 @@ class Tables:
     children: "Table"  # base, fork -> cut
     blobs: "Table"  # SHA-256 -> codec byte, content
     inbox: "Table"  # session, hash of the op id -> InboxRow
-    snapshots: "Table"  # session -> SnapshotRow
+    snapshots: "Table"  # session, sequence -> SnapshotRow
     meta: "Table"
+
+
+def keys_under(txn: Txn, table: "Table", prefix: bytes) -> list[bytes]:
+    """Return the keys of `table` that begin with `prefix`."""
+    cursor, found = txn.cursor(db=table), list[bytes]()
+    if cursor.set_range(prefix):
+        for key in cursor.iternext(keys=True, values=False):
+            if not key.startswith(prefix):
+                break
+            found.append(key)
+    return found
 
 
 def _existing_tables(env: lmdb.Environment) -> Tables:

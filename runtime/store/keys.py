@@ -49,7 +49,13 @@ def session_of(key: bytes) -> SessionId:
 
 
 def event_key(session: bytes, sequence: int) -> bytes:
+    """Return the place of an event, or of a snapshot of what is there behind it."""
     return session + sequence.to_bytes(8)
+
+
+def sequence_of(key: bytes) -> int:
+    """Return the sequence in the key of an event or a snapshot."""
+    return int.from_bytes(key[SESSION_BYTES:])
 
 
 def recent_key(updated_us: int, session: bytes) -> bytes:

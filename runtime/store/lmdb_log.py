@@ -175,10 +175,12 @@ class LmdbLog:
             raise LogDamaged(session, damage.sequence, damage.why)
         return events
 
-    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
+    async def snapshot(
+        self, session: SessionId, *, until: int | None = None
+    ) -> StoredSnapshot | None:
         env = self._reading()
         await trio.lowlevel.checkpoint()
-        return env.read(lambda txn: snapshots.newest(txn, env.tables, session))
+        return env.read(lambda txn: snapshots.newest(txn, env.tables, session, until))
 
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
         return Follower(session, after, self._bell, self._news, self._patience)

@@ -37,6 +37,7 @@ from turnlog.runtime.store.rules import (
     follow_on,
     fork_summary,
     last_of_page,
+    surplus_snapshots,
 )
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room, weight
 
@@ -54,7 +55,7 @@ class _Session:
     fence: int = 0
     owner: "MemoryLog | None" = None
     inbox: dict[str, Submission] = attrs.field(factory=dict[str, Submission])
-    snapshot: StoredSnapshot | None = None
+    snapshots: dict[int, StoredSnapshot] = attrs.field(factory=dict[int, StoredSnapshot])
     base: "_Session | None" = None
     cut: int = 0
 
@@ -179,7 +180,9 @@ class MemoryLog:
                 row.records[snapshot.sequence - 1].digest == snapshot.digest
             )
             if row.owner is self and row.fence == fence and fits:
-                row.snapshot = snapshot
+                row.snapshots[snapshot.sequence] = snapshot
+                for sequence in surplus_snapshots(sorted(row.snapshots)):
+                    del row.snapshots[sequence]
 
         self._queue.append(save)
         self._schedule()
@@ -311,7 +314,7 @@ class MemoryLog:
 
     async def delete(self, session: SessionId) -> None:
         def change() -> None:
-            self._free(session).snapshot = None
+            self._free(session).snapshots.clear()
             del self.store.sessions[session]
 
         await self._write(change)
@@ -348,14 +351,17 @@ class MemoryLog:
             events.append(_unsealed(self.store, session, records[sequence - 1]))
         return events
 
-    async def snapshot(self, session: SessionId) -> StoredSnapshot | None:
+    async def snapshot(
+        self, session: SessionId, *, until: int | None = None
+    ) -> StoredSnapshot | None:
         await trio.lowlevel.checkpoint()
         found = self.store.find(session)
         row: _Session | None = found
-        last = len(found.records)
+        last = len(found.records) if until is None else min(until, len(found.records))
         while row is not None:
-            if row.snapshot is not None and row.snapshot.sequence <= last:
-                return row.snapshot
+            near = max((at for at in row.snapshots if at <= last), default=0)
+            if near:
+                return row.snapshots[near]
             last, row = min(last, row.cut), row.base
         return None
 

@@ -11,13 +11,13 @@ import msgspec
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.appending import drop_summary
 from turnlog.runtime.store.claims import require_free
-from turnlog.runtime.store.environment import Tables, Txn
+from turnlog.runtime.store.environment import Tables, Txn, keys_under
 from turnlog.runtime.store.keys import child_key, event_key, session_key
 from turnlog.runtime.store.lease import Lease
 from turnlog.runtime.store.rows import decode_row, encode
 
 if TYPE_CHECKING:
-    from lmdb import _Database as Table  # pyright: ignore[reportPrivateUsage]
+    pass  # pyright: ignore[reportPrivateUsage]
 
 EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
 
@@ -28,9 +28,9 @@ def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
     key = session_key(session)
     txn.put(key, encode(msgspec.structs.replace(row, deleted=True, engine=b"")), db=tables.sessions)
     drop_summary(txn, tables, key)
-    txn.delete(key, db=tables.snapshots)
-    for place in keys_under(txn, tables.inbox, key):
-        txn.delete(place, db=tables.inbox)
+    for table in (tables.snapshots, tables.inbox):
+        for place in keys_under(txn, table, key):
+            txn.delete(place, db=table)
     return key
 
 
@@ -55,17 +55,6 @@ def trim(txn: Txn, tables: Tables, key: bytes) -> bytes | None:
         return None
     txn.delete(child_key(row.base, key), db=tables.children)
     return row.base
-
-
-def keys_under(txn: Txn, table: "Table", prefix: bytes) -> list[bytes]:
-    """Return the keys of `table` that begin with `prefix`."""
-    cursor, found = txn.cursor(db=table), list[bytes]()
-    if cursor.set_range(prefix):
-        for key in cursor.iternext(keys=True, values=False):
-            if not key.startswith(prefix):
-                break
-            found.append(key)
-    return found
 
 
 def _largest_cut(txn: Txn, tables: Tables, key: bytes) -> int:

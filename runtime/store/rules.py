@@ -1,5 +1,6 @@
 """What every store does alike: which batches it takes, what a page and a new fork are. Pure."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ from turnlog.protocol.summary import SessionSummary
 
 MAX_RECORDS: Final = 4096  # in one batch
 MAX_PAGE: Final = 10_000  # events that one read returns: an old reader keeps old pages alive
+SNAPSHOT_SPAN: Final = 1000  # events before the newest snapshot; each span before is twice as long
 SHOWN_MATCHES: Final = 10  # of an ambiguous prefix
 EMPTY_HEAD: Final = Head(0, GENESIS, 0)
 
@@ -25,6 +27,20 @@ def fork_summary(
 def last_of_page(after: int, until: int | None, limit: int, head: int) -> int:
     """Return the sequence of the last event that a read returns. Below `after`: none."""
     return min(head if until is None else min(until, head), after + min(limit, MAX_PAGE))
+
+
+def surplus_snapshots(sequences: Iterable[int]) -> list[int]:
+    """Return the snapshots of a session that need not be kept, of those at `sequences`, ascending.
+
+    The older they are, the wider apart: of each span of the log, counted from the newest, the
+    first and the last stay. So there are few, and what was there n events before the newest one
+    is folded from a snapshot that is at most some 4n events before it.
+    """
+    spans: dict[int, list[int]] = {}
+    newest = max(sequences := tuple(sequences), default=0)
+    for sequence in sequences:
+        spans.setdefault(((newest - sequence) // SNAPSHOT_SPAN).bit_length(), []).append(sequence)
+    return [sequence for span in spans.values() for sequence in span[1:-1]]
 
 
 def follow_on(head: Head, session: SessionId, batch: Batch) -> Head | str:

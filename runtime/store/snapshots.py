@@ -1,4 +1,7 @@
-"""Index snapshots: the newest of each session, and the single events that one refers to.
+"""Index snapshots of each session, and the single events that one refers to.
+
+Near the head there are many, further back ever fewer: a fork at an old event is not folded from
+the first one.
 
 A snapshot is a cache. It is stored without anybody waiting for it, and what does not fit the log
 is not stored, not returned, or dropped by a repair.
@@ -15,15 +18,21 @@ from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.environment import Tables, Txn
-from turnlog.runtime.store.keys import event_key, session_key
+from turnlog.runtime.store.environment import Tables, Txn, keys_under
+from turnlog.runtime.store.keys import (
+    SESSION_BYTES,
+    event_key,
+    sequence_of,
+    session_key,
+)
 from turnlog.runtime.store.lineage import Lineages, event_value
 from turnlog.runtime.store.reading import DIGEST_BYTES, Damage, Reader, Scan, find_row
 from turnlog.runtime.store.rows import SessionRow, decode_row, encode
+from turnlog.runtime.store.rules import surplus_snapshots
 
 
 class SnapshotRow(Struct, frozen=True, array_like=True, gc=False):
-    """A session's newest snapshot. Fields are only appended."""
+    """A session's snapshot. Fields are only appended."""
 
     sequence: int
     digest: Digest  # of that event
@@ -36,7 +45,7 @@ _decode: Final = msgspec.msgpack.Decoder(SnapshotRow).decode
 def save(
     txn: Txn, tables: Tables, engine: bytes, session: SessionId, new: StoredSnapshot, fence: int
 ) -> None:
-    """Put a snapshot in the place of the one before, if it is its writer's and fits the log.
+    """Store a snapshot, if it is its writer's and fits the log; drop those that have had their day.
 
     Raises:
         SessionNotFound: there is no such session. Nothing is written.
@@ -44,20 +53,25 @@ def save(
     row, key = find_row(txn, tables, session), session_key(session)
     if (row.engine, row.fence) == (engine, fence) and _fits(txn, tables, key, row, new):
         stored = SnapshotRow(new.sequence, new.digest, new.data)
-        txn.put(key, encode(stored), db=tables.snapshots)
+        txn.put(event_key(key, new.sequence), encode(stored), db=tables.snapshots)
+        kept = (sequence_of(place) for place in keys_under(txn, tables.snapshots, key))
+        for sequence in surplus_snapshots(kept):
+            txn.delete(event_key(key, sequence), db=tables.snapshots)
 
 
-def newest(txn: Txn, tables: Tables, session: SessionId) -> StoredSnapshot | None:
-    """Return the session's snapshot, or else that of the nearest ancestor that is no later than
-    what the session has of it.
+def newest(
+    txn: Txn, tables: Tables, session: SessionId, until: int | None = None
+) -> StoredSnapshot | None:
+    """Return the session's newest snapshot that is not behind `until`, or else that of the nearest
+    ancestor which has one that is not behind what the session has of it.
 
     Raises:
         SessionNotFound: there is no such session.
     """
     row, key = find_row(txn, tables, session), session_key(session)
-    last = row.sequence
+    last = row.sequence if until is None else min(until, row.sequence)
     while True:
-        found = _read(txn.get(key, b"", db=tables.snapshots))
+        found = _read(_last_value(txn, tables, key, last))
         if found is not None and found.sequence <= last:
             return StoredSnapshot(found.sequence, found.digest, found.data)
         if not row.base:
@@ -69,13 +83,22 @@ def newest(txn: Txn, tables: Tables, session: SessionId) -> StoredSnapshot | Non
         row = decode_row(value)
 
 
+def _last_value(txn: Txn, tables: Tables, key: bytes, last: int) -> bytes:
+    """Return the value of a session's last snapshot up to event `last`; nothing without one."""
+    cursor = txn.cursor(db=tables.snapshots)
+    is_before = cursor.prev() if cursor.set_range(event_key(key, last + 1)) else cursor.last()
+    place, value = cursor.item() if is_before else (b"", b"")
+    return value if place.startswith(key) else b""
+
+
 def flaw(txn: Txn, tables: Tables, key: bytes) -> str | None:
     """Return what is wrong with the snapshot that is stored under `key`, if there is one."""
     stored = txn.get(key, db=tables.snapshots)
     if stored is None:
         return None
+    session = key[:SESSION_BYTES]
     try:
-        row = decode_row(txn.get(key, b"", db=tables.sessions))
+        row = decode_row(txn.get(session, b"", db=tables.sessions))
     except msgspec.MsgspecError:
         row = None
     if row is None or row.deleted:
@@ -83,7 +106,7 @@ def flaw(txn: Txn, tables: Tables, key: bytes) -> str | None:
     found = _read(stored)
     if found is None:
         return "its snapshot cannot be decoded"
-    if not _fits(txn, tables, key, row, found):
+    if found.sequence != sequence_of(key) or not _fits(txn, tables, session, row, found):
         return f"its snapshot is not of event {found.sequence}"
     return None
 

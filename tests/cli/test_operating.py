@@ -89,7 +89,7 @@ async def test_a_turn_that_was_cut_off_is_not_ended_by_the_way(user: User) -> No
         events = await user.show(thread)
         listed = await user.run("sessions")
     assert (named.code, named.out, named.err) == (0, "", "Named: the cut one\n")
-    assert (row["name"], row["archived"], row["status"]) == ("the cut one", True, "running")
+    assert (row["name"], row["archived"], row["status"]) == ("the cut one", True, "cut off")
     assert (resumed.code, resumed.out) == (0, "It was stopped.\n")
     assert kinds(events).count("turn_opened") == kinds(events).count("turn_ended") == 1
     assert "the cut one" in listed.out

@@ -87,6 +87,25 @@ class SnapshotsConformance:
         async with place.open() as log:
             assert await log.snapshot(stream.session) == two
 
+    async def test_what_was_there_is_found_from_a_snapshot_not_far_before_it(
+        self, log: EventLog
+    ) -> None:
+        stream, fence = await start(log)
+        for _ in range(40):
+            await write(log, stream, fence, *["x"] * 500)
+            await save(log, stream, fence, b"some")
+        head = stream.head.sequence
+        found = dict[int, int]()
+        for until in range(head, 0, -250):
+            snapshot = await log.snapshot(stream.session, until=until)
+            found[until] = snapshot.sequence if snapshot is not None else 0
+        assert found[head] == head
+        assert all(
+            until - sequence <= max(1000, 4 * (head - until)) for until, sequence in found.items()
+        )
+        assert len(set(found.values())) <= 14
+        assert await log.snapshot(stream.session, until=0) is None
+
     async def test_a_snapshot_that_does_not_fit_is_dropped_silently(self, log: EventLog) -> None:
         stream, fence = await start(log, "a", "b")
         digest = stream.head.digest
@@ -131,6 +150,8 @@ class SnapshotsConformance:
         grandchild = new_session()
         await log.fork(child.session, 4, grandchild)
         assert await log.snapshot(grandchild) == parents
+        assert await log.snapshot(child.session, until=4) == parents
+        assert await log.snapshot(child.session, until=2) is None
         assert await log.snapshot(parent.session) == parents
 
     async def test_a_snapshot_is_deleted_with_its_session(self, log: EventLog) -> None:

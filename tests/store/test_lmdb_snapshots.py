@@ -34,7 +34,7 @@ def tear(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:
 
 
 def orphan(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:
-    return bytes(16), encode(row)
+    return bytes(24), encode(row)
 
 
 Wrong = Callable[[bytes, SnapshotRow], tuple[bytes, bytes]]
@@ -50,7 +50,7 @@ async def test_a_wrong_snapshot_is_reported_and_dropped(tmp_path: Path, wrong: W
         stream, fence = await start(log, "a", "b")
         good = await save(log, stream, fence, b"data")
         assert examine(log.environment).is_healthy
-        key = session_key(stream.session)
+        key = event_key(session_key(stream.session), good.sequence)
         row = SnapshotRow(good.sequence, good.digest, good.data)
 
         def plant(txn: Txn, tables: Tables) -> None:
