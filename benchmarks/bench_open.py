@@ -1,6 +1,7 @@
 """Opening a session: what it costs to go on with one, by the length of its history.
 
-The bound is that of an index snapshot: a constant, whatever the history weighs.
+The bound is that of an index snapshot: a constant, whatever the history weighs. A fork is made a
+little before the end: from the last snapshot but one.
 """
 
 import resource
@@ -8,7 +9,7 @@ import resource
 import trio
 from measure import Bench, Claim, Rounds, main, show_time
 from ports import defaults, world
-from workload import Work, store
+from workload import Work, write_as_lived
 
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.engine import Engine, running
@@ -46,7 +47,7 @@ async def _measure(bench: Bench) -> None:
         live = 0
         for name, length in LENGTHS.items():
             work = Work(compacts_every=20)
-            await store(log, list(work.steps(length)), work.session)
+            await write_as_lived(log, work, length)
             sessions[name], live = work.session, len(work.state.history.parts)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         async with running(world(log), defaults()) as engine:
@@ -58,7 +59,7 @@ async def _measure(bench: Bench) -> None:
                     opening.add(name, [await _open(engine, session) for _ in range(repeats)])
                     length = LENGTHS[name]
                     forking.add(
-                        name, [await _fork(engine, session, length) for _ in range(repeats)]
+                        name, [await _fork(engine, session, length - 100) for _ in range(repeats)]
                     )
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     bench.result(OPEN, opening.best("100k") * 1000, f"{live} live items")

@@ -14,6 +14,7 @@ from measure import pages
 from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, EventLog, Stored
+from turnlog.actors.snapshot_keeper import SnapshotKeeper
 from turnlog.protocol.calls import CommandPreview, CommandReport, ContextFragment, ToolPlan
 from turnlog.protocol.envelope import EncodedEvent, Record, encode_event, seal
 from turnlog.protocol.events import (
@@ -179,6 +180,18 @@ async def store(log: EventLog, batches: Sequence[Batch], session: SessionId) -> 
     for page in pages(batches, 256):
         tickets = [log.append(session, batch, fence=claim.fence) for batch in page]
         assert isinstance(await tickets[-1].settled(), Stored)
+    await log.release(claim)
+
+
+async def write_as_lived(log: EventLog, work: Work, events: int) -> None:
+    """Write a session as its actor does: with a snapshot wherever one is due."""
+    claim = await log.create(work.session)
+    keeper = SnapshotKeeper(log, work.session)
+    for batch in work.steps(events):
+        log.append(work.session, batch, fence=claim.fence)
+        keeper.take(work.state, fence=claim.fence)
+        await log.room()
+    keeper.take(work.state, fence=claim.fence, closing=True)
     await log.release(claim)
 
 
