@@ -2,8 +2,7 @@
 
 A claim is a ratio to something that is measured in the same run, in turns with it, so that a slow
 machine moves both. R is the p50 of a 4 KiB overwrite with fdatasync. Each of a few short rounds
-measures subject and reference in turns and gives the ratio of their medians. Rounds in which the
-reference took twice its best are thrown away as noise; of the others the best counts.
+measures subject and reference in turns; what counts of each is the median of its quietest round.
 """
 
 import argparse
@@ -96,21 +95,16 @@ class Bench:
     notes: list[str] = attrs.field(factory=list[str])
 
     def ratio(self, claim: Claim, rounds: Rounds, subject: str, reference: str) -> None:
-        """Report the best of the quiet rounds, in which the reference was no slower than usual.
+        """Report how the two compare, each at its quietest: a slow reference flatters nobody.
 
         An upper bound is on subject / reference; a lower one on how many subjects fit into one
         reference.
         """
-        theirs = rounds.medians(reference)
-        quiet = min(theirs) * NOISY
-        pairs = zip(rounds.medians(subject), theirs, strict=True)
-        ours, best = min(
-            (ours / reference, reference) for ours, reference in pairs if reference <= quiet
-        )
-        value = 1 / ours if claim.at_least else ours
-        self.result(claim, value, f"{reference} = {show_time(best)}")
-        if max(theirs) > quiet:
-            span = f"{show_time(min(theirs))} to {show_time(max(theirs))}"
+        ours, theirs = rounds.best(subject), rounds.best(reference)
+        value = theirs / ours if claim.at_least else ours / theirs
+        self.result(claim, value, f"{reference} = {show_time(theirs)}")
+        if (worst := max(rounds.medians(reference))) > theirs * NOISY:
+            span = f"{show_time(theirs)} to {show_time(worst)}"
             self.note(f"noisy: from round to round, {reference} took {span}")
 
     def result(self, claim: Claim, value: float, reference: str) -> None:

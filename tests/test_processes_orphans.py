@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -26,7 +26,7 @@ time.sleep(600)
 
 
 @contextmanager
-def command() -> Iterator[tuple["subprocess.Popen[str]", set[int]]]:
+def command() -> Generator[tuple["subprocess.Popen[str]", set[int]]]:
     """Run an engine with a command; nothing of them is left afterwards."""
     process = subprocess.Popen([sys.executable, "-c", ENGINE], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -103,7 +103,8 @@ def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
     if options.folder is not None:
         changed.add("cwd")
     update: dict[str, Any] = {field: getattr(settings, field) for field in changed}
-    return SettingsUpdate(**update | {"approval_policy": options.approvals})
+    update["approval_policy"] = options.approvals
+    return SettingsUpdate(**update)
 
 
 def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:

@@ -5,6 +5,7 @@ writes queue behind appends. Its disk fails on request, and outlives the engine.
 """
 
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -58,6 +59,10 @@ class _Session:
     snapshots: dict[int, StoredSnapshot] = attrs.field(factory=dict[int, StoredSnapshot])
     base: "_Session | None" = None
     cut: int = 0
+
+    def snapshot(self, until: int) -> StoredSnapshot | None:
+        """Return the newest snapshot that is not behind event `until`."""
+        return self.snapshots.get(max((at for at in self.snapshots if at <= until), default=0))
 
 
 @attrs.define(eq=False)
@@ -355,13 +360,11 @@ class MemoryLog:
         self, session: SessionId, *, until: int | None = None
     ) -> StoredSnapshot | None:
         await trio.lowlevel.checkpoint()
-        found = self.store.find(session)
-        row: _Session | None = found
-        last = len(found.records) if until is None else min(until, len(found.records))
+        row: _Session | None = self.store.find(session)
+        last = sys.maxsize if until is None else until
         while row is not None:
-            near = max((at for at in row.snapshots if at <= last), default=0)
-            if near:
-                return row.snapshots[near]
+            if (found := row.snapshot(last)) is not None:
+                return found
             last, row = min(last, row.cut), row.base
         return None
 

@@ -53,6 +53,11 @@ async def lengthen(session: Session, events: int) -> None:
         await session.submit(OverrideTurnContext(SettingsUpdate(model=f"model {number}")))
 
 
+def newest(store: MemoryStore, session: SessionId) -> StoredSnapshot:
+    snapshots = store.sessions[session].snapshots
+    return snapshots[max(snapshots)]
+
+
 async def long_session(store: MemoryStore, *, events: int) -> SessionId:
     """Make a session of two turns and that many events between them, and close it."""
     async with inline_engine(MemoryLog(store), in_turn([said("one")], [said("two")])) as engine:
@@ -81,8 +86,7 @@ async def test_a_long_session_is_opened_from_its_snapshot_and_its_tail() -> None
     store = MemoryStore()
     name = await long_session(store, events=3 * SNAPSHOT_EVERY)
     assert store.sessions[name].head.sequence > 3000
-    kept = store.sessions[name].snapshot
-    assert kept is not None
+    kept = newest(store, name)
     assert kept.sequence < store.sessions[name].head.sequence  # too few came since, for another
     tail = store.sessions[name].head.sequence - kept.sequence
     assert tail < SNAPSHOT_AT_CLOSE
@@ -114,7 +118,7 @@ async def test_closing_takes_a_snapshot_where_one_is_worth_it(more: bool) -> Non
     store = MemoryStore()
     name = await long_session(store, events=SNAPSHOT_AT_CLOSE if more else SNAPSHOT_AT_CLOSE // 2)
     row = store.sessions[name]
-    assert (row.snapshot.sequence if row.snapshot else 0) == (row.head.sequence if more else 0)
+    assert [*row.snapshots] == ([row.head.sequence] if more else [])
     read = await assert_opens_whole(MemoryLog(store), name)
     assert (read < 10) == more
 
@@ -133,10 +137,10 @@ async def test_a_turn_that_runs_is_in_no_snapshot(autojump_clock: MockClock) -> 
             nursery.start_soon(play, session)
             await trio.sleep(1)
             await lengthen(session, SNAPSHOT_EVERY)
-            assert log.store.sessions[session.id].snapshot is None
+            assert log.store.sessions[session.id].snapshots == {}
             finish.set()
         await lengthen(session, 1)  # a write behind the snapshot
-        assert log.store.sessions[session.id].snapshot is not None
+        assert log.store.sessions[session.id].snapshots != {}
 
 
 # --- snapshots that are of no use -------------------------------------------------------------
@@ -153,8 +157,8 @@ def of_another_release(store: MemoryStore, good: StoredSnapshot) -> StoredSnapsh
 
 
 def of_another_session(store: MemoryStore, good: StoredSnapshot) -> StoredSnapshot:
-    other = next(row.snapshot for row in store.sessions.values() if row.snapshot is not good)
-    assert other is not None
+    others = (one for row in store.sessions.values() for one in row.snapshots.values())
+    other = next(one for one in others if one is not good)
     return structs.replace(good, data=other.data)
 
 
@@ -174,8 +178,8 @@ async def test_a_snapshot_that_does_not_fit_is_noticed_and_all_is_folded(wrong: 
     name = await long_session(store, events=SNAPSHOT_AT_CLOSE)
     await long_session(store, events=SNAPSHOT_AT_CLOSE)
     row = store.sessions[name]
-    assert row.snapshot is not None
-    row.snapshot = wrong(store, row.snapshot)
+    [(at, good)] = row.snapshots.items()
+    row.snapshots[at] = wrong(store, good)
     length = row.head.sequence
     assert await assert_opens_whole(MemoryLog(store), name) >= length
 
@@ -188,7 +192,8 @@ async def test_a_snapshot_of_events_that_nobody_has_heard_of_is_not_used() -> No
     state = rebuild(await log.read(session.id))
     data = snapshot(state)
     assert data is not None
-    log.store.sessions[session.id].snapshot = StoredSnapshot(state.head, state.digest, data)
+    stored = StoredSnapshot(state.head, state.digest, data)
+    log.store.sessions[session.id].snapshots[state.head] = stored
     keeper = SnapshotKeeper(log, session.id)
     assert (await keeper.restore(until=state.head)) == state
     assert (await keeper.restore(until=state.head - 1)).head == 0
@@ -221,8 +226,7 @@ async def test_a_step_whose_answer_was_lost_is_published_though_a_snapshot_holds
             await wait_all_tasks_blocked()
             log.let_go()
             await until(session, SessionOpened, after=session.head)
-            kept = log.store.sessions[session.id].snapshot
-            assert kept is not None
+            kept = newest(log.store, session.id)
             assert kept.sequence >= 4  # of the step whose answer was lost
             await session.close()
     records = await log.read(session.id)
@@ -252,7 +256,7 @@ async def test_a_lost_write_is_recovered_from_with_a_snapshot_at_every_rest(
     records = await log.read(session.id)
     assert_sound(records)
     assert [seen for seen in shadow.seen if isinstance(seen, Recorded)] == records
-    assert log.store.sessions[session.id].snapshot is not None
+    assert log.store.sessions[session.id].snapshots != {}
 
 
 # --- forks ------------------------------------------------------------------------------------
@@ -264,8 +268,7 @@ async def test_a_fork_is_opened_from_its_parents_snapshot_unless_that_is_later(
 ) -> None:
     store = MemoryStore()
     name = await long_session(store, events=SNAPSHOT_AT_CLOSE)
-    kept = store.sessions[name].snapshot
-    assert kept is not None
+    kept = newest(store, name)
     cut = kept.sequence if above else kept.sequence - 20
     counting = Counting(store)
     async with inline_engine(counting, in_turn([said("three")])) as engine:

@@ -147,7 +147,8 @@ async def test_a_snapshot_is_used_unless_it_is_later_than_the_event() -> None:
             return await MemoryLog.read(self, *words, **options)
 
     watched = Watched(log.store)
-    log.store.find(SESSION).snapshot = StoredSnapshot(middle.state.head, middle.state.digest, data)
+    stored = StoredSnapshot(middle.state.head, middle.state.digest, data)
+    log.store.find(SESSION).snapshots[stored.sequence] = stored
     for at, first in ((len(play.records), middle.state.head), (middle.state.head, 0)):
         reads.clear()
         moment = await moment_at(watched, SESSION, at)

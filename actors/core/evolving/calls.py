@@ -3,6 +3,38 @@
 from turnlog.actors.core.effects import WaitForAgents
 from turnlog.actors.core.evolving.agents import told_by_waiting
 from turnlog.actors.core.state import CallStatus, State, Turn
+from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
+    CallParked,
+    CallSettled,
+    QuestionAnswered,
+    ToolDispatched,
+)
+
+CallDecision = (
+    ToolDispatched | AgentsAwaited | ApprovalAsked | QuestionAnswered | CallParked | CallSettled
+)
+
+
+def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
+    """Something was decided about a call."""
+    match decision:
+        case ToolDispatched(call=call):
+            mark(turn, call, "dispatched")
+        case AgentsAwaited(call=call):
+            mark(turn, call, "awaiting")
+        case ApprovalAsked(call=call, question=question):
+            if (asked := turn.find(call)) is not None:
+                asked.status, asked.question = "asked", question
+        case QuestionAnswered(effect=effect, call=call):
+            if state.outstanding.pop(effect, None) is not None:
+                mark(turn, call, "waiting")
+        case CallParked(call=call):
+            turn.parking = True
+            mark(turn, call, "waiting")
+        case CallSettled(call=call, output=output, outcome=outcome):
+            settle(state, turn, call, output, answered=outcome == "answered")
 
 
 def mark(turn: Turn, number: int, status: CallStatus) -> None:

@@ -16,7 +16,7 @@ from turnlog.actors.core.effects import (
     WaitForAgents,
 )
 from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_stopping, tell_of
-from turnlog.actors.core.evolving.calls import mark, settle
+from turnlog.actors.core.evolving.calls import CallDecision, call_decided, mark
 from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
 from turnlog.actors.core.history import TOLD_ONCE
 from turnlog.actors.core.state import Compaction, Mark, State, Turn
@@ -103,9 +103,7 @@ def _turn_decided(
     turn: Turn,
     decision: InputQueued
     | ModelAsked
-    | ToolDispatched
-    | ApprovalAsked
-    | CallSettled
+    | CallDecision
     | RetryScheduled
     | ResponseAbandoned
     | TurnStopping
@@ -114,12 +112,9 @@ def _turn_decided(
     | CompactionAsked
     | CompactionGivenUp
     | ChildAsked
-    | AgentsAwaited
     | ScanAsked
     | UndoAsked
-    | UserShellAsked
-    | CallParked
-    | QuestionAnswered,
+    | UserShellAsked,
 ) -> None:
     match decision:
         case InputQueued():
@@ -129,21 +124,15 @@ def _turn_decided(
                 turn.compactions, turn.over_limit = 0, False  # what was said may need the room
         case ModelAsked():
             _model_asked(state, turn, decision)
-        case ToolDispatched(call=call):
-            mark(turn, call, "dispatched")
-        case AgentsAwaited(call=call):
-            mark(turn, call, "awaiting")
-        case ApprovalAsked(call=call, question=question):
-            if (asked := turn.find(call)) is not None:
-                asked.status, asked.question = "asked", question
-        case QuestionAnswered(effect=effect, call=call):
-            if state.outstanding.pop(effect, None) is not None:
-                mark(turn, call, "waiting")
-        case CallParked(call=call):
-            turn.parking = True
-            mark(turn, call, "waiting")
-        case CallSettled(call=call, output=output, outcome=outcome):
-            settle(state, turn, call, output, answered=outcome == "answered")
+        case (
+            ToolDispatched()
+            | AgentsAwaited()
+            | ApprovalAsked()
+            | QuestionAnswered()
+            | CallParked()
+            | CallSettled()
+        ):
+            call_decided(state, turn, decision)
         case RetryScheduled(level=level):
             _retry(turn, level)
         case ResponseAbandoned(keep=keep):
