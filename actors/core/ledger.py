@@ -16,7 +16,6 @@ from turnlog.protocol.calls import (
     CommandReport,
     PatchReport,
     PlanPreview,
-    ToolOutcome,
     ToolPlan,
     ToolReport,
 )
@@ -30,6 +29,7 @@ from turnlog.protocol.items import (
     text_message,
 )
 
+CUT_OFF: Final = frozenset({"stopped", "unknown"})  # outcomes of calls that may have run
 NOTE_CHARACTERS: Final = 240  # of a command, or of a call's arguments
 MOST_BYTES: Final = 6_000  # of a ledger
 _SHARE: Final = 10  # it is a tenth of what it stands for, at most
@@ -38,9 +38,13 @@ _TIMES: Final = re.compile(r" \((\d+) times\)$")
 
 
 def note(
-    item: ToolCallItem, plan: ToolPlan | None, outcome: ToolOutcome, report: ToolReport | None
+    item: ToolCallItem, plan: ToolPlan | None, outcome: str, report: ToolReport | None = None
 ) -> str:
-    """Return, in one line, what a call that ran did."""
+    """Return, in one line, what a call did that ran.
+
+    Args:
+        outcome: a tool's, or that of a call that a crash cut off.
+    """
     match plan and plan.preview, report:
         case PlanPreview(steps=steps), _:
             return _PLAN + "; ".join(f"[{one.status}] {_line(one.step)}" for one in steps)

@@ -19,7 +19,7 @@ from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
 from turnlog.actors.core.state import Agent, Mark, State, Undone
-from turnlog.protocol.calls import ToolOutcome, ToolReport
+from turnlog.protocol.calls import ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     CallSettled,
@@ -169,8 +169,8 @@ class Restoration:
     _results: dict[int, str] = attrs.field(factory=dict[int, str])
     _items: dict[int, ModelItemReceived] = attrs.field(factory=dict[int, ModelItemReceived])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
-    _ends: dict[int, tuple[ToolOutcome, ToolReport | None]] = attrs.field(
-        factory=dict[int, tuple[ToolOutcome, ToolReport | None]]
+    _ends: dict[int, tuple[str, ToolReport | None]] = attrs.field(
+        factory=dict[int, tuple[str, ToolReport | None]]
     )
     _ops: dict[int, OpReceived] = attrs.field(factory=dict[int, OpReceived])
 
@@ -207,8 +207,10 @@ class Restoration:
             case ToolFinished(outcome=outcome, preamble=preamble, output=output, report=report):
                 self._outputs[at] = preamble + output
                 self._ends[at] = outcome, report
-            case CallSettled(output=output):
+            case CallSettled(outcome=outcome, output=output):
                 self._outputs[at] = output
+                if outcome in ledger.CUT_OFF:
+                    self._ends[at] = outcome, None
             case StepFailed():
                 self._outputs[at] = texts.UNKNOWN
             case ItemsRecorded(items=items):

@@ -15,11 +15,14 @@ import click
 import trio
 
 import turnlog
+from turnlog.actors.core.history import LEDGER
 from turnlog.actors.core.model_input import model_input
+from turnlog.actors.folding import folded
 from turnlog.frontends.demo import stage, story
 from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.events import ApprovalAsked, ToolFinished, ToolStarted
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import Message, message_text, read_item
 from turnlog.protocol.ops import prompt
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.replay.verify import divergences, rebuild
@@ -203,6 +206,8 @@ async def _summary_and_undo(demo: Demo) -> None:
     stage.chapter(5, "The conversation is summed up, and the turn is undone with its files")
     stage.command("turnlog", "compact", demo.session[:13])
     stage.said(await _turnlog(demo, "compact", demo.session))
+    stage.remark("Beside the summary stands what was done, as the log has it and not the model:")
+    stage.said(await _ledger(demo))
     stage.command("turnlog", "undo", demo.session[:13])
     stage.said(await _turnlog(demo, "undo", demo.session))
     _require("Helo" in (demo.project / "greeting.py").read_text(), "the file is as it was")
@@ -213,6 +218,15 @@ async def _summary_and_undo(demo: Demo) -> None:
         "A summary and an undo are events like all others: what they took out of the conversation "
         "stays in the log, to be read, replayed and branched from."
     )
+
+
+async def _ledger(demo: Demo) -> str:
+    """Return what the model is told, behind the compaction, of what was done before it."""
+    async with open_log(demo.store(), read_only=True) as log:
+        history = (await folded(log, demo.session)).history
+    item = read_item(history.parts[history.kinds.index(LEDGER)])
+    assert isinstance(item, Message)  # it is ours
+    return message_text(item)
 
 
 async def _fold_back(demo: Demo) -> None:

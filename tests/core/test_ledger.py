@@ -53,6 +53,7 @@ def test_a_note_says_what_a_call_did() -> None:
         note(CALL, ToolPlan("grep"), "done", None),
         note(CustomToolCall("c", "draw", "a  cat"), None, "done", None),
         note(CustomToolCall("c", "draw", "x" * 1000), None, "done", None),
+        note(CALL, ToolPlan("exec_command", preview=reading("a.py")), "stopped"),
     ] == [
         "plan: [completed] look; [in_progress] mend it; [pending] test",
         "changed /w/a.py, /w/b.py",
@@ -61,6 +62,7 @@ def test_a_note_says_what_a_call_did() -> None:
         'called grep {"for": "x"} (done)',
         "called draw a cat (done)",
         f"called draw {'x' * 240}… (done)",
+        'called grep {"for": "x"} (stopped)',
     ]
 
 
@@ -115,6 +117,20 @@ def test_nothing_that_was_undone_is_told() -> None:
     did(play, reading("b.py"))
     play.undo()
     assert compact(play) == texts.LEDGER.format(lines="ran cat a.py (exit 0) (2 times)")
+
+
+def test_a_call_that_a_crash_cut_off_is_told_as_such() -> None:
+    play = Play.started(limits=limited())
+    did(play, reading("a.py"), reading("a.py"))
+    play.ask("deploy")
+    play.item(function_call("c"), ToolPlan("exec_command", preview=reading("b.py")))
+    play.complete()
+    play.start(0)
+    play.open()
+    play.complete()
+    lines = ("ran cat a.py (exit 0) (2 times)", "called exec_command {} (stopped)")
+    assert compact(play) == texts.LEDGER.format(lines="\n".join(lines))
+    assert rebuild(play.records) == play.state
 
 
 def test_what_stays_as_it_is_behind_a_cut_is_not_told_twice() -> None:

@@ -1,5 +1,6 @@
 """What events mean for a tool call."""
 
+from turnlog.actors.core import ledger
 from turnlog.actors.core.effects import WaitForAgents
 from turnlog.actors.core.evolving.agents import told_by_waiting
 from turnlog.actors.core.state import CallStatus, State, Turn
@@ -34,6 +35,8 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
             turn.parking = True
             mark(turn, call, "waiting")
         case CallSettled(call=call, output=output, outcome=outcome):
+            if outcome in ledger.CUT_OFF and (cut_off := turn.find(call)) is not None:
+                cut_off.note = ledger.note(cut_off.item, cut_off.plan, outcome)
             settle(state, turn, call, output, answered=outcome == "answered")
 
 
