@@ -55,6 +55,7 @@ from turnlog.protocol.events import (
     OpReceived,
     SessionEvent,
     SessionFact,
+    SessionForked,
     SessionOpened,
     StepFailed,
     TurnEnded,
@@ -224,7 +225,7 @@ class SessionActor:
         async with trio.open_nursery() as nursery:
             self._turn = TurnActor(self.ports, self.mailbox, nursery, self._outbox.notice)
             nursery.start_soon(self._let_out, nursery.cancel_scope)
-            self._open(beginning, started)
+            self._open(beginning or self._own_beginning(), started)
             await self.take_left()
             await self._take_facts()
             await self._outbox.drained()
@@ -256,6 +257,14 @@ class SessionActor:
             op_id, seen = self._unanswered.popleft()
             self._left.discard(op_id)
             self._replies.give(op_id, seen if seen[-1].digest in found else lost)
+
+    def _own_beginning(self) -> SessionForked | None:
+        """Return the first event of a fork's own, if its engine went away before it was written."""
+        state, session = self.state, self.claim.session
+        if state.session in ("", session):
+            return None
+        digest = state.digest.hex()
+        return SessionForked(session, state.session, state.head, digest, self.engine)
 
     def _open(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
         if beginning is not None:

@@ -10,7 +10,10 @@ from tests.engine.kit import house, kinds, of, play, shell, the, until
 from tests.store.test_lmdb_damage import change_event
 from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, SessionNotFound
 from turnlog.protocol.events import CallSettled, SessionForked, ToolStarted, TurnEnded
+from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import prompt
+from turnlog.protocol.version import VERSION
+from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.scripted_model.script import custom
 from turnlog.runtime.store.lmdb_log import open_log
 
@@ -84,6 +87,31 @@ async def test_a_damaged_session_is_forked_where_the_damage_is_said_to_allow_it(
             branch = await h.engine.fork(session.id, at=damaged - 1)
             assert branch.cut == sound - 1
             await branch.close()
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["at rest", "within a turn"])
+async def test_a_fork_whose_engine_died_before_its_first_event_is_one_all_the_same(
+    within: bool, tmp_path: Path
+) -> None:
+    async with house(tmp_path, shell("echo a"), "one", "of the fork") as h:
+        session = await h.start()
+        await play(session)
+        source = await h.events(session)
+        cut = (
+            len(source)
+            if not within
+            else next(r.sequence for r in source if isinstance(r.event, ToolStarted))
+        )
+        child = SessionId(new_id())
+        await h.engine.ports.log.fork(session.id, cut, child)
+        branch = await h.engine.resume(child, on_recovery="interrupt")
+        assert branch.id == child
+        assert the(TurnEnded, await play(branch)).last_agent_message == "of the fork"
+        forked = the(SessionForked, await h.events(branch))
+        assert forked == SessionForked(
+            child, session.id, cut, source[cut - 1].digest.hex(), VERSION
+        )
+        assert await h.events(session) == source
 
 
 @pytest.mark.parametrize("at", [0, -1, 1000])
