@@ -242,6 +242,7 @@ class SessionActor:
             page = await self.ports.log.read(self.claim.session, after=state.head, until=head)
             require_known(page)
             rebuild(page, state)
+            self._snapshots.take(state, fence=self.claim.fence)  # so it is folded once
             for recorded in page:
                 if not isinstance(recorded.event, UnknownEvent):
                     self._changes.take(recorded.event)

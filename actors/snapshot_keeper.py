@@ -17,6 +17,7 @@ from turnlog.protocol.ids import SessionId
 SNAPSHOT_EVERY: Final = 1000  # events, while a session runs
 SNAPSHOT_AT_CLOSE: Final = 200  # events that are worth a snapshot when it is closed
 READ_AT_ONCE: Final = 1000  # events
+_TRIES: Final = 3  # snapshots that are looked at: one may be damaged, or of another release
 
 
 @attrs.define(eq=False)
@@ -32,16 +33,24 @@ class SnapshotKeeper:
 
         Without one that fits, it is the state of no events.
         """
-        state = State()
-        with suppress(TurnlogError):  # the fold of the whole log says what is wrong with it
-            state = await self._restored(until) or state
-        self._last = state.head
-        return state
+        self._last = 0
+        for _ in range(_TRIES):
+            stored = await self._stored(until)
+            if stored is None:
+                break
+            with suppress(TurnlogError):  # the fold of the whole log says what is wrong with it
+                if (state := await self._restored(stored)) is not None:
+                    self._last = state.head
+                    return state
+            until = stored.sequence - 1
+        return State()
 
-    async def _restored(self, until: int) -> State | None:
-        stored = await self.log.snapshot(self.session, until=until)
-        if stored is None:
-            return None
+    async def _stored(self, until: int) -> StoredSnapshot | None:
+        with suppress(TurnlogError):
+            return await self.log.snapshot(self.session, until=until)
+        return None
+
+    async def _restored(self, stored: StoredSnapshot) -> State | None:
         restoration = Restoration.begin(stored.data)
         if restoration is None:
             return None

@@ -184,6 +184,26 @@ async def test_a_snapshot_that_does_not_fit_is_noticed_and_all_is_folded(wrong: 
     assert await assert_opens_whole(MemoryLog(store), name) >= length
 
 
+async def test_where_the_newest_snapshot_does_not_fit_the_one_before_it_is_used() -> None:
+    store = MemoryStore()
+    name = await long_session(store, events=3 * SNAPSHOT_EVERY)
+    row = store.sessions[name]
+    *_, before, last = sorted(row.snapshots)
+    row.snapshots[last] = structs.replace(row.snapshots[last], data=b"")
+    read = await assert_opens_whole(MemoryLog(store), name)
+    assert read <= row.head.sequence - before + 10
+
+
+async def test_a_whole_fold_leaves_snapshots_for_the_next_one() -> None:
+    store = MemoryStore()
+    name = await long_session(store, events=3 * SNAPSHOT_EVERY)
+    row = store.sessions[name]
+    length = row.head.sequence
+    row.snapshots.clear()  # as after an upgrade
+    assert await assert_opens_whole(MemoryLog(store), name) >= length
+    assert await assert_opens_whole(MemoryLog(store), name) <= SNAPSHOT_EVERY + 20
+
+
 async def test_a_snapshot_of_events_that_nobody_has_heard_of_is_not_used() -> None:
     log = MemoryLog()
     async with inline_engine(log, in_turn([said("one")])) as engine:
