@@ -17,18 +17,23 @@ from turnlog.runtime.processes.orphans import end_orphans, orphans
 ENGINE = """
 import os, subprocess, sys, time
 from turnlog.runtime.processes.family import Mark
-script = "trap '' TERM; setsid sleep 600 & env -i sleep 600 & echo $$; jobs -p; wait"
+cleared = "env -i bash -c 'echo up; exec sleep 600'"
+script = f"trap '' TERM; setsid sleep 600 & {cleared} & echo $$; jobs -p; wait"
 command = subprocess.Popen(["bash", "-c", script], env=Mark.make(1).put_on(os.environ),
                            stdout=subprocess.PIPE, start_new_session=True)
-print(*(command.stdout.readline().decode().strip() for _ in range(3)), flush=True)
+lines = [command.stdout.readline().decode().strip() for _ in range(4)]
+print(*(line for line in lines if line != "up"), flush=True)
 time.sleep(600)
 """
 
 
 @contextmanager
-def command() -> Generator[tuple["subprocess.Popen[str]", set[int]]]:
+def command(source: str = ENGINE) -> Generator[tuple["subprocess.Popen[str]", set[int]]]:
     """Run an engine with a command; nothing of them is left afterwards."""
-    process = subprocess.Popen([sys.executable, "-c", ENGINE], stdout=subprocess.PIPE, text=True)
+    environ = os.environ | {"INNER": ENGINE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, env=environ
+    )
     assert process.stdout is not None
     with process:
         pids = set(map(int, process.stdout.readline().split()))
@@ -59,6 +64,19 @@ async def test_the_commands_of_a_killed_engine_are_ended_and_those_of_others_are
         assert found(left | others) == left
         await end_orphans()
         assert {pid for pid in left | others if is_running(pid)} == others
+
+
+async def test_what_an_engine_among_them_leaves_is_ended_too() -> None:
+    """A command of the first engine is an engine with a command of its own, which ignores TERM."""
+    outer = ENGINE.replace(
+        '["bash", "-c", script]', '[sys.executable, "-c", os.environ["INNER"]]'
+    ).replace("for _ in range(4)", "for _ in range(1)")
+    with command(outer) as (process, left):
+        assert len(left) == 3
+        process.kill()
+        process.wait()
+        await end_orphans()
+        assert not {pid for pid in left if is_running(pid)}
 
 
 def test_a_command_names_the_engine_that_started_it() -> None:

@@ -223,20 +223,23 @@ def _signal(root: int, members: Iterable[Process], number: signal.Signals) -> No
             send_signal(process, number)
 
 
-def send_signal(process: Process, number: signal.Signals) -> None:
-    """Signal one process, unless it has ended."""
+def send_signal(process: Process, number: signal.Signals) -> bool:
+    """Signal one process, unless it has ended. Return whether that is permitted."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
-        return
+        return True
     try:
         now = read_process(process.pid)
         if now is not None and now.started == process.started:  # else the pid is another's now
             signal.pidfd_send_signal(descriptor, number)
-    except (ProcessLookupError, PermissionError):
+    except ProcessLookupError:
         pass
+    except PermissionError:
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def _reap_adopted(processes: Iterable[Process]) -> None:

@@ -30,18 +30,31 @@ async def end_orphans() -> int:
     SIGTERM first, SIGKILL after a grace. Found are processes that have an engine's name in their
     environment, and what descends from them without one. Not cancellable.
     """
-    ended = set[int]()
+    ended, refused = set[Process](), set[Process]()  # what another user's process says to a signal
     with trio.CancelScope(shield=True):
-        for number, patience in ((signal.SIGTERM, TERM_GRACE), (signal.SIGKILL, KILL_PATIENCE)):
-            left = orphans()
-            for process in left:
-                send_signal(process, number)
-                send_signal(process, signal.SIGCONT)  # a stopped process would not see it
-            with trio.move_on_after(patience):
-                for process in left:
-                    await wait_for_exit(process.pid)
-            ended.update(process.pid for process in left)
+        _signal(orphans(), ended, refused, signal.SIGTERM)
+        with trio.move_on_after(TERM_GRACE):
+            await _wait_for(ended)
+        with trio.move_on_after(KILL_PATIENCE):
+            # What an orphan starts meanwhile, or an engine among them leaves, is one, too.
+            while left := [process for process in orphans() if process not in refused]:
+                _signal(left, ended, refused, signal.SIGKILL)
+                await _wait_for(ended)
     return len(ended)
+
+
+def _signal(
+    found: Iterable[Process], ended: set[Process], refused: set[Process], number: signal.Signals
+) -> None:
+    for process in found:
+        permitted = send_signal(process, number)
+        send_signal(process, signal.SIGCONT)  # a stopped process would not see it
+        (ended if permitted else refused).add(process)
+
+
+async def _wait_for(processes: Iterable[Process]) -> None:
+    for process in processes:
+        await wait_for_exit(process.pid)
 
 
 def orphans() -> list[Process]:
