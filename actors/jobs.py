@@ -89,6 +89,7 @@ class UndoJob(Struct, frozen=True):
     session: SessionId
     asked: UndoAsked
     cwd: str
+    rules: int
 
 
 Job = (
@@ -139,7 +140,7 @@ def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Jo
             return ScanJob(name, state.session, _settings(turn).session.cwd)
         case RestoreTurns(effect=name):
             assert isinstance(opened_by, UndoAsked)
-            return UndoJob(name, state.session, opened_by, _settings(turn).session.cwd)
+            return UndoJob(name, state.session, opened_by, _settings(turn).session.cwd, state.rules)
         case _:
             assert_never(effect)
 

@@ -19,7 +19,7 @@ from turnlog.actors.core.effects import (
     effect_of,
 )
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import RULES, step
+from turnlog.actors.core.session import RULES, TAKEN_AT_REST, step
 from turnlog.actors.core.state import State, Turn
 from turnlog.actors.hub import Hub
 from turnlog.actors.jobs import ChildJob, Job, job_for
@@ -143,7 +143,10 @@ class SessionActor:
 
     async def take_left(self) -> None:
         """Take the ops that were left for this session in the store's inbox."""
+        rests = self.on_recovery == "leave"  # then what it cannot do waits for the next engine
         for submission in await self.ports.log.inbox(self.claim.session):
+            if rests and not isinstance(submission.op, TAKEN_AT_REST):
+                continue
             if submission.op_id not in self._left:
                 with suppress(TurnlogError):  # no room, or its end: it stays in the inbox
                     self.tell(submission)
@@ -219,7 +222,8 @@ class SessionActor:
     async def _live(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
         self.mailbox.forget_work()
         self.state = await self._fold()
-        await self._end_left()
+        if self.on_recovery != "leave":
+            await self._end_left()
         self._lost = None
         self._outbox = Outbox(self.hub.publish)
         async with trio.open_nursery() as nursery:

@@ -14,7 +14,7 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.files import FileImage
-from turnlog.protocol.notices import Notice, TurnDiff
+from turnlog.protocol.notices import BackgroundEvent, Notice, TurnDiff
 
 
 @attrs.define(eq=False)
@@ -54,8 +54,15 @@ class TurnChanges:
         return unified_diff(changed, self.after, self.root)
 
     async def show(self, notify: Callable[[Notice], None]) -> None:
-        """Publish the diff as it is now, unless more has changed before it is made."""
+        """Publish the diff as it is now, unless more has changed before it is made.
+
+        It is only shown, so it raises nothing, and nobody waits for it who is leaving.
+        """
         now = attrs.evolve(self, before=dict(self.before), after=dict(self.after))
-        text = await trio.to_thread.run_sync(now.diff)
+        try:
+            text = await trio.to_thread.run_sync(now.diff, abandon_on_cancel=True)
+        except Exception as error:
+            notify(BackgroundEvent(f"the turn's diff could not be made: {error!r}"))
+            return
         if now.changes == self.changes:
             notify(TurnDiff(now.turn, text))

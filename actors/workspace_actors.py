@@ -79,7 +79,7 @@ class UndoActor:
     async def _parts(self) -> tuple[RestoredPart, ...]:
         """Return the conversation as it was: a summary has taken its place since."""
         state = await folded(self.log, self.job.session, until=self.job.asked.since)
-        return parts_then(state)
+        return parts_then(state, self.job.rules)
 
     async def _files(self) -> RestoreResult:
         edits = await edits_since(self.log, self.job.session, self.job.asked.since)

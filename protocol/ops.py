@@ -95,7 +95,7 @@ class Undo(_Tagged, frozen=True, tag="undo"):
 
 
 class Redo(_Tagged, frozen=True, tag="redo"):
-    """Take the last undo back. Not possible once another turn has followed it."""
+    """Take the last undo back. Not possible behind a prompt, a review or a compaction."""
 
     force: bool = False
 

@@ -93,7 +93,8 @@ class Engine:
         Args:
             prefix: the session's id, or as much of it as is unique.
             on_recovery: what becomes of a turn that was cut off. `leave` opens the session to be
-                named, archived or answered only: the turn stays as it is.
+                named, archived or answered only: the turn stays as it is, and so does what was
+                left for it to do.
 
         Raises:
             SessionNotFound, AmbiguousSession, SessionBusy, LogDamaged, SchemaTooNew

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
-from turnlog.actors.core import texts
+from turnlog.actors.core import ledger, texts
 from turnlog.actors.core.effects import Effect, RunChild, TellChild
+from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Agent, Call, State, Turn
 from turnlog.protocol.calls import (
     AgentRequest,
@@ -45,7 +46,7 @@ def act(
         case TellAgent(agent=name) | CloseAgent(agent=name):
             agent = state.agents.get(SessionId(name))
             if agent is None or agent.closed:
-                yield _answer(call, number, {"error": _no_such(state, name, agent)})
+                yield _answer(state, call, number, {"error": _no_such(state, name, agent)})
             elif isinstance(request, TellAgent):
                 yield from _tell(state, call, number, request, agent)
             else:
@@ -54,12 +55,14 @@ def act(
             yield from _await(state, call, number, request)
         case ListAgents():
             agents = [_line(state, child, agent) for child, agent in state.agents.items()]
-            yield _answer(call, number, {"agents": agents})
+            yield _answer(state, call, number, {"agents": agents})
 
 
-def _answer(call: Call, number: int, answer: dict[str, object]) -> CallSettled:
+def _answer(
+    state: State, call: Call, number: int, answer: dict[str, object], note: str = ""
+) -> CallSettled:
     text = json.dumps(answer, ensure_ascii=False)
-    return CallSettled(number, call.item.call_id, "answered", text)
+    return settled(state, call, number, "answered", text, note)
 
 
 def _no_such(state: State, name: str, agent: Agent | None) -> str:
@@ -80,7 +83,7 @@ def _spawn(
     assert turn.settings is not None  # calls come after the context
     parent = turn.settings.session
     if (why := _no_room(state, parent)) is not None:
-        yield _answer(call, number, {"error": why})
+        yield _answer(state, call, number, {"error": why})
         return
     child = SessionId(mint(state.session, state.time_us, state.facts, "child", number))
     name = request.name or f"agent-{len(state.agents) + 1}"
@@ -91,7 +94,8 @@ def _spawn(
         depth=parent.depth + 1,
     )
     yield _run(state, number, child, name, request.message, settings, run=1)
-    yield _answer(call, number, {"agent_id": child, "nickname": name})
+    note = ledger.spawned(child, name, request.message)
+    yield _answer(state, call, number, {"agent_id": child, "nickname": name}, note)
 
 
 def _no_room(state: State, settings: SessionSettings) -> str | None:
@@ -132,12 +136,12 @@ def _tell(
         op_id = f"{state.session}/{state.facts}/{number}"
         yield ChildTold(effect, child, op_id, request.message, request.interrupt)
     elif (why := _no_room(state, structs.replace(agent.settings, depth=0))) is not None:
-        yield _answer(call, number, {"error": why})
+        yield _answer(state, call, number, {"error": why})
         return
     else:
         settings, run = agent.settings, agent.runs + 1
         yield _run(state, number, child, agent.name, request.message, settings, run=run)
-    yield _answer(call, number, answer)
+    yield _answer(state, call, number, answer)
 
 
 def tell_again(state: State, told: ChildTold) -> Iterator[SessionDecision]:
@@ -160,7 +164,7 @@ def _close(
 ) -> Iterator[SessionDecision]:
     child = SessionId(request.agent)
     yield ChildStopping(effect_of_run(state, child), child)
-    yield _answer(call, number, {"agent_id": request.agent, "previous_status": agent.status})
+    yield _answer(state, call, number, {"agent_id": request.agent, "previous_status": agent.status})
 
 
 def effect_of_run(state: State, child: SessionId) -> EffectId:
@@ -174,7 +178,7 @@ def _await(
 ) -> Iterator[SessionDecision]:
     unknown = [name for name in request.agents if SessionId(name) not in state.agents]
     if unknown:
-        yield _answer(call, number, {"error": _no_such(state, unknown[0], None)})
+        yield _answer(state, call, number, {"error": _no_such(state, unknown[0], None)})
     elif any(state.agents[SessionId(name)].status != "running" for name in request.agents):
         yield _report(state, call, number, request, timed_out=False)
     else:
@@ -190,7 +194,7 @@ def _report(
         for name in request.agents
         if state.agents[SessionId(name)].status != "running"
     }
-    return _answer(call, number, {"status": status, "timed_out": timed_out})
+    return _answer(state, call, number, {"status": status, "timed_out": timed_out})
 
 
 def _status(state: State, child: SessionId, agent: Agent) -> object:
@@ -217,11 +221,18 @@ def settle_waiting(
     """Answer the calls that wait for an agent that rests now, or whose time is over."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         request = call.plan.agent
-        if call.status != "awaiting" or not isinstance(request, AwaitAgents):
+        if not isinstance(request, AwaitAgents) or not _waits(turn, call):
             continue
         rests = any(state.agents[SessionId(name)].status != "running" for name in request.agents)
         if rests or number == timed_out:
             yield _report(state, call, number, request, timed_out=not rests)
+
+
+def _waits(turn: Turn, call: Call) -> bool:
+    """Say whether a call waits for agents, or did until a crash, and its turn stops now."""
+    return call.status == "awaiting" or (
+        call.status == "waiting" and call.waited and turn.stopping is not None
+    )
 
 
 def untold(state: State) -> tuple[RecordedItem, ...]:

@@ -5,11 +5,11 @@ from typing import Literal
 
 from turnlog.actors.core import texts
 from turnlog.actors.core.effects import AskQuestion
+from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import PatchPreview, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
-    CallSettled,
     OpRefused,
     QuestionAnswered,
     SessionDecision,
@@ -60,7 +60,7 @@ def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterat
         yield TurnStopping("interrupted")
     elif op.decision in ("denied", "abort"):
         output = texts.DECLINED if call.denied is None else call.denied + texts.DECLINED_OUTSIDE
-        yield CallSettled(turn.number_of(call), call.item.call_id, "declined", output)
+        yield settled(state, call, turn.number_of(call), "declined", output)
     elif op.decision == "approved_for_session" and state.rules > 1:
         yield from _answer_others(state, turn)
 

@@ -140,7 +140,7 @@ def can_begin(state: State, turn: Turn) -> bool:
 def answered(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
     """Decide about an answer. One without a summary, such as a call of a tool, gets another try."""
     asked, summary = compaction.asked, (compaction.summary or "").strip()
-    if not summary and asked.attempt == 1 and state.rules > 2:
+    if not summary and compaction.empty <= 1 and state.rules > 2:
         yield _again(state, asked, asked.skipped)
     else:
         yield from finish(state, turn, compaction, summary)

@@ -42,7 +42,7 @@ class RunTool(Struct, frozen=True):
 
 
 class AskQuestion(Struct, frozen=True):
-    """Put a question. Closed by the op that answers it."""
+    """Put a question. Closed by the op that answers it, or once nobody needs an answer."""
 
     effect: EffectId
     question: str

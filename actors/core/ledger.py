@@ -29,8 +29,8 @@ from turnlog.protocol.items import (
     text_message,
 )
 
-CUT_OFF: Final = frozenset({"stopped", "unknown"})  # outcomes of calls that may have run
 NOTE_CHARACTERS: Final = 240  # of a command, or of a call's arguments
+LIST_CHARACTERS: Final = 600  # of the files of a patch, or the steps of a plan
 MOST_BYTES: Final = 6_000  # of a ledger
 _SHARE: Final = 10  # it is a tenth of what it stands for, at most
 _PLAN: Final = "plan: "  # only the last one counts
@@ -47,9 +47,9 @@ def note(
     """
     match plan and plan.preview, report:
         case PlanPreview(steps=steps), _:
-            return _PLAN + "; ".join(f"[{one.status}] {_line(one.step)}" for one in steps)
+            return _PLAN + _listed("; ", [f"[{one.status}] {_line(one.step)}" for one in steps])
         case _, PatchReport(applied=True, changes=changes):
-            return "changed " + ", ".join(_line(one.path) for one in changes)
+            return "changed " + _listed(", ", [_line(one.path) for one in changes])
         case CommandPreview(command=command), CommandReport(exit_code=exit_code):
             shown = command[2] if len(command) == 3 and command[1] in ("-c", "-lc") else None
             return f"ran {_line(shown or ' '.join(command))} (exit {exit_code})"
@@ -58,9 +58,28 @@ def note(
             return f"called {item.name} {_line(given)} ({outcome})"
 
 
+def spawned(agent: str, name: str, message: str) -> str:
+    """Return, in one line, that an agent was set to work: it can be named behind a compaction."""
+    return f"started agent {agent} ({_line(name)}): {_line(message)}"
+
+
 def _line(text: str) -> str:
+    """Return a text in one line. What is cut out is counted, so that two are rarely alike."""
     line = " ".join(text.split())
-    return line if len(line) <= NOTE_CHARACTERS else line[:NOTE_CHARACTERS] + "…"
+    left_out = len(line) - NOTE_CHARACTERS
+    return line if left_out <= 0 else f"{line[:NOTE_CHARACTERS]}… and {left_out} characters more"
+
+
+def _listed(between: str, items: list[str]) -> str:
+    """Return as many of `items` as there is room for in a note, and how many more there are."""
+    shown, room = list[str](), LIST_CHARACTERS
+    for item in items:
+        if shown and len(item) > room:
+            break
+        shown.append(item)
+        room -= len(item) + len(between)
+    more = len(items) - len(shown)
+    return between.join([*shown, f"… and {more} more"] if more else shown)
 
 
 def ledger_of(history: History, parts: int) -> RecordedItem | None:

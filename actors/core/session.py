@@ -85,7 +85,7 @@ from turnlog.protocol.ops import (
 # own, so that what changed since is no difference.
 RULES: Final = 3
 # Ops that mean the same in a session that nobody goes on with.
-_TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
+TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
 
 
 def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
@@ -129,18 +129,18 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         yield OpRefused(fact.op_id, "duplicate_op", "an op with this id has been done already")
         return
     match op:
-        case _ if state.dormant and not isinstance(op, _TAKEN_AT_REST):
+        case _ if state.dormant and not isinstance(op, TAKEN_AT_REST):
             reason = "the session was opened to be looked after only; resume it to go on"
             yield OpRefused(fact.op_id, "not_resumed", reason)
         case UserInput() | UserTurn() if state.closing:
             yield OpRefused(fact.op_id, "closing", "the session is being closed")
-        case UserInput() | UserTurn() if not op.items:
+        case UserInput() | UserTurn() if not state.takes_input(op.items):
             yield OpRefused(fact.op_id, "empty_input", "there is nothing in this input")
         case UserInput() | UserTurn():
             yield from turn.receive_input(state, fact)
+        case Shutdown() if state.dormant:
+            return
         case Interrupt() | Shutdown():
-            if state.dormant:
-                return
             if state.turn is not None and state.turn.stopping is None:
                 yield TurnStopping("interrupted")
         case ExecApproval() | PatchApproval():
@@ -225,7 +225,7 @@ def _take_over_turn(
     for effect, what in lost:
         if isinstance(what, CallModel):
             yield from model_call.abandon_lost(current, effect, keep=keep)
-    yield from tool_call.settle_cut_off(current)
+    yield from tool_call.settle_cut_off(state, current)
     if isinstance(fact, SessionOpened):
         yield from agents.ask_lost(state, (what for _, what in lost))
 
@@ -275,11 +275,20 @@ def step(state: State, fact: SessionFact, *, time_us: int) -> list[SessionEvent]
 
 
 def decisions(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
-    """Yield what `decide` does. If it raises, its last decision is `StepFailed`."""
+    """Yield what `decide` does. If it raises, `StepFailed` ends the turn, and what waits begins."""
     try:
         yield from decide(state, fact)
     except Exception as error:  # whatever it is, the fact must not be lost
-        yield StepFailed(f"{type(error).__name__}: {error}")
+        yield _failed(error)
+        if state.rules > 2:
+            try:
+                yield from turn.advance(state)
+            except Exception as again:
+                yield _failed(again)
+
+
+def _failed(error: Exception) -> StepFailed:
+    return StepFailed(f"{type(error).__name__}: {error}")
 
 
 def fold(events: Iterable[tuple[int, SessionEvent]], state: State | None = None) -> State:

@@ -18,7 +18,7 @@ from turnlog.actors.core import ledger, texts
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
-from turnlog.actors.core.state import Agent, Mark, State, Undone
+from turnlog.actors.core.state import SEVERAL, Agent, Mark, State, Undone
 from turnlog.protocol.calls import ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
@@ -92,8 +92,13 @@ _decode: Final = msgspec.msgpack.Decoder(_Index).decode
 
 
 def snapshot(state: State) -> bytes | None:
-    """Return `state` as an index into its log. None while a turn is open: there is none then."""
+    """Return `state` as an index into its log.
+
+    None while a turn is open, or where what an agent came to stands in several events.
+    """
     if state.turn is not None or state.outstanding:
+        return None
+    if any(agent.result_at == SEVERAL and not agent.told for agent in state.agents.values()):
         return None
     index = _encode(
         _Index(
@@ -169,6 +174,7 @@ class Restoration:
     _results: dict[int, str] = attrs.field(factory=dict[int, str])
     _items: dict[int, ModelItemReceived] = attrs.field(factory=dict[int, ModelItemReceived])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
+    _notes: dict[int, str] = attrs.field(factory=dict[int, str])
     _ends: dict[int, tuple[str, ToolReport | None]] = attrs.field(
         factory=dict[int, tuple[str, ToolReport | None]]
     )
@@ -207,10 +213,8 @@ class Restoration:
             case ToolFinished(outcome=outcome, preamble=preamble, output=output, report=report):
                 self._outputs[at] = preamble + output
                 self._ends[at] = outcome, report
-            case CallSettled(outcome=outcome, output=output):
-                self._outputs[at] = output
-                if outcome in ledger.CUT_OFF:
-                    self._ends[at] = outcome, None
+            case CallSettled(output=output, note=note):
+                self._outputs[at], self._notes[at] = output, note
             case StepFailed():
                 self._outputs[at] = texts.UNKNOWN
             case ItemsRecorded(items=items):
@@ -312,7 +316,7 @@ class Restoration:
         if not isinstance(call, FunctionCall | CustomToolCall):
             raise TypeError(f"event {call_at} is no call")
         end = self._ends.get(at)
-        done = ledger.note(call, asked.plan, *end) if end is not None else ""
+        done = ledger.note(call, asked.plan, *end) if end else self._notes.get(at, "")
         return output_item(call, self._outputs[at]), OUTPUT, done
 
 

@@ -1,5 +1,6 @@
 """The folded state of a session: everything that a decision may look at."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import attrs
@@ -7,7 +8,7 @@ from msgspec import Struct
 
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
-from turnlog.protocol.calls import AwaitAgents, ToolPlan
+from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     ChildEnded,
@@ -46,15 +47,11 @@ class Call:
     output: str = ""  # what the model is told, once settled
     output_at: int = 0  # sequence of the event that settled it
     note: str = ""  # what it did, if it ran
+    waited: bool = False  # it has begun to wait for agents
 
     @property
     def settled(self) -> bool:
         return self.status == "settled"
-
-    @property
-    def awaits(self) -> bool:
-        """Whether it waits for agents."""
-        return isinstance(self.plan.agent, AwaitAgents)
 
     def settle(self, output: str, at: int) -> None:
         self.status, self.output, self.output_at = "settled", output, at
@@ -76,6 +73,9 @@ class Undone(Struct, frozen=True, array_like=True):
     dropped: tuple[Mark, ...]
 
 
+SEVERAL: Final = -1  # events say what an agent came to, since nobody had heard of an earlier end
+
+
 class Agent(Struct, frozen=True, array_like=True):
     """A sub-agent of this session: a session of its own, made or about to be."""
 
@@ -83,7 +83,7 @@ class Agent(Struct, frozen=True, array_like=True):
     settings: SessionSettings
     status: Literal["running", "completed", "interrupted", "failed"] = "running"
     runs: int = 1  # prompts that set it to work
-    result_at: int = 0  # sequence of the event that says how it ended last
+    result_at: int = 0  # sequence of the event that says how it ended last; or SEVERAL
     told: bool = True  # whether the model knows of it
     closed: bool = False
     tokens: int = 0  # over all its life
@@ -96,6 +96,7 @@ class Compaction:
     asked: CompactionAsked
     retries: int = 0
     summary: str | None = None  # so far
+    empty: int = 0  # answers without one
 
 
 @attrs.frozen
@@ -217,6 +218,10 @@ class State:
         """How much the conversation holds: the provider's count, and an estimate behind it."""
         tokens, size = self.measured
         return tokens + max(0, self.history.size - size) // BYTES_A_TOKEN
+
+    def takes_input(self, items: Sequence[UserInputItem]) -> bool:
+        """Say whether these words of the user's would be used. Otherwise they are refused."""
+        return bool(items) and not self.closing and not self.dormant
 
     def commit_items(self, turn: Turn, tokens: int | None = None) -> None:
         """Move a response's finished items into the history.

@@ -1,15 +1,14 @@
 """The core of tool calls: when each may start, and how one that cannot run is settled."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from turnlog.actors.core import agents, approval, texts
 from turnlog.actors.core.effects import AskQuestion, RunTool, ScanWorkspace
+from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
     CallParked,
-    CallSettled,
     EffectClosed,
     ScanAsked,
     SessionDecision,
@@ -32,7 +31,7 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
         if call.status != "waiting":
             continue
         if call.plan.refusal is not None:
-            yield settle(call, number, "refused", call.plan.refusal)
+            yield settled(state, call, number, "refused", call.plan.refusal)
             continue
         if call.plan.agent is not None:
             yield from agents.act(state, turn, call, number, call.plan.agent)
@@ -40,7 +39,7 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
         match _permission(state, turn, call):
             case "refuse":
                 default = texts.NO_ESCALATION.format(policy=_policy(turn))
-                yield settle(call, number, "refused", call.plan.denial or default)
+                yield settled(state, call, number, "refused", call.plan.denial or default)
             case "ask":
                 yield approval.ask(state, turn, call, number)
             case "run":
@@ -84,35 +83,25 @@ def _is_scanning(state: State) -> bool:
     return any(isinstance(effect, ScanWorkspace) for effect in state.outstanding.values())
 
 
-def settle(
-    call: Call,
-    number: int,
-    outcome: Literal["refused", "declined", "never_started", "stopped", "unknown"],
-    output: str,
-) -> CallSettled:
-    """Return the decision that gives `call` its output without a run to the end."""
-    return CallSettled(number, call.item.call_id, outcome, output)
-
-
-def settle_cut_off(turn: Turn) -> Iterator[SessionDecision]:
+def settle_cut_off(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls that had been dispatched when their engine went away."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if call.status == "stopped":
-            yield settle(call, number, "stopped", texts.STOPPED)
+            yield settled(state, call, number, "stopped", texts.STOPPED)
         elif call.status == "unknown":
-            yield settle(call, number, "unknown", texts.UNKNOWN)
+            yield settled(state, call, number, "unknown", texts.UNKNOWN)
 
 
 def settle_never_started(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls of a turn that ends before they could start."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if not call.settled:
-            yield settle(call, number, "never_started", never_started(state, call))
+            yield settled(state, call, number, "never_started", never_started(state, call))
 
 
 def never_started(state: State, call: Call) -> str:
     """Return what the model is told of a call that ran nothing before its turn ended."""
-    if call.denied is None and state.rules > 2 and call.awaits:
+    if call.denied is None and call.waited:
         return texts.WAIT_STOPPED
     return call.denied or texts.NEVER_STARTED
 
@@ -126,11 +115,11 @@ def closed_early(
         if fact.how == "failed" and approval.parks(state, turn, call):
             yield CallParked(effect.call, call.item.call_id)
         elif fact.how == "failed":
-            yield settle(call, effect.call, "declined", call.denied or texts.UNANSWERED)
+            yield settled(state, call, effect.call, "declined", call.denied or texts.UNANSWERED)
     elif fact.how == "cancelled":
-        yield from settle_cut_off(turn)
+        yield from settle_cut_off(state, turn)
     else:
         output = texts.CRASHED.format(message=fact.message)
-        yield settle(call, effect.call, "stopped" if effect.started else "unknown", output)
+        yield settled(state, call, effect.call, "stopped" if effect.started else "unknown", output)
     if fact.how != "failed" and turn.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))

@@ -47,10 +47,14 @@ def _parts(state: State, mark: Mark) -> int | None:
     return mark.parts if mark.epoch == state.epoch else None
 
 
-def parts_then(then: State) -> tuple[RestoredPart, ...]:
-    """Return the whole conversation of `then`, as `TurnsRestored` has it."""
+def parts_then(then: State, rules: int) -> tuple[RestoredPart, ...]:
+    """Return the whole conversation of `then`, as `TurnsRestored` has it.
+
+    Args:
+        rules: the revision by which the session decides now.
+    """
     history = then.history
-    notes = history.notes if then.rules > 2 else [""] * len(history.parts)
+    notes = history.notes if rules > 2 else [""] * len(history.parts)
     return tuple(map(RestoredPart, history.kinds, history.parts, notes))
 
 

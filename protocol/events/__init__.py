@@ -2,12 +2,14 @@
 
 Logs outlive releases: a tag is never reused, and fields are only appended, with a default.
 A field that ends in `_json` holds one JSON value verbatim. An effect is opened by the decision
-that carries its id, and closed by exactly one fact, or by `EffectLost`.
+that carries its id, and closed once: by the fact about it, or by a decision that makes it
+needless, such as `EffectLost`.
 """
 
 from turnlog.protocol.events.decisions import (
     AgentsAwaited,
     ApprovalAsked,
+    CallOutcome,
     CallParked,
     CallSettled,
     ChildAsked,
@@ -125,6 +127,7 @@ SessionEvent = SessionFact | SessionDecision
 __all__ = [
     "AgentsAwaited",
     "ApprovalAsked",
+    "CallOutcome",
     "CallParked",
     "CallSettled",
     "ChildAsked",

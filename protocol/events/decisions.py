@@ -10,6 +10,7 @@ from turnlog.protocol.items import JsonText
 from turnlog.protocol.settings import SandboxPolicy, SessionSettings, TurnSettings
 
 TurnKind = Literal["regular", "compact", "review", "undo", "redo", "shell"]
+CallOutcome = Literal["refused", "declined", "never_started", "stopped", "unknown", "answered"]
 CompactionTrigger = Literal["manual", "before_turn", "in_turn", "smaller_window", "overflow"]
 
 
@@ -95,8 +96,9 @@ class CallSettled(Decision, frozen=True, tag=109):
 
     call: int
     call_id: str
-    outcome: Literal["refused", "declined", "never_started", "stopped", "unknown", "answered"]
+    outcome: CallOutcome
     output: str
+    note: str = ""  # what it did, for the ledger, if it did anything
 
 
 class RetryScheduled(Decision, frozen=True, tag=110):
@@ -122,7 +124,7 @@ class ResponseAbandoned(Decision, frozen=True, tag=116):
 
 
 class ConversationResumed(Decision, frozen=True, tag=132):
-    """What a session that is opened again goes on with."""
+    """What the conversation of a session held when it was opened again."""
 
     ignorable: ClassVar[bool] = True
 
@@ -153,7 +155,11 @@ class EffectLost(Decision, frozen=True, tag=113):
 
 
 class StepFailed(Decision, frozen=True, tag=114):
-    """Deciding about a fact raised an exception; the turn is closed, the session goes on."""
+    """Deciding about a fact raised an exception: a defect of turnlog's.
+
+    The turn is over with all of its effects, some of whose processes may still be ending. What
+    waited for a turn begins.
+    """
 
     message: str
 

@@ -33,7 +33,6 @@ from turnlog.runtime.tools.tool import Tool
 Mode = Literal["once", "none", "all"]
 Model = ModelClient | Callable[[], ModelClient]
 FOLDER: Final = "__turnlog__"
-SUFFIX: Final = ".turnlog"
 _STAND_IN: Final = r"\[redacted-\d+\]"
 _PAGE: Final = 1000  # events of one reading
 
@@ -75,9 +74,12 @@ class Cassette:
         text = io.StringIO()
         write_portable(safe if changed else whole, text, redacted=changed)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(partial, self.path)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            partial.write_text(text.getvalue(), encoding="utf-8")
+            partial.replace(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def load(self) -> list[Recorded]:
         """Return the recorded session.

@@ -6,6 +6,7 @@ turnlog until a test asks for the fixture.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -62,7 +63,8 @@ class Sessions:
 
     def cassette(self, name: str | None = None) -> Cassette:
         """Return the recording: of this test, or one of several by name."""
-        from turnlog.replay.testing.cassettes import FOLDER, SUFFIX, Cassette, Mode
+        from turnlog.replay.portable import SUFFIX
+        from turnlog.replay.testing.cassettes import FOLDER, Cassette, Mode
 
         modes: dict[str, Mode] = {"once": "once", "none": "none", "all": "all"}
         stem = f"{self._name}-{name}" if name else self._name
@@ -112,18 +114,35 @@ class Sessions:
 def turnlog_session(request: pytest.FixtureRequest) -> Generator[Sessions]:
     """Sessions that are recorded on the first run, beside the test, and replayed afterwards.
 
-    A test that fails, wherever it does, leaves the recordings as they were.
+    A test that fails, in itself or in what was set up after this, leaves the recordings as they
+    were. One that fails in the teardown of another fixture has passed, and keeps them.
     """
     node = cast(pytest.Item, request.node)
     marker = node.get_closest_marker("turnlog")
     options: Mapping[str, Any] = marker.kwargs if marker is not None else {}
-    name = str(options.get("name") or f"{request.path.stem}.{node.name}")
     sessions = Sessions(
         request.path.parent,
-        re.sub(r"[^\w.-]+", "_", name),
+        _file_name(_test_name(node, options.get("name"))),
         str(request.config.getoption("--turnlog-record")),
         tuple(options.get("tolerate", ())),
     )
     yield sessions
     if not node.stash.get(_PASSED, False):
         sessions.discard()
+
+
+def _test_name(node: pytest.Item, given: str | None) -> str:
+    """Return a name that no other test of the file has; `given` by its marker, perhaps."""
+    if given is None:
+        return f"{node.path.stem}.{node.nodeid.partition('::')[2]}"
+    case = getattr(node, "callspec", None)
+    return f"{given}[{case.id}]" if case is not None else given
+
+
+def _file_name(name: str) -> str:
+    """Return a name for a file. Different names stay different."""
+    dotted = name.replace("::", ".")
+    plain = re.sub(r"[^\w.-]+", "_", dotted)
+    if plain == dotted:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

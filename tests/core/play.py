@@ -311,7 +311,7 @@ class Play:
         )
         parts = None
         if asked.conversation and asked.parts is None:
-            parts = parts_then(rebuild(self.records[: asked.since]))
+            parts = parts_then(rebuild(self.records[: asked.since]), self.state.rules)
         return self.send(TurnsRestored(effect, (), {}, parts))
 
     def undo(self, turns: int = 1) -> list[SessionDecision]:

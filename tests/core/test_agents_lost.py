@@ -8,12 +8,13 @@ from msgspec import structs
 from tests.core.compacting import kinds
 from tests.core.leading import TWO, answer, end, notes, spawn, talking, with_agent
 from tests.core.play import Play, function_call
-from turnlog.actors.core import turn
+from turnlog.actors.core import model_call, turn
 from turnlog.actors.core.effects import AskQuestion, CallModel, RunChild, TellChild, WaitForAgents
 from turnlog.protocol.calls import (
     AwaitAgents,
     CloseAgent,
     ListAgents,
+    ModelFailure,
     SpawnAgent,
     TellAgent,
     ToolPlan,
@@ -26,6 +27,7 @@ from turnlog.protocol.events import (
     TurnEnded,
 )
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import TextInput, UserInput
 from turnlog.protocol.settings import AgentLimits, TurnSettings, UnansweredPolicy
 
 
@@ -40,6 +42,16 @@ def test_an_interrupt_ends_the_turn_only_once_every_agent_is_gone() -> None:
     assert answer([settled]) == {"status": {first: "interrupted"}, "timed_out": False}
     assert kinds(end(play, second, "interrupted")) == ["ItemsRecorded", "TurnEnded"]
     assert [(note["agent_id"], note["status"]) for note in notes(play)] == [(second, "interrupted")]
+
+
+def test_a_crash_while_a_call_waits_tells_how_the_agent_ended_and_nothing_else() -> None:
+    play, child = with_agent()
+    play.agent_call("c1", AwaitAgents((child,), 5000))
+    play.complete()
+    play.open("interrupt")
+    settled, *_ = end(play, child, "completed")
+    assert answer([settled]) == {"status": {child: {"completed": "found it"}}, "timed_out": False}
+    assert notes(play) == []
 
 
 def test_an_agent_that_cannot_be_reached_has_failed() -> None:
@@ -129,6 +141,21 @@ def test_effects_that_are_asked_for_again_share_no_name_with_new_ones() -> None:
     assert len(set(asked)) == 3
 
 
+def test_what_waits_for_its_turn_begins_behind_a_step_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = talking()
+    play.op(UserInput((TextInput("then this"),), queue=True))
+
+    def broken(*_: object) -> Iterator[SessionDecision]:
+        raise RuntimeError("boom")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_call, "failed", broken)
+        decided = play.fail(ModelFailure("server_error", "503"))
+    assert kinds(decided) == ["StepFailed", "TurnOpened", "ContextAsked"]
+
+
 def test_a_step_that_fails_leaves_no_agent_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     play, child = with_agent()
 
@@ -137,7 +164,7 @@ def test_a_step_that_fails_leaves_no_agent_at_work(monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patched:
         patched.setattr(turn, "advance", broken)
-        assert kinds(play.complete()) == ["StepFailed"]
+        assert kinds(play.complete()) == ["StepFailed", "StepFailed"]  # so does what follows it
     assert play.state.agents[SessionId(child)].status == "failed"
     play.ask("go")
     assert notes(play) == [{"agent_id": child, "nickname": "agent-1", "status": {"failed": ""}}]

@@ -58,6 +58,7 @@ ASKED: set[tuple[ApprovalPolicy, str, bool]] = {
 MATRIX = list(product(POLICIES, WANTS, (False, True)))
 COMMAND = CommandPreview(("rm", "a"), "/work")
 PATCH = PatchPreview(())
+RAN = "called exec_command {} (failed)"
 
 
 def asking(policy: ApprovalPolicy, limits: TurnSettings | None = None) -> Play:
@@ -172,21 +173,21 @@ def test_once_approved_it_runs_without_the_sandbox_and_is_not_asked_about_again(
 def test_once_declined_the_model_is_told_what_the_first_run_printed() -> None:
     settled, asked = stopped_by_its_sandbox().answer("denied")
     text = "ran\ncannot write" + texts.DECLINED_OUTSIDE
-    assert settled == CallSettled(0, "c1", "declined", text)
+    assert settled == CallSettled(0, "c1", "declined", text, RAN)
     assert isinstance(asked, ModelAsked)
 
 
 def test_nobody_answering_is_told_as_what_the_first_run_printed() -> None:
     play = stopped_by_its_sandbox()
     settled, _ = play.send(EffectClosed(play.the(AskQuestion).effect, "failed"))
-    assert settled == CallSettled(0, "c1", "declined", "ran\ncannot write")
+    assert settled == CallSettled(0, "c1", "declined", "ran\ncannot write", RAN)
 
 
 def test_an_interrupt_meanwhile_tells_what_the_first_run_printed() -> None:
     play = stopped_by_its_sandbox()
     play.interrupt()
     (settled, *_) = play.close(play.the(AskQuestion))
-    assert settled == CallSettled(0, "c1", "never_started", "ran\ncannot write")
+    assert settled == CallSettled(0, "c1", "never_started", "ran\ncannot write", RAN)
 
 
 def test_what_was_approved_for_the_session_runs_without_the_sandbox_at_once() -> None:
@@ -329,6 +330,23 @@ def test_no_call_starts_and_nothing_is_asked_of_the_model_while_a_session_parks(
     play.say("word")
     play.finish(0)
     assert (play.all(RunTool), play.all(CallModel)) == ([], [])
+
+
+@pytest.mark.parametrize(("answer", "then"), [("approved", "RunTool"), ("denied", "CallModel")])
+def test_a_question_that_is_answered_before_the_session_has_parked_parks_it_no_more(
+    answer: ApprovalAnswer, then: str
+) -> None:
+    play = asking("untrusted", TurnSettings(SETTINGS, unanswered=UnansweredPolicy("park", "park")))
+    play.item(function_call("c0"), ToolPlan("tool", parallel=True, known_safe=True))
+    play.item(function_call("c1"), ToolPlan("tool", parallel=True, preview=COMMAND))
+    play.complete()
+    asked = play.the(AskQuestion)
+    assert kinds(play.send(EffectClosed(asked.effect, "failed"))) == ["CallParked"]
+    play.op(ExecApproval(asked.question, answer))
+    running = play.all(RunTool)
+    play.finish(running[0].call)
+    assert not play.state.closed
+    assert [type(one).__name__ for one in play.state.outstanding.values()] == [then]
 
 
 def test_questions_that_are_open_when_a_session_parks_stay_open() -> None:

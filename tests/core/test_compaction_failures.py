@@ -84,6 +84,8 @@ def test_half_a_summary_of_a_try_that_failed_is_forgotten() -> None:
     play.send(ModelItemReceived(play.the(Summarize).effect, said("half of")))
     play.fail_summary(CUT)
     play.fire()
+    (again,) = play.send(ModelCompleted(play.the(Summarize).effect, "resp"))
+    assert isinstance(again, CompactionAsked)  # it held nothing, and that for the first time
     decided = play.send(ModelCompleted(play.the(Summarize).effect, "resp"))
     assert compacted(decided).method == "truncation"
 

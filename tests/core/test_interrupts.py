@@ -145,7 +145,7 @@ def test_an_aborted_turn_settles_its_calls_then_marks_it_then_ends() -> None:
     play.interrupt()
     decided = play.close(next(iter(play.state.outstanding.values())))
     assert decided[:2] == [
-        CallSettled(0, "c1", "stopped", texts.STOPPED),
+        CallSettled(0, "c1", "stopped", texts.STOPPED, "called exec_command {} (stopped)"),
         CallSettled(1, "c2", "never_started", texts.NEVER_STARTED),
     ]
     assert kinds(decided[2:]) == ["ItemsRecorded", "TurnEnded"]

@@ -61,9 +61,20 @@ def test_a_note_says_what_a_call_did() -> None:
         "ran ls -a (exit 2)",
         'called grep {"for": "x"} (done)',
         "called draw a cat (done)",
-        f"called draw {'x' * 240}… (done)",
+        f"called draw {'x' * 240}… and 760 characters more (done)",
         'called grep {"for": "x"} (stopped)',
     ]
+
+
+def test_a_note_of_many_things_names_the_first_and_counts_the_others() -> None:
+    files = [FileChange(f"/w/{'d' * 60}/{number}.py", "update") for number in range(100)]
+    done = note(CALL, ToolPlan("apply_patch"), "done", PatchReport(tuple(files), True))
+    assert done.startswith(f"changed {files[0].path}, {files[1].path}, ")
+    assert done.endswith(", … and 92 more")
+    steps = tuple(PlanStep("step " * 30) for _ in range(100))
+    plan = note(CALL, ToolPlan("update_plan", preview=PlanPreview(steps)), "done", None)
+    assert plan.endswith("; … and 97 more")
+    assert max(len(done), len(plan)) < 700
 
 
 def test_a_patch_that_was_not_applied_changed_nothing() -> None:

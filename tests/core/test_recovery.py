@@ -116,7 +116,7 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
         turn = cut.state.turn
         whole_or_kept = turn is None or not turn.items or turn.calls
         # An agent may come to rest while the turn is stopped: then the call tells how.
-        waits = [call.item.call_id for call in turn.calls if call.awaits] if turn else []
+        waits = [call.item.call_id for call in turn.calls if call.waited] if turn else []
         expected = model_input(cut.state)
         cut.open("interrupt")
         while turn is not None and cut.state.turn is not None:  # agents are at work
@@ -153,7 +153,10 @@ def test_a_continued_turn_tells_the_model_what_became_of_a_running_call(
     running_call(play, started=started)
     effect = play.tool(0)
     decided = play.open("continue")
-    assert decided[:2] == [EffectLost(effect), CallSettled(0, "c1", outcome, text)]
+    assert decided[:2] == [
+        EffectLost(effect),
+        CallSettled(0, "c1", outcome, text, f"called exec_command {{}} ({outcome})"),
+    ]
     assert isinstance(decided[2], ModelAsked)
     call = FunctionCall("c1", "exec_command", "{}")
     assert play.state.history.parts[-2:] == [function_call("c1"), output_item(call, text)]
@@ -233,7 +236,6 @@ def test_an_interrupting_engine_keeps_a_cut_response_and_ends_the_turn(way: Ways
     play.call("c2", parallel=False)
     play.item(thought())
     play.start(0)
-    play.cut(play.state.head)
     take_over(play, way)
     calls = [FunctionCall(name, "exec_command", "{}") for name in ("c1", "c2")]
     assert play.state.history.parts == [

@@ -35,7 +35,7 @@ from turnlog.protocol.ops import (
     UserInput,
     UserTurn,
 )
-from turnlog.protocol.settings import SettingsUpdate, TurnSettings
+from turnlog.protocol.settings import OnRecovery, SettingsUpdate, TurnSettings
 
 OUTSIDE = ToolPlan("exec_command", parallel=True, wants="outside", approval_key="rm")
 SCHEMA = {"type": "object"}
@@ -224,6 +224,24 @@ def test_a_change_of_settings_alters_later_turns_alone(play: Play) -> None:
         if state.turn is not None and state.turn.settings is not None:
             settings = state.turn.settings
             assert began_with.setdefault(state.turn.number, settings) == settings
+
+
+REFUSED: list[tuple[str, OnRecovery, tuple[TextInput, ...]]] = [
+    ("empty_input", "continue", ()),
+    ("not_resumed", "leave", (TextInput("go"),)),
+]
+
+
+@pytest.mark.parametrize(("code", "door", "items"), REFUSED)
+def test_settings_of_input_that_is_refused_change_nothing(
+    code: str, door: OnRecovery, items: tuple[TextInput, ...]
+) -> None:
+    play = Play.started()
+    play.open(door)
+    before = play.state.settings
+    (refused,) = play.op(UserTurn(items, SettingsUpdate(model="another")))
+    assert isinstance(refused, OpRefused)
+    assert (refused.code, play.state.settings) == (code, before)
 
 
 @given(sessions())

@@ -9,6 +9,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.effects import RunTool
 from turnlog.protocol.calls import ErrorInfo, ToolPlan
 from turnlog.protocol.events import (
+    CallOutcome,
     CallSettled,
     EffectClosed,
     ModelAsked,
@@ -99,7 +100,9 @@ def test_a_tool_that_crashes_fails_the_turn_and_the_model_is_told(ran: bool) -> 
         play.start(0)
     settled, stopping, ended = play.send(EffectClosed(play.tool(0), "crashed", "KeyError: x"))
     output = texts.CRASHED.format(message="KeyError: x")
-    assert settled == CallSettled(0, "c1", "stopped" if ran else "unknown", output)
+    outcome: CallOutcome = "stopped" if ran else "unknown"
+    note = f"called exec_command {{}} ({outcome})"
+    assert settled == CallSettled(0, "c1", outcome, output, note)
     assert stopping == TurnStopping("failed", ErrorInfo("crashed", "KeyError: x"))
     assert isinstance(ended, TurnEnded)
 
@@ -127,7 +130,8 @@ def test_an_interrupted_call_is_settled_by_whether_it_had_touched_the_world(
         play.start(0)
     play.interrupt()
     decided = play.close(play.the(RunTool))
-    assert decided[0] == CallSettled(0, "c1", outcome, text)
+    note = f"called exec_command {{}} ({outcome})" if outcome == "stopped" else ""
+    assert decided[0] == CallSettled(0, "c1", outcome, text, note)
     assert isinstance(decided[-1], TurnEnded)
 
 

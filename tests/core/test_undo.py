@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.core.compacting import ANSWER, kinds, limited, told
+from tests.core.compacting import ANSWER, grown, kinds, limited, told
 from tests.core.play import Play, function_call, said
 from tests.strategies import sessions
 from turnlog.actors.core import texts
@@ -13,6 +13,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.protocol.calls import ContextFragment, ToolPlan
 from turnlog.protocol.events import (
+    Compacted,
     EffectClosed,
     EffectLost,
     ModelAsked,
@@ -223,6 +224,17 @@ def test_another_turn_takes_the_way_back() -> None:
     play = lived()
     play.undo()
     play.talk("4 prompt", "4 answer")
+    (refused,) = play.op(Redo())
+    assert isinstance(refused, OpRefused)
+    assert refused.code == "nothing_to_redo"
+
+
+def test_a_compaction_takes_the_way_back() -> None:
+    play = grown(turns=5)
+    play.undo()
+    play.op(Compact())
+    play.load()
+    assert isinstance(play.summarize("in short")[0], Compacted)
     (refused,) = play.op(Redo())
     assert isinstance(refused, OpRefused)
     assert refused.code == "nothing_to_redo"

@@ -29,7 +29,7 @@ from turnlog.protocol.events import (
     TurnEnded,
 )
 from turnlog.protocol.notices import ToolOutputDelta
-from turnlog.protocol.ops import Shutdown, prompt
+from turnlog.protocol.ops import SetName, Shutdown, Submission, prompt
 from turnlog.runtime.engine import Engine
 from turnlog.runtime.scripted_model.script import Response
 from turnlog.runtime.session import Session
@@ -271,6 +271,26 @@ async def test_or_it_is_interrupted_if_that_is_wanted(tmp_path: Path) -> None:
         ended = the(TurnEnded, await h.events(session))
         assert ended.status == "interrupted"
         assert the(TurnEnded, await play(session)).status == "completed"
+
+
+async def test_what_was_left_for_a_session_waits_until_somebody_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    async with house(tmp_path, "one", "two", log=MemoryLog(store, "the first")) as h:
+        session = await h.start()
+        await play(session)
+        await session.close()
+        log = h.engine.ports.log
+        await log.leave(session.id, Submission("left", prompt("and this")))
+        looked_after = await h.engine.resume(session.id, on_recovery="leave")
+        await looked_after.submit(SetName("mine"))
+        await looked_after.close()
+        assert [one.op_id for one in await log.inbox(session.id)] == ["left"]
+        again = await h.engine.resume(session.id)
+        await until(again, TurnEnded, after=looked_after.head)
+        assert await log.inbox(session.id) == []
+        assert of(TurnEnded, await h.events(again))[-1].last_agent_message == "two"
 
 
 async def test_a_session_resumed_from_disk_is_the_one_that_was_closed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import structs
 
 from turnlog.actors.core.effects import RunChild
-from turnlog.actors.core.state import Agent, Call, State, Turn
+from turnlog.actors.core.state import SEVERAL, Agent, Call, State, Turn
 from turnlog.protocol.calls import AwaitAgents, TellAgent
 from turnlog.protocol.events import ChildAsked, ChildEnded, ChildStopping
 from turnlog.protocol.ids import SessionId
@@ -40,7 +40,7 @@ def child_ended(state: State, turn: Turn, fact: ChildEnded) -> None:
     state.agents[fact.child] = structs.replace(
         agent,
         status=fact.status,
-        result_at=state.head,
+        result_at=SEVERAL if state.results.get(fact.child) else state.head,
         told=False,
         tokens=agent.tokens if usage is None else usage.total_tokens,
     )
@@ -67,7 +67,10 @@ def child_lost(
     if agent is not None:
         status: Literal["interrupted", "failed"] = "interrupted" if how == "cancelled" else "failed"
         state.agents[effect.asked.child] = structs.replace(
-            agent, status=status, result_at=0, told=False
+            agent,
+            status=status,
+            result_at=SEVERAL if state.results.get(effect.asked.child) else 0,
+            told=False,
         )
         _add_result(state, effect.asked.child, "")
 

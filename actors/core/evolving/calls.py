@@ -1,6 +1,5 @@
 """What events mean for a tool call."""
 
-from turnlog.actors.core import ledger
 from turnlog.actors.core.effects import WaitForAgents
 from turnlog.actors.core.evolving.agents import told_by_waiting
 from turnlog.actors.core.state import CallStatus, State, Turn
@@ -24,7 +23,8 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
         case ToolDispatched(call=call):
             mark(turn, call, "dispatched")
         case AgentsAwaited(call=call):
-            mark(turn, call, "awaiting")
+            if (waiting := turn.find(call)) is not None:
+                waiting.status, waiting.waited = "awaiting", state.rules > 2
         case ApprovalAsked(call=call, question=question):
             if (asked := turn.find(call)) is not None:
                 asked.status, asked.question = "asked", question
@@ -34,10 +34,20 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
         case CallParked(call=call):
             turn.parking = True
             mark(turn, call, "waiting")
-        case CallSettled(call=call, output=output, outcome=outcome):
-            if outcome in ledger.CUT_OFF and (cut_off := turn.find(call)) is not None:
-                cut_off.note = ledger.note(cut_off.item, cut_off.plan, outcome)
+        case CallSettled(call=call, output=output, outcome=outcome, note=note):
+            if (done := turn.find(call)) is not None:
+                done.note = note
             settle(state, turn, call, output, answered=outcome == "answered")
+            unpark(state, turn)
+
+
+def unpark(state: State, turn: Turn) -> None:
+    """Note that the turn goes on here after all, once no question is left for the next engine."""
+    if state.rules > 2 and not state.closed:
+        turn.parking = turn.parking and any(
+            call.question is not None and call.status == "waiting" and not call.approved
+            for call in turn.calls
+        )
 
 
 def mark(turn: Turn, number: int, status: CallStatus) -> None:

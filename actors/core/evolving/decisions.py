@@ -195,7 +195,8 @@ def _compaction_asked(turn: Turn, decision: CompactionAsked) -> None:
     retries = turn.compaction.retries if turn.compaction is not None else 0
     if turn.compaction is not None and turn.compaction.asked.skipped != decision.skipped:
         retries = 0
-    turn.compaction = Compaction(decision, retries)
+    empty = turn.compaction.empty if turn.compaction is not None else 0
+    turn.compaction = Compaction(decision, retries, empty=empty)
     turn.wants_compaction = None
 
 

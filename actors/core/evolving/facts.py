@@ -9,15 +9,12 @@ from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
     Effect,
-    LoadContext,
     RunChild,
     RunTool,
-    RunUserShell,
-    ScanWorkspace,
     Summarize,
 )
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
-from turnlog.actors.core.evolving.calls import mark, settle
+from turnlog.actors.core.evolving.calls import mark, settle, unpark
 from turnlog.actors.core.state import Call, State, Turn, tools_digest
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
@@ -165,6 +162,8 @@ def _op_received(state: State, fact: OpReceived) -> None:
     if len(state.op_ids) > REMEMBERED_OPS:
         del state.op_ids[next(iter(state.op_ids))]
     match fact.op:
+        case UserTurn() if state.rules > 2 and not state.takes_input(fact.op.items):
+            pass  # it is refused, with the settings that came with it
         case UserTurn(update=update) | OverrideTurnContext(update=update):
             if state.settings is not None:
                 state.settings = update.apply(state.settings)
@@ -205,6 +204,7 @@ def _answered(state: State, question: str, decision: str) -> None:
     if call is None or decision not in ("approved", "approved_for_session"):
         return
     call.status, call.approved = "waiting", True
+    unpark(state, state.turn)
     if decision == "approved_for_session" and call.plan.approval_key:
         state.approved.add(call.plan.approval_key)
 
@@ -270,6 +270,8 @@ def _attempt_ended(
         return
     if fact.usage is not None:
         state.usage, state.last_usage = state.usage + fact.usage, fact.usage
+    if isinstance(closed, Summarize) and (compaction := turn.compaction) is not None:
+        compaction.empty += not (compaction.summary or "").strip()
     if not isinstance(closed, CallModel):
         return
     turn.progressed()
@@ -287,11 +289,11 @@ def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished)
         output = fact.preamble + fact.output
         if isinstance(fact.report, PatchReport) and fact.report.applied:
             turn.compactions = 0
+        if call is not None:
+            call.note = ledger.note(call.item, call.plan, fact.outcome, fact.report)
         if call is not None and fact.denial is not None and _may_ask_again(turn, call):
             call.status, call.denied = "waiting", output
         else:
-            if call is not None:
-                call.note = ledger.note(call.item, call.plan, fact.outcome, fact.report)
             settle(state, turn, closed.call, output)
 
 
@@ -312,5 +314,5 @@ def _closed_early(state: State, turn: Turn, closed: Effect, fact: EffectClosed) 
             mark(turn, closed.call, "stopped" if closed.started else "waiting")
         case RunChild():
             child_lost(state, closed, fact.how)
-        case LoadContext() | ScanWorkspace() | RunUserShell() | _:
+        case _:
             pass

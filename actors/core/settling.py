@@ -1,0 +1,27 @@
+"""How a call gets its output without a run to its end."""
+
+from typing import Final
+
+from turnlog.actors.core import ledger
+from turnlog.actors.core.state import Call, State
+from turnlog.protocol.events import CallOutcome, CallSettled
+
+_MAY_HAVE_RUN: Final = ("stopped", "unknown")
+
+
+def settled(
+    state: State, call: Call, number: int, outcome: CallOutcome, output: str, note: str = ""
+) -> CallSettled:
+    """Return the decision that gives `call` its output.
+
+    Args:
+        number: the call's, within its turn.
+        note: for the ledger. Default: what the call did before its sandbox stopped it, or that
+            a crash cut it off.
+    """
+    if state.rules < 3:
+        return CallSettled(number, call.item.call_id, outcome, output)
+    note = note or call.note
+    if not note and outcome in _MAY_HAVE_RUN:
+        note = ledger.note(call.item, call.plan, outcome)
+    return CallSettled(number, call.item.call_id, outcome, output, note)
