@@ -10,7 +10,7 @@ from turnlog.runtime.store.blobs import pack
 from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import event_key, inbox_key, recent_key, session_key
 from turnlog.runtime.store.reading import find_row
-from turnlog.runtime.store.rows import decode_summary, encode
+from turnlog.runtime.store.rows import encode, recent_place
 from turnlog.runtime.store.rules import follow_on
 
 Packed = dict[bytes, bytes]  # digest -> stored form: kept while a transaction is repeated
@@ -57,19 +57,30 @@ def append_batch(
 def put_summary(txn: Txn, tables: Tables, key: bytes, summary: SessionSummary) -> None:
     """Write a session's summary, and its place among the recent ones where that changed."""
     value = txn.get(key, db=tables.summaries)
-    updated_us = decode_summary(value).updated_us if value else None
+    old = _recent_places(txn, tables, key, value) if value else []
+    new = recent_key(summary.updated_us, key)
     txn.put(key, encode(summary), db=tables.summaries)
-    if updated_us != summary.updated_us:
-        if updated_us is not None:
-            txn.delete(recent_key(updated_us, key), db=tables.recent)
-        txn.put(recent_key(summary.updated_us, key), b"", db=tables.recent)
+    if old != [new]:
+        for place in old:
+            txn.delete(place, db=tables.recent)
+        txn.put(new, b"", db=tables.recent)
 
 
 def drop_summary(txn: Txn, tables: Tables, key: bytes) -> None:
     """Take a session out of the lists."""
     value = txn.pop(key, db=tables.summaries)
     if value:
-        txn.delete(recent_key(decode_summary(value).updated_us, key), db=tables.recent)
+        for place in _recent_places(txn, tables, key, value):
+            txn.delete(place, db=tables.recent)
+
+
+def _recent_places(txn: Txn, tables: Tables, key: bytes, summary: bytes) -> list[bytes]:
+    """Return where a session is among the recent ones: looked for if its summary cannot tell."""
+    place = recent_place(key, summary)
+    if place is not None:
+        return [place]
+    places = txn.cursor(db=tables.recent).iternext(keys=True, values=False)
+    return [place for place in places if place.endswith(key)]
 
 
 def _put_events(txn: Txn, tables: Tables, key: bytes, batch: Batch) -> bool:

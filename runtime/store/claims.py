@@ -21,7 +21,7 @@ from turnlog.runtime.store.keys import child_key, new_session_key, session_key
 from turnlog.runtime.store.lease import Lease
 from turnlog.runtime.store.lineage import holder_of
 from turnlog.runtime.store.reading import find_row, head_at
-from turnlog.runtime.store.rows import SessionRow, decode_row, decode_summary, encode
+from turnlog.runtime.store.rows import SessionRow, encode, row_of, summary_of
 from turnlog.runtime.store.rules import fork_summary
 
 SEQUENCE_BYTES = 8
@@ -61,7 +61,7 @@ def release(txn: Txn, tables: Tables, lease: Lease, claim: Claim) -> None:
     value = txn.get(key, db=tables.sessions)
     if value is None:
         return
-    row = decode_row(value)
+    row = row_of(key, value)
     if row.engine == lease.engine and row.fence == claim.fence:
         txn.put(key, encode(msgspec.structs.replace(row, engine=b"")), db=tables.sessions)
 
@@ -77,12 +77,11 @@ def fork(txn: Txn, tables: Tables, parent: SessionId, cut: int, child: SessionId
     summary = txn.get(parent_key, db=tables.summaries)
     if summary is None:
         raise StoreError(f"session {parent} has no summary. `turnlog doctor` repairs it.")
+    parent_summary = summary_of(parent_key, summary)
     fork_row = SessionRow(head.sequence, head.digest, head.time_us, base=base, cut=cut)
     txn.put(key, encode(fork_row), db=tables.sessions)
     txn.put(child_key(base, key), cut.to_bytes(SEQUENCE_BYTES), db=tables.children)
-    put_summary(
-        txn, tables, key, fork_summary(decode_summary(summary), child, origin=parent, cut=cut)
-    )
+    put_summary(txn, tables, key, fork_summary(parent_summary, child, origin=parent, cut=cut))
 
 
 def _new_key(txn: Txn, tables: Tables, session: SessionId) -> bytes:

@@ -22,11 +22,17 @@ from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.claims import SEQUENCE_BYTES
 from turnlog.runtime.store.environment import Environment, Tables, Txn
 from turnlog.runtime.store.inspection import Finding, Inspection, Kind
-from turnlog.runtime.store.keys import child_key, recent_key, session_key, session_of
+from turnlog.runtime.store.keys import (
+    SESSION_BYTES,
+    child_key,
+    recent_key,
+    session_key,
+    session_of,
+)
 from turnlog.runtime.store.lease import is_in_use
 from turnlog.runtime.store.lmdb_log import LmdbLog
 from turnlog.runtime.store.reading import DIGEST_BYTES
-from turnlog.runtime.store.rows import decode_row, decode_summary, encode
+from turnlog.runtime.store.rows import encode, recent_place, row_of
 from turnlog.runtime.store.snapshots import drop_flawed
 from turnlog.runtime.store.suitability import DATA_FILE
 
@@ -165,32 +171,46 @@ def _quarantine(txn: Txn, tables: Tables, session: SessionId, damage: Finding | 
     if value is None:
         return
     sequence, why = (damage.sequence, damage.what) if damage else (0, "")
-    row = msgspec.structs.replace(decode_row(value), damaged_at=sequence, damage=why)
+    row = msgspec.structs.replace(row_of(key, value), damaged_at=sequence, damage=why)
     txn.put(key, encode(row), db=tables.sessions)
 
 
 def _rebuild_indexes(txn: Txn, tables: Tables) -> None:
-    """Fill the tables of recent sessions and of forks anew, from rows and summaries."""
+    """Fill the tables of recent sessions and of forks anew, from rows and summaries.
+
+    A row that cannot be decoded is passed over. Its session stays a fork of what it was one of,
+    so that its base keeps the events, and stays in the list if it has been there.
+    """
+    forks = [*txn.cursor(db=tables.children).iternext()]
     txn.drop(tables.recent, delete=False)
     txn.drop(tables.children, delete=False)
+    unreadable: set[bytes] = set()
     for key, value in txn.cursor(db=tables.sessions).iternext():
-        row = decode_row(value)
-        if row.base:
-            cut = row.cut.to_bytes(SEQUENCE_BYTES)
-            txn.put(child_key(row.base, key), cut, db=tables.children)
-        if not row.deleted:
-            place = recent_key(_sound_summary(txn, tables, key).updated_us, key)
-            txn.put(place, b"", db=tables.recent)
+        try:
+            row = row_of(key, value)
+        except StoreError:
+            unreadable.add(key)
+            is_listed = txn.get(key, db=tables.summaries) is not None
+        else:
+            is_listed = not row.deleted
+            if row.base:
+                cut = row.cut.to_bytes(SEQUENCE_BYTES)
+                txn.put(child_key(row.base, key), cut, db=tables.children)
+        if is_listed:
+            txn.put(_sound_place(txn, tables, key), b"", db=tables.recent)
+    for place, value in forks:
+        if place[SESSION_BYTES:] in unreadable:
+            txn.put(place, value, db=tables.children)
 
 
-def _sound_summary(txn: Txn, tables: Tables, key: bytes) -> SessionSummary:
-    """Return a session's summary; where it cannot be read, an empty one takes its place."""
-    try:
-        return decode_summary(txn.get(key, b"", db=tables.summaries))
-    except msgspec.MsgspecError:
-        summary = SessionSummary(session_of(key))
-        txn.put(key, encode(summary), db=tables.summaries)
-        return summary
+def _sound_place(txn: Txn, tables: Tables, key: bytes) -> bytes:
+    """Return a session's place in the list; an unreadable summary gives way to an empty one."""
+    place = recent_place(key, txn.get(key, b"", db=tables.summaries))
+    if place is not None:
+        return place
+    summary = SessionSummary(session_of(key))
+    txn.put(key, encode(summary), db=tables.summaries)
+    return recent_key(summary.updated_us, key)
 
 
 def _sweep(txn: Txn, tables: Tables) -> None:

@@ -82,6 +82,8 @@ class Environment:
     read_only: bool
     _env: lmdb.Environment
     tables: Tables
+    map_size: int  # bytes of address space that it may grow to before its map is enlarged
+    _broken: bool = False  # closed, and not opened again: the disk did not let us
     _gate: Gate = attrs.field(factory=Gate)
     _pid: int = attrs.field(factory=os.getpid)
 
@@ -105,7 +107,7 @@ class Environment:
         except BaseException:
             env.close()
             raise
-        return cls(path, read_only, env, tables)
+        return cls(path, read_only, env, tables, env.info()["map_size"])
 
     def close(self) -> None:
         """Close the store, once nobody reads."""
@@ -113,17 +115,21 @@ class Environment:
             self._env.close()
 
     def reopen(self) -> None:
-        """Open the file anew: after a failed write of its meta page, LMDB asks for that."""
-        with self._gate.exclusive():
-            size = self._env.info()["map_size"]
-            self._env.close()
-            self._env = _open_file(self.path, self.read_only, size)
-            self.tables = _open_tables(self.path, self._env, self.read_only)
+        """Open the file anew: after a failed write of its meta page, LMDB asks for that.
 
-    @property
-    def map_size(self) -> int:
-        """Bytes of address space that the store may grow to before its map is enlarged."""
-        return self._env.info()["map_size"]
+        Where this fails, reading fails, and the next write tries it again.
+
+        Raises:
+            StoreError, lmdb.Error: the file cannot be opened now.
+        """
+        with self._gate.exclusive():
+            self._broken = True
+            self._env.close()
+            prepare_folder(self.path, read_only=True)  # a file that is gone is not begun anew
+            self._env = _open_file(self.path, self.read_only, self.map_size)
+            self.tables = _open_tables(self.path, self._env, self.read_only)
+            self.map_size = self._env.info()["map_size"]
+            self._broken = False
 
     def reader_table(self) -> str:
         """Return LMDB's list of readers: process, thread, transaction or a dash, a line each."""
@@ -181,9 +187,12 @@ class Environment:
 
         Raises:
             CommitUncertain: the commit failed.
-            LogPaused: the map is full and cannot grow. Nothing was written.
+            LogPaused: the map is full and cannot grow, or the file, which had to be opened anew,
+                cannot be opened yet. Nothing was written.
         """
         try:
+            if self._broken:
+                self._mend()
             while True:
                 try:
                     with self._gate.shared():
@@ -195,6 +204,12 @@ class Environment:
         except BaseException as error:
             release_frames(error)
             raise
+
+    def _mend(self) -> None:
+        try:
+            self.reopen()
+        except (StoreError, lmdb.Error) as error:
+            raise LogPaused(f"{self.path} could not be opened anew: {error}") from error
 
     def _attempt(self, change: Callable[[Txn], T]) -> T:
         txn = self._env.begin(write=True)
@@ -251,13 +266,15 @@ class Environment:
         with self._gate.exclusive():
             self._env.reader_check()  # a killed reader keeps freed pages from being used again
             try:
-                self._env.set_mapsize(2 * self._env.info()["map_size"])
+                self._env.set_mapsize(2 * self.map_size)
             except lmdb.Error as error:
                 raise LogPaused(f"the map of {self.path} cannot grow: {error}") from error
+            self.map_size = self._env.info()["map_size"]
 
     def _adopt_map_size(self) -> None:
         with self._gate.exclusive():
             self._env.set_mapsize(0)
+            self.map_size = self._env.info()["map_size"]
 
 
 def _open_file(path: Path, read_only: bool, map_size: int) -> lmdb.Environment:

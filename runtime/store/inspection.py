@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from turnlog.protocol.envelope import GENESIS, chain, read_envelope, unseal
+from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import BlobDamaged, unpack
 from turnlog.runtime.store.environment import Environment, Tables, Txn
@@ -19,17 +20,11 @@ from turnlog.runtime.store.keys import (
     SESSION_BYTES,
     child_key,
     event_key,
-    recent_key,
     session_of,
 )
 from turnlog.runtime.store.lineage import event_value
 from turnlog.runtime.store.reading import DIGEST_BYTES, load_blob
-from turnlog.runtime.store.rows import (
-    SessionRow,
-    decode_inbox,
-    decode_row,
-    decode_summary,
-)
+from turnlog.runtime.store.rows import SessionRow, decode_inbox, decode_row, recent_place
 from turnlog.runtime.store.rules import MAX_PAGE
 from turnlog.runtime.store.snapshots import flaw
 
@@ -131,18 +126,18 @@ class Inspection:
 
     def _recent_place(self, txn: Txn, key: bytes) -> bytes | None:
         """Return where a session belongs in the list of recent ones, by its summary."""
-        summary = txn.get(key, b"", db=self.environment.tables.summaries)
-        try:
-            return recent_key(decode_summary(summary).updated_us, key)
-        except msgspec.MsgspecError:
-            return None
+        return recent_place(key, txn.get(key, b"", db=self.environment.tables.summaries))
 
     def _digest_before(self, key: bytes, row: SessionRow) -> bytes | None:
         """Return the digest that the session's own events are chained to."""
         if not row.cut:
             return GENESIS
         tables = self.environment.tables
-        value = self.environment.read(lambda txn: event_value(txn, tables, key, row, row.cut))
+        try:
+            value = self.environment.read(lambda txn: event_value(txn, tables, key, row, row.cut))
+        except StoreError as error:
+            self._add("event", key, f"its lineage cannot be read: {error}", row.cut)
+            return None
         if value is None:
             self._add("event", key, "an event of its lineage is missing", row.cut)
             return None
@@ -232,7 +227,10 @@ class Inspection:
                 self._add("index", key, "it is in the list of recent sessions by a wrong time")
         for place, cut in txn.cursor(db=tables.children).iternext():
             base, child = place[:SESSION_BYTES], place[SESSION_BYTES:]
+            stored = txn.get(child, db=tables.sessions)
             row = self._row(txn, child)
+            if stored is not None and row is None:
+                continue  # reported with its session
             if row is None or (row.base, row.cut) != (base, int.from_bytes(cut)):
                 self._add("index", base, f"its fork {session_of(child)} is not its fork")
         for place, value in txn.cursor(db=tables.inbox).iternext():

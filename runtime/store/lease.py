@@ -6,6 +6,8 @@ ends with its last holder, and works between containers on one kernel. Pids are 
 
 import os
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
@@ -92,22 +94,39 @@ def _locked(path: Path) -> int:
 
 
 def _is_locked(path: Path) -> bool:
+    with _open_if_there(path) as file:
+        return file is not None and not _may_share(file)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of engines that are gone.
+
+    Each goes while its lock is held: an engine that has made its file and not locked it yet then
+    waits, finds that the file is gone, and makes another.
+    """
+    for path in folder.iterdir():
+        with _open_if_there(path) as file:
+            if file is not None and _may_share(file) and os.fstat(file).st_nlink:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_if_there(path: Path) -> Generator[int | None]:
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        yield None
+        return
     try:
-        flock(file, LOCK_SH | LOCK_NB)  # shared: two that ask do not see each other
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        yield file
     finally:
         os.close(file)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the files of engines that are gone."""
-    for path in folder.iterdir():
-        if not _is_locked(path):
-            path.unlink(missing_ok=True)
+def _may_share(file: int) -> bool:
+    """Lock a file unless its engine holds it. Shared: two that ask do not see each other."""
+    try:
+        flock(file, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

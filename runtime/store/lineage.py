@@ -12,7 +12,7 @@ import attrs
 
 from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import event_key
-from turnlog.runtime.store.rows import SessionRow, decode_row
+from turnlog.runtime.store.rows import SessionRow, row_of
 
 REMEMBERED: Final = 256  # lineages; one of a thousand ancestors takes about 100 KB
 
@@ -83,7 +83,11 @@ def _walk(txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
 
 
 def _base_row(txn: Txn, tables: Tables, row: SessionRow) -> SessionRow:
-    """Return the row of `row`'s base; an empty one if damage has broken the line."""
+    """Return the row of `row`'s base; an empty one if damage has broken the line.
+
+    Raises:
+        StoreError: the base's row cannot be decoded.
+    """
     value = txn.get(row.base, db=tables.sessions)
-    base = SessionRow() if value is None else decode_row(value)
+    base = SessionRow() if value is None else row_of(row.base, value)
     return base if base.cut < row.cut else SessionRow()

@@ -133,7 +133,8 @@ class LmdbLog:
     def _release_all(self, txn: Txn, tables: Tables) -> None:
         for claim in self._claims.values():
             if self._lease:
-                claims.release(txn, tables, self._lease, claim)
+                with suppress(StoreError):  # its row is damaged: the lease's end says the same
+                    claims.release(txn, tables, self._lease, claim)
 
     # --- reading --------------------------------------------------------------------------
 

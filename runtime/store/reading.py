@@ -11,13 +11,13 @@ import msgspec
 
 from turnlog.actors.ports import Head
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded, chain, read_envelope, unseal
-from turnlog.protocol.errors import LogDamaged, SessionNotFound, StoreError
+from turnlog.protocol.errors import LogDamaged, SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import unpack
 from turnlog.runtime.store.environment import Environment, Tables, Txn
 from turnlog.runtime.store.keys import event_key, session_key
 from turnlog.runtime.store.lineage import Lineages, Stretch, event_value, stretches
-from turnlog.runtime.store.rows import SessionRow, decode_row
+from turnlog.runtime.store.rows import SessionRow, row_of
 from turnlog.runtime.store.rules import last_of_page
 
 DIGEST_BYTES = 16  # before the envelope, in an event's value
@@ -37,15 +37,11 @@ def find_row(txn: Txn, tables: Tables, session: SessionId) -> SessionRow:
         SessionNotFound: it is not, or was deleted.
         StoreError: its row cannot be decoded.
     """
-    value = txn.get(session_key(session), db=tables.sessions)
+    key = session_key(session)
+    value = txn.get(key, db=tables.sessions)
     if value is None:
         raise SessionNotFound(session)
-    try:
-        row = decode_row(value)
-    except msgspec.MsgspecError as error:
-        raise StoreError(
-            f"the row of session {session} is damaged: {error}. `turnlog doctor` reports more."
-        ) from error
+    row = row_of(key, value)
     if row.deleted:
         raise SessionNotFound(session)
     return row

@@ -4,20 +4,18 @@ A deleted session leaves the lists at once. Its row stays, marked, while forks r
 while its events are removed, some at a time; every state on the way is a whole store.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
+from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.appending import drop_summary
 from turnlog.runtime.store.claims import require_free
 from turnlog.runtime.store.environment import Tables, Txn, keys_under
 from turnlog.runtime.store.keys import child_key, event_key, session_key
 from turnlog.runtime.store.lease import Lease
-from turnlog.runtime.store.rows import decode_row, encode
-
-if TYPE_CHECKING:
-    pass  # pyright: ignore[reportPrivateUsage]
+from turnlog.runtime.store.rows import encode, row_of
 
 EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
 
@@ -40,7 +38,13 @@ def trim(txn: Txn, tables: Tables, key: bytes) -> bytes | None:
     Goes from a deleted session to its base when that was deleted, too. None: all is done.
     """
     value = txn.get(key, db=tables.sessions)
-    if value is None or not (row := decode_row(value)).deleted:
+    if value is None:
+        return None
+    try:
+        row = row_of(key, value)
+    except StoreError:
+        return None  # a base that may be in use: the doctor reports it
+    if not row.deleted:
         return None
     keep = max(_largest_cut(txn, tables, key), row.cut)
     low = max(keep, row.sequence - EVENTS_AT_ONCE)

@@ -7,8 +7,10 @@ from msgspec import Struct
 
 from turnlog.actors.ports import Head
 from turnlog.protocol.envelope import GENESIS
+from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
+from turnlog.runtime.store.keys import recent_key, session_of
 
 FORMAT: Final = 1  # of the tables; a higher one is a newer turnlog's
 
@@ -41,3 +43,45 @@ encode: Final = msgspec.msgpack.Encoder().encode
 decode_row: Final = msgspec.msgpack.Decoder(SessionRow).decode
 decode_summary: Final = msgspec.msgpack.Decoder(SessionSummary).decode
 decode_inbox: Final = msgspec.msgpack.Decoder(InboxRow).decode
+
+
+def row_of(key: bytes, value: bytes) -> SessionRow:
+    """Return the row of the session `key` from its stored bytes.
+
+    Raises:
+        StoreError: they cannot be decoded.
+    """
+    try:
+        return decode_row(value)
+    except msgspec.MsgspecError as error:
+        raise _damaged("row", key, error) from error
+
+
+def summary_of(key: bytes, value: bytes) -> SessionSummary:
+    """Return the summary of the session `key` from its stored bytes.
+
+    Raises:
+        StoreError: they cannot be decoded.
+    """
+    try:
+        return decode_summary(value)
+    except msgspec.MsgspecError as error:
+        raise _damaged("summary", key, error) from error
+
+
+def recent_place(key: bytes, value: bytes) -> bytes | None:
+    """Return where a session belongs among the recent ones, by the stored bytes of its summary.
+
+    None: they cannot be decoded, or give a time that no key can hold.
+    """
+    try:
+        return recent_key(decode_summary(value).updated_us, key)
+    except (msgspec.MsgspecError, OverflowError):
+        return None
+
+
+def _damaged(what: str, key: bytes, error: Exception) -> StoreError:
+    return StoreError(
+        f"the {what} of session {session_of(key)} is damaged: {error}. "
+        "`turnlog doctor` reports more."
+    )

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.errors import SequenceOutOfRange, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.environment import Tables, Txn, keys_under
 from turnlog.runtime.store.keys import (
@@ -27,7 +27,7 @@ from turnlog.runtime.store.keys import (
 )
 from turnlog.runtime.store.lineage import Lineages, event_value
 from turnlog.runtime.store.reading import DIGEST_BYTES, Damage, Reader, Scan, find_row
-from turnlog.runtime.store.rows import SessionRow, decode_row, encode
+from turnlog.runtime.store.rows import SessionRow, encode, row_of
 from turnlog.runtime.store.rules import surplus_snapshots
 
 
@@ -67,6 +67,7 @@ def newest(
 
     Raises:
         SessionNotFound: there is no such session.
+        StoreError: its row, or an ancestor's, cannot be decoded.
     """
     row, key = find_row(txn, tables, session), session_key(session)
     last = row.sequence if until is None else min(until, row.sequence)
@@ -80,7 +81,7 @@ def newest(
         value = txn.get(key, db=tables.sessions)
         if value is None:
             return None
-        row = decode_row(value)
+        row = row_of(key, value)
 
 
 def _last_value(txn: Txn, tables: Tables, key: bytes, last: int) -> bytes:
@@ -97,16 +98,17 @@ def flaw(txn: Txn, tables: Tables, key: bytes) -> str | None:
     if stored is None:
         return None
     session = key[:SESSION_BYTES]
-    try:
-        row = decode_row(txn.get(session, b"", db=tables.sessions))
-    except msgspec.MsgspecError:
-        row = None
-    if row is None or row.deleted:
-        return "there is a snapshot, and no session"
     found = _read(stored)
+    try:
+        row = row_of(session, txn.get(session, b"", db=tables.sessions))
+        fits = found is not None and _fits(txn, tables, session, row, found)
+    except StoreError:
+        return "there is a snapshot, and no session that it can be compared with"
+    if row.deleted:
+        return "there is a snapshot, and no session"
     if found is None:
         return "its snapshot cannot be decoded"
-    if found.sequence != sequence_of(key) or not _fits(txn, tables, session, row, found):
+    if found.sequence != sequence_of(key) or not fits:
         return f"its snapshot is not of event {found.sequence}"
     return None
 

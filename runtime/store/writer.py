@@ -7,8 +7,12 @@ and behind a group of several, what those that it wakes append at once.
 The fate of a failed commit is Unknown. The log is paused then: appends raise, until there is some
 free space and a probe, each second, or an awaited write is committed. LMDB's pages are as they
 were before, so the same environment goes on; each transaction reads the heads anew.
+
+An error that is not the disk's is one job's own, such as a row that cannot be decoded: then the
+group is committed a job at a time, and that job alone fails.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +36,7 @@ T = TypeVar("T")
 GROUP_BYTES: Final = 4 << 20
 GROUP_RECORDS: Final = 4096
 PROBE_INTERVAL_S: Final = 1.0  # while the log is paused
+DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EIO})
 RESUME_BYTES: Final = 1 << 20  # free on the disk: a small write may fit where no batch does
 
 
@@ -126,6 +131,7 @@ class Writer:
 
         Raises:
             LogPaused: the disk does not take it.
+            StoreError: it met damage, or failed in another way. Nothing was written.
         """
         job = _Change(change, trio.Event())
         self._enqueue(job)
@@ -220,8 +226,11 @@ class Writer:
             self._tell(self._wake)
 
     def _resume(self) -> None:
-        if self.paused is not None and self.environment.free_bytes() >= RESUME_BYTES:
-            self.paused = None
+        if self.paused is None:
+            return
+        with suppress(OSError):  # the disk does not tell: it stays paused, and is asked again
+            if self.environment.free_bytes() >= RESUME_BYTES:
+                self.paused = None
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
         """Have the trio thread call this. Without an effect once trio has ended."""
@@ -230,17 +239,16 @@ class Writer:
 
     def _commit(self, group: list[_Job]) -> None:
         if self.paused is not None and all(isinstance(job, _Append) for job in group):
-            self._fail(group, Refused(pause_text(self.paused)))
+            self._refuse_paused(group, self.paused)
             return
         packed: Packed = {}
         try:
             self.environment.write(lambda txn: self._apply(txn, group, packed))
         except CommitUncertain as error:
             self.paused = str(error)
-            self._fail(group, Unknown(str(error)))
+            self._fail(group, Unknown(str(error)), LogPaused, pause_text(self.paused))
         except Exception as error:  # nothing is written; the thread must outlive any bug
-            self.paused = f"{type(error).__name__}: {error}"
-            self._fail(group, Refused(pause_text(self.paused)))
+            self._undone(group, error)
         else:
             self._resume()
             for job in group:
@@ -266,11 +274,29 @@ class Writer:
             if not isinstance(job.fate, Stored):
                 failed[job.session] = job.era
 
-    def _fail(self, group: list[_Job], fate: Refused | Unknown) -> None:
-        """Give `fate` to what would have been written. Refusals stand as they are."""
+    def _undone(self, group: list[_Job], error: Exception) -> None:
+        """Find out whom the error concerns that has kept `group` from being written."""
+        if _concerns_all(error):
+            self.paused = _described(error)
+            self._refuse_paused(group, self.paused)
+        elif len(group) > 1:
+            for job in group:
+                self._commit([job])
+        else:
+            why = f"{_described(error)}. `turnlog doctor` reports more."
+            self._fail(group, Refused(why), StoreError, why)
+
+    def _refuse_paused(self, group: list[_Job], paused: str) -> None:
+        why = pause_text(paused)
+        self._fail(group, Refused(why), LogPaused, why)
+
+    def _fail(
+        self, group: list[_Job], fate: Refused | Unknown, kind: type[StoreError], why: str
+    ) -> None:
+        """Give `fate`, or an error, to what would have been written. Refusals stand as they are."""
         for job in group:
             if isinstance(job, _Change):
-                job.error = job.error or LogPaused(pause_text(fate.why))
+                job.error = job.error or kind(why)
                 continue
             if not isinstance(job.fate, Refused):
                 job.fate = fate
@@ -284,6 +310,17 @@ def _apply_change(txn: Txn, tables: Tables, job: _Change[Any]) -> None:
     except TurnlogError as error:
         job.error = error
         del txn  # the error's traceback keeps this frame
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Return whether an error is the disk's or the whole store's, and not that of one job."""
+    if isinstance(error, OSError):
+        return error.errno in DISK_ERRORS
+    return isinstance(error, (LogPaused, lmdb.Error))
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def pause_text(why: str) -> str:
