@@ -18,13 +18,12 @@ from turnlog.protocol.errors import (
     SchemaTooNew,
     SequenceOutOfRange,
 )
-from turnlog.replay.portable import is_portable, read_portable, write_lines
+from turnlog.replay.portable import SUFFIX, is_portable, read_portable, write_lines
 from turnlog.replay.report import ReplayReport, replay
 from turnlog.replay.rerecord import rerecord
 from turnlog.replay.verdict import Verdict, failed, verdict_of
 from turnlog.replay.workers import in_processes
 
-SUFFIX: Final = ".turnlog"
 _HEADER_BYTES: Final = 64 * 1024  # that are read of a file to see what it is
 _WORTH_PROCESSES: Final = 4_000_000  # bytes; less is done before a process has started
 
@@ -44,7 +43,9 @@ def is_portable_file(path: Path) -> bool:
 
 
 def portable_files(folder: Path) -> list[Path]:
-    """Return the portable files below a folder, in order; hidden folders are left out.
+    """Return the portable files below a folder, in order.
+
+    Hidden files and folders are left out: a file that is being written is hidden, too.
 
     Raises:
         InputUnreadable: it is no folder, or it or one below it cannot be read.
@@ -57,7 +58,7 @@ def portable_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = (Path(place, name) for name in names)
+        paths = (Path(place, name) for name in names if not name.startswith("."))
         found += (path for path in paths if _is_wanted(path))
     return sorted(found)
 
@@ -154,9 +155,16 @@ def check_files(
         jobs: processes to share the work. Default: one for each processor, where that pays.
     """
     work = partial(check_file, accept=accept)
-    if jobs is None and sum(path.lstat().st_size for path in paths) < _WORTH_PROCESSES:
+    if jobs is None and sum(map(_size, paths)) < _WORTH_PROCESSES:
         jobs = 1
     return in_processes(work, paths, jobs)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # removed since it was listed; its verdict says so
+        return 0
 
 
 def _replace(path: Path, data: bytes) -> None:

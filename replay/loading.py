@@ -1,6 +1,7 @@
-"""A portable session on its way into a store."""
+"""Sessions on their way into a store: portable ones, and whatever else became records."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from turnlog.actors.core.rebuild import rebuild
@@ -8,9 +9,16 @@ from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, Claim, EventLog, Stored
 from turnlog.protocol.envelope import Record, UnknownEvent, seal
-from turnlog.protocol.errors import PortableInvalid, SessionExists, SessionNotFound, WriteLost
+from turnlog.protocol.errors import (
+    PortableInvalid,
+    SessionExists,
+    SessionNotFound,
+    StoreError,
+    WriteLost,
+)
 from turnlog.protocol.events import SessionForked
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.version import VERSION
 from turnlog.replay.portable import PortableEvent, PortableReader
 
@@ -20,7 +28,7 @@ _AT_ONCE: Final = 512  # records in one transaction
 async def load_portable(
     log: EventLog, reader: PortableReader, *, new_id: SessionId | None = None
 ) -> SessionId:
-    """Put a file's session into a store, and return its id. All of it or nothing.
+    """Put a file's session into a store, and return its id. As `store_session`, all or nothing.
 
     Args:
         reader: of a file; read to its end before anything is written.
@@ -31,7 +39,7 @@ async def load_portable(
         PortableInvalid: the file is damaged, or lacks a text that it refers to.
         SessionExists: the store has a session of this id.
         UsageError: the id is no UUID in lower case.
-        LogPaused, WriteLost: the disk is full or failing.
+        LogPaused, WriteLost: the disk is full or failing; what was left behind is named.
     """
     events = list(reader)
     _require_whole(reader, events)
@@ -40,16 +48,60 @@ async def load_portable(
     session = new_id or reader.header.session
     if new_id is not None:
         records += _copied(state, new_id)
-    await _require_free(log, session)
+    await require_free(log, session)
+    await store_session(log, session, records, state.summary)
+    return session
+
+
+async def require_free(log: EventLog, session: SessionId) -> None:
+    """Check that the store has no session of this id.
+
+    Raises:
+        SessionExists: it has.
+    """
+    try:
+        await log.head(session)
+    except SessionNotFound:
+        return
+    raise SessionExists(session)
+
+
+async def store_session(
+    log: EventLog, session: SessionId, records: Sequence[Record], summary: SessionSummary | None
+) -> None:
+    """Write a new session, which is nobody's then.
+
+    What cannot be written whole is removed again. On a disk that takes nothing any more that may
+    fail, too: the error then names what was left behind.
+
+    Args:
+        summary: the session's row, behind the last of `records`.
+
+    Raises:
+        UsageError: the id is in use, or no UUID in lower case.
+        LogPaused, WriteLost: the disk is full or failing.
+    """
     claim = await log.create(session)
     try:
-        await _append(log, claim, records, state)
-    except BaseException:
-        await log.release(claim)
-        await log.delete(session)
+        await _append(log, claim, records, summary)
+    except BaseException as error:
+        is_gone = await _removed(log, claim)
+        if not is_gone and isinstance(error, StoreError):
+            raise WriteLost(
+                f"{error} What was written of it could not be removed: once the disk takes "
+                f"writes again, `turnlog delete {session}` does it."
+            ) from error
         raise
     await log.release(claim)
-    return session
+
+
+async def _removed(log: EventLog, claim: Claim) -> bool:
+    """Give up a session and delete it; say whether it is gone."""
+    with suppress(StoreError):
+        await log.release(claim)
+        await log.delete(claim.session)
+        return True
+    return False
 
 
 def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> None:
@@ -60,14 +112,6 @@ def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> N
         if isinstance(found, UnknownEvent) and set(found.blobs) - set(event.record.blobs):
             why = f"the texts of this {event.line.kind} are not in the file"
             raise PortableInvalid(reader.name, number, "event", why)
-
-
-async def _require_free(log: EventLog, session: SessionId) -> None:
-    try:
-        await log.head(session)
-    except SessionNotFound:
-        return
-    raise SessionExists(session)
 
 
 def _copied(state: State, session: SessionId) -> Iterable[Record]:
@@ -88,14 +132,14 @@ def _copied(state: State, session: SessionId) -> Iterable[Record]:
         yield record
 
 
-async def _append(log: EventLog, claim: Claim, records: Sequence[Record], state: State) -> None:
+async def _append(
+    log: EventLog, claim: Claim, records: Sequence[Record], summary: SessionSummary | None
+) -> None:
     for at in range(0, len(records), _AT_ONCE):
         page = tuple(records[at : at + _AT_ONCE])
         last = at + len(page) == len(records)
         await log.room()
-        ticket = log.append(
-            claim.session, Batch(page, state.summary if last else None), fence=claim.fence
-        )
-        fate = await ticket.settled()
+        batch = Batch(page, summary if last else None)
+        fate = await log.append(claim.session, batch, fence=claim.fence).settled()
         if not isinstance(fate, Stored):
             raise WriteLost(f"the session was not stored: {fate.why}. Try again.")

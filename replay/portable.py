@@ -39,6 +39,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.version import VERSION
 
 FORMAT: Final = 1
+SUFFIX: Final = ".turnlog"  # of a file's name
 _DECISION: Final = 1  # of an envelope's flags, as is the next
 _IGNORABLE: Final = 2
 _ROLES: Final[dict[int, Role]] = {

@@ -15,11 +15,14 @@ from turnlog.runtime.tuning import tune_process
 T = TypeVar("T")
 R = TypeVar("R")
 
-_CHUNKS: Final = 8  # for each process, so that none waits long for the last
+_CHUNKS: Final = 8  # at least for each process, so that none waits long for the last
+_CHUNK_MAX: Final = 16  # items: results come, and leaving early waits, by whole chunks
 
 
 def in_processes(work: Callable[[T], R], items: Sequence[T], jobs: int | None) -> Iterator[R]:
-    """Yield `work` of each item, in their order, as soon as it and those before it are done.
+    """Yield `work` of each item, in their order, as soon as its chunk and those before it are done.
+
+    Whoever stops asking early waits until the chunks that have begun are done.
 
     Args:
         work: importable by name, as are items and results.
@@ -29,7 +32,7 @@ def in_processes(work: Callable[[T], R], items: Sequence[T], jobs: int | None) -
     if jobs <= 1:
         yield from map(work, items)
         return
-    size = max(1, len(items) // (jobs * _CHUNKS))
+    size = min(max(1, len(items) // (jobs * _CHUNKS)), _CHUNK_MAX)
     # Not forked: what this process holds open, a store's lock or a thread, is not for children.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin)

@@ -18,7 +18,6 @@ from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, PatchApproval
 
 _SESSIONS = 10_000
 _MOMENT = 13  # characters of a question's id are its millisecond; in it, calls keep their order
-_TIME = 13  # characters of an id that say when; a session's own questions stay in call order
 
 
 async def questions(log: EventLog, warn: Callable[[str], None]) -> list[Question]:
@@ -38,7 +37,7 @@ async def questions(log: EventLog, warn: Callable[[str], None]) -> list[Question
             warn(f"session {summary.session} is left out: {error} [{error.code}]")
             continue
         found += [replace(question, answer=left.get(question.id)) for question in asked]
-    return sorted(found, key=lambda question: question.id[:_TIME])
+    return sorted(found, key=lambda question: question.id[:_MOMENT])
 
 
 async def _left(log: EventLog, session: SessionId) -> dict[str, ApprovalAnswer]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from turnlog.frontends.cli.operating import ORIGIN, taken
+from turnlog.frontends.cli.operating import ORIGIN, require_no_failure, taken
 from turnlog.frontends.cli.places import has_store, store_path
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError
@@ -31,7 +31,8 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
         SessionNotFound, AmbiguousSession
         NotRunning: nothing was left.
         OpRejected: the session refused it, and says why.
-        NotTaken: its process does not answer; the op stays where it is.
+        NotTaken: its process does not answer; whoever runs the session next takes the op.
+        NotDone: deciding about it failed.
     """
     if not has_store():
         raise SessionNotFound(prefix)
@@ -42,4 +43,6 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
             raise NotRunning(session)
         op_id = new_id()
         await log.leave(session, Submission(op_id, op, ORIGIN))
-        return await taken(log, session, op_id, head)
+        step = await taken(log, session, op_id, head)
+    require_no_failure(step, f"session {session} failed at it")
+    return step

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.check import SUFFIX, unreadable
-from turnlog.replay.portable import read_portable
+from turnlog.replay.check import unreadable
+from turnlog.replay.portable import SUFFIX, read_portable
 
 
 def names_file(what: str) -> bool:

@@ -12,7 +12,7 @@ from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.places import store_path
 from turnlog.frontends.cli.text import counted
 from turnlog.protocol.calls import ErrorInfo
-from turnlog.protocol.errors import UsageError
+from turnlog.protocol.errors import SchemaTooNew, UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.portable import is_portable, read_portable
 from turnlog.replay.rollouts.importing import ImportReport, import_rollout
@@ -87,7 +87,7 @@ async def _import(
                     done(await _import_portable(log, path, data, anew=anew))
                 else:
                     done(await _import_rollout(log, path, data, given, anew=anew))
-            except UsageError as error:  # the file's own fault: the next one may be better
+            except (UsageError, SchemaTooNew) as error:  # the file's fault: the next may be better
                 done(NotImported(str(path), ErrorInfo(error.code, str(error))))
 
 

@@ -13,10 +13,12 @@ def command(session: str) -> None:
     """Stop the turn of session ID, which another process runs.
 
     Its processes are ended, and the model is told at the next turn. What waited for a turn of its
-    own begins then.
+    own begins then. If that process does not answer, the interrupt stays in the session's inbox:
+    whoever runs the session next takes it.
     """
     from turnlog.frontends.cli.elsewhere import say
 
     step = trio.run(say, session, Interrupt())
     stops = any(isinstance(one.event, TurnStopping | TurnEnded) for one in step)
-    click.echo("The turn is being stopped." if stops else "No turn is running.", err=True)
+    idle = "No turn is running, or it is being stopped already."
+    click.echo("The turn is being stopped." if stops else idle, err=True)

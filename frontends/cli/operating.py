@@ -38,9 +38,11 @@ from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.engine import Engine
+from turnlog.runtime.session import Session
 
 ORIGIN: Final = "command line"
 TAKEN_SECONDS: Final = 10.0  # how long the process that runs a session may take to take an op
+STAYS: Final = "It stays in the session's inbox: whoever runs the session next takes it."
 _PATIENCE: Final = 2.0  # seconds without an event, before we ask whether that process lives
 
 
@@ -51,8 +53,8 @@ class NotTaken(TurnlogError):
 
     def __init__(self, session: SessionId) -> None:
         super().__init__(
-            f"the process that runs session {session} has not taken this yet. It will, if it "
-            f"lives; `turnlog show -f {session}` shows it."
+            f"the process that runs session {session} has not taken this yet. {STAYS} "
+            f"`turnlog show -f {session}` shows it then."
         )
 
 
@@ -114,25 +116,44 @@ async def _operate(
     session = await log.resolve(prefix)
     head = (await log.head(session)).sequence
     op_id = new_id()
-    cut_off = on_recovery is None and (await folded(log, session)).turn is not None
     try:
-        recovery = "leave" if cut_off else on_recovery or "continue"
-        live = await engine.resume(session, on_recovery=recovery)
+        live = await opened(engine, session, on_recovery)
     except SessionBusy:
         await log.leave(session, Submission(op_id, op, ORIGIN))
-        step = await taken(log, session, op_id, head)
-        work = _Work(log, session, op_id, vain, elsewhere=True)
+        try:
+            step = await taken(log, session, op_id, head)
+        except trio.Cancelled:
+            click.echo(STAYS, err=True)
+            raise
+        work = Work(log, session, op_id, vain, elsewhere=True)
     else:
-        if cut_off:
-            raise TurnCutOff(session)
         step = list(await live.submit(op, op_id=op_id))
-        work = _Work(log, session, op_id, vain)
+        work = Work(log, session, op_id, vain)
+    require_no_failure(step, vain)
     try:
         return [*step, *await work.watched(step)]
     except trio.Cancelled:
         if work.elsewhere:
             click.echo(f"It goes on: `turnlog show -f {session}` shows it.", err=True)
         raise
+
+
+async def opened(engine: Engine, session: SessionId, on_recovery: OnRecovery | None) -> Session:
+    """Open a session to work in it.
+
+    Args:
+        on_recovery: what becomes of a turn that was cut off. None: it stays as it is.
+
+    Raises:
+        TurnCutOff: as `on_recovery` says.
+        SessionBusy: another engine runs it.
+    """
+    if on_recovery is None and (await folded(engine.ports.log, session)).turn is not None:
+        live = await engine.resume(session, on_recovery="leave")
+        if live.is_running:
+            raise TurnCutOff(session)
+        await live.close()  # the turn was ended meanwhile; opened like this, it takes no work
+    return await engine.resume(session, on_recovery=on_recovery or "continue")
 
 
 async def taken(log: EventLog, session: SessionId, op_id: str, head: int) -> list[Recorded]:
@@ -164,8 +185,19 @@ async def _decided(log: EventLog, session: SessionId, fact: int) -> list[Recorde
     return decided
 
 
+def require_no_failure(step: Sequence[Recorded], vain: str) -> None:
+    """Check that the session dealt with an op.
+
+    Raises:
+        NotDone: deciding about it failed.
+    """
+    for recorded in step:
+        if isinstance(recorded.event, StepFailed):
+            raise NotDone(f"{vain}: {recorded.event.message} (step_failed)")
+
+
 @attrs.define(eq=False)
-class _Work:
+class Work:
     """What an op began, followed to its end."""
 
     log: EventLog
@@ -214,13 +246,17 @@ class _Work:
 
     async def _events(self, after: int) -> AsyncGenerator[Recorded]:
         follower = aiter(self.log.follow(self.session, after=after))
+        seen = after
         while True:
             recorded: Recorded | None = None
             with trio.move_on_after(_PATIENCE):
                 recorded = await anext(follower)
             if recorded is not None:
+                seen = recorded.sequence
                 yield recorded
             elif self.elsewhere and await self.log.holder(self.session) is None:
+                if await self.log.read(self.session, after=seen, limit=1):
+                    continue  # its last words came while we asked
                 raise NotDone(
                     f"{self.vain}: the process that ran session {self.session} has ended. "
                     f"`turnlog exec resume {self.session}` goes on with its turn."

@@ -6,7 +6,7 @@ from typing import Literal
 from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import open_questions
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.errors import SessionNotFound, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 
@@ -27,10 +27,12 @@ async def standings(
 async def _standing(log: EventLog, summary: SessionSummary) -> Standing:
     if summary.status == "idle":
         return "idle"
-    if await log.holder(summary.session) is not None:
-        return "running"
     try:
+        if await log.holder(summary.session) is not None:
+            return "running"
         state = await folded(log, summary.session)
+    except SessionNotFound:  # deleted since it was listed
+        return "idle"
     except TurnlogError:  # damaged: whoever opens it is told
         return "cut off"
     return "parked" if any(open_questions(state)) else "cut off"

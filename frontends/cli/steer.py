@@ -3,7 +3,7 @@
 import click
 import trio
 
-from turnlog.protocol.events import InputQueued
+from turnlog.protocol.events import InputQueued, TurnOpened
 from turnlog.protocol.ops import TextInput, UserInput
 
 
@@ -15,17 +15,23 @@ def command(session: str, text: str, queue: bool) -> None:
     """Say TEXT to session ID, which another process runs.
 
     It goes with the turn's next request to the model. Where a turn cannot be steered, or with
-    --queue, it waits for a turn of its own.
+    --queue, it waits for a turn of its own. If that process does not answer, TEXT stays in the
+    session's inbox: whoever runs the session next takes it.
     """
     from turnlog.frontends.cli.elsewhere import say
 
     if not text.strip():
         raise click.UsageError("TEXT is empty.")
     step = trio.run(say, session, UserInput((TextInput(text),), queue))
-    until = next((one.event.until for one in step if isinstance(one.event, InputQueued)), None)
-    said = {
-        "request": "It goes with the next request to the model.",
-        "turn": "It waits for a turn of its own, behind the one that runs.",
-        None: "A turn began with it.",
-    }
-    click.echo(said[until], err=True)
+    for recorded in step:
+        match recorded.event:
+            case InputQueued(until="request"):
+                said = "It goes with the next request to the model."
+            case InputQueued():
+                said = "It waits for a turn of its own, behind the one that runs."
+            case TurnOpened():
+                said = "A turn began with it."
+            case _:
+                continue
+        click.echo(said, err=True)
+        break

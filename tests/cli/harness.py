@@ -137,6 +137,19 @@ class User:
         self.processes.append(process)
         return Started(process)
 
+    def start_program(self, text: str, *words: str) -> "Started":
+        """Start a program that uses the library."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", text, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.cwd,
+            env=self.environment(),
+        )
+        self.processes.append(process)
+        return Started(process)
+
     def leave(self) -> None:
         """Kill what a test that failed has left running."""
         for process in self.processes:

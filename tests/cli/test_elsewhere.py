@@ -1,16 +1,37 @@
 """What is said to a session through the process that runs it: steering, queueing, interrupting."""
 
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.cli.harness import Line, Started, User
+from tests.cli.harness import Line, Outcome, Started, User
 from turnlog.runtime.scripted_model.script import Item, call
 
 WAITS: Item = call(
     "exec_command", {"cmd": "until [ -e go ]; do sleep 0.05; done; echo went", "login": False}
 )
+OPEN = """\
+import sys, trio, turnlog
+from turnlog.actors.core import session as core
+from turnlog.protocol.events import OpReceived
+
+async def main():
+    async with turnlog.open_engine() as engine:
+        await engine.resume(sys.argv[1])
+        if "fails" in sys.argv:
+            decide = core.decide
+            def fails(state, fact):
+                if isinstance(fact, OpReceived):
+                    raise ValueError("planted")
+                yield from decide(state, fact)
+            core.decide = fails
+        print("open", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
 STEERED = "It goes with the next request to the model.\n"
 QUEUED = "It waits for a turn of its own, behind the one that runs.\n"
 
@@ -67,6 +88,36 @@ async def test_a_turn_can_be_interrupted_from_another_terminal(user: User) -> No
     assert [one["event"]["status"] for one in events if one["kind"] == "turn_ended"] == [
         "interrupted"
     ]
+
+
+async def test_where_no_turn_runs_there_is_nothing_to_stop_and_a_word_begins_one(
+    user: User,
+) -> None:
+    async with user.model("done", "Hello."):
+        thread = (await user.run("exec", "--json", "go")).thread
+        program = user.start_program(OPEN, thread)
+        assert await program.read_text() == "open\n"
+        stopped = await user.run("interrupt", thread)
+        steered = await user.run("steer", thread, "hello")
+    assert stopped == Outcome(0, "", "No turn is running, or it is being stopped already.\n")
+    assert steered == Outcome(0, "", "A turn began with it.\n")
+
+
+@pytest.mark.parametrize("words", [("steer", "hello"), ("interrupt",)])
+async def test_what_the_session_fails_at_is_not_called_done(
+    user: User, words: tuple[str, ...]
+) -> None:
+    name, *more = words
+    async with user.model("done"):
+        thread = (await user.run("exec", "--json", "go")).thread
+        program = user.start_program(OPEN, thread, "fails")
+        assert await program.read_text() == "open\n"
+        outcome = await user.run(name, thread, *more)
+        program.signal(signal.SIGKILL)
+        await program.exit_code()
+        assert (await user.run("delete", "--yes", thread)).code == 0
+    why = "ValueError: planted (step_failed)"
+    assert outcome == Outcome(1, "", f"Error: session {thread} failed at it: {why} [not_done]\n")
 
 
 @pytest.mark.parametrize("words", [("steer", "hello"), ("interrupt",)])

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import User
+from tests.core.play import SESSION, Play
+from tests.replay.recordings import written
 from turnlog.runtime.scripted_model.script import call
 
 MIB = 1 << 20
@@ -42,3 +44,21 @@ async def test_a_run_says_that_it_waits_for_the_disk_and_goes_on_once_there_is_r
         ballast.unlink()
         outcome = await started.finished()
     assert (outcome.code, outcome.lines[-1]["type"]) == (0, "turn.completed")
+
+
+async def test_an_import_that_the_disk_has_no_room_for_leaves_nothing(
+    user: User, small_home: Path
+) -> None:
+    play = Play.started()
+    play.talk("hi", os.urandom(MIB).hex())
+    file = user.cwd / "large.turnlog"
+    file.write_bytes(written(play.records))
+    ballast = small_home / "ballast"
+    free = os.statvfs(small_home).f_bavail * os.statvfs(small_home).f_frsize
+    ballast.write_bytes(bytes(free - MIB // 2))
+    failed = await user.run("import", str(file))
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err.endswith(" Try again. [write_lost]\n")
+    assert (await user.run("sessions", "--all", "--json")).lines == []
+    ballast.unlink()
+    assert (await user.run("import", str(file))).out == f"{SESSION}\n"

@@ -1,9 +1,11 @@
 """`turnlog import`: ids on stdout, the report on stderr, and errors with their codes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from tests.cli.harness import User
+from tests.replay.recordings import named
 from tests.replay_rollouts import kit
 from turnlog.replay.offline import replay_session
 
@@ -72,6 +74,17 @@ async def test_one_file_that_cannot_be_read_does_not_stop_the_others(user: User)
     assert done.out.count("\n") == 1
     codes = [line.rpartition("[")[2] for line in done.err.split("\n") if line.startswith("Error")]
     assert codes == ["input_unreadable]", "rollout_empty]", "rollout_invalid]"]
+
+
+async def test_a_file_of_a_newer_release_does_not_stop_the_others(user: User) -> None:
+    newer = user.cwd / "newer.turnlog"
+    header, rest = named("turns").read_bytes().split(b"\n", 1)
+    newer.write_bytes(json.dumps({**json.loads(header), "schema": 999}).encode() + b"\n" + rest)
+    done = await user.run("import", "--json", str(newer), rollout("text"))
+    failed, imported = done.lines
+    assert done.code == 1
+    assert (failed["file"], failed["error"]["code"]) == (str(newer), "schema_too_new")
+    assert imported["file"] == rollout("text")
 
 
 async def test_programs_are_told_of_each_file_that_was_not_imported(user: User) -> None:

@@ -1,12 +1,10 @@
 """Stopping what is done to a session: Ctrl-C once and twice, and a signal to end."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.cli.harness import Outcome, Started, User, is_running
+from tests.cli.harness import Outcome, User, is_running
 from turnlog.runtime.scripted_model.script import Response, message
 
 STOPPING = "Stopping. Ctrl-C again leaves at once.\n"
@@ -23,20 +21,6 @@ async def main():
 
 trio.run(main)
 """
-
-
-def start_program(user: User, text: str, *words: str) -> Started:
-    """Start a program that uses the library."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", text, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=user.cwd,
-        env=user.environment(),
-    )
-    user.processes.append(process)
-    return Started(process)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +71,7 @@ async def test_a_second_keyboard_interrupt_does_not_leave_an_engine_hanging(user
     stubborn = f"trap '' INT TERM HUP; {pipe.writes_pid}; while :; do sleep 600; done"
     async with user.model("done"):
         thread = (await user.run("exec", "--json", "go")).thread
-        program = start_program(user, LIBRARY, thread, stubborn)
+        program = user.start_program(LIBRARY, thread, stubborn)
         pid = await pipe.read_pid()
         follower = user.start("show", thread, "--json", "--follow")
         program.signal(signal.SIGINT)

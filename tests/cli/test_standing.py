@@ -1,10 +1,21 @@
 """The lists say how a session stands: at rest, at work, cut off, or waiting for an answer."""
 
+import io
 import signal
+from pathlib import Path
 
 from tests.cli.asks import outside
 from tests.cli.harness import User
+from tests.core.play import SESSION, Play
+from tests.replay.recordings import written
+from turnlog.frontends.cli.standing import standings
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
+from turnlog.replay.loading import load_portable
+from turnlog.replay.portable import read_portable
+from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.scripted_model.script import call
+from turnlog.runtime.store.lmdb_log import open_log
 
 WAITS = call("exec_command", {"cmd": "until [ -e go ]; do sleep 0.05; done", "login": False})
 PARK = ("-a", "on-request", "-c", "approval_timeout_ms=100", "-c", "unanswered.command=park")
@@ -39,3 +50,18 @@ async def test_a_session_whose_question_nobody_answered_is_parked(user: User) ->
     async with user.model(outside("touch one")):
         parked = await user.run("exec", "--json", *PARK, "go")
         assert await standing(user, parked.thread) == {"parked"}
+
+
+async def test_one_that_was_deleted_since_it_was_listed_is_idle_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    play = Play.started()
+    play.ask("hi")
+    gone = SessionSummary(SessionId(new_id()), status="running")
+    async with open_log(tmp_path / "store") as log:
+        await load_portable(log, read_portable(io.BytesIO(written(play.records))))
+        listed = await log.sessions()
+        assert await standings(log, [gone, *listed]) == {
+            gone.session: "idle",
+            SESSION: "cut off",
+        }

@@ -301,6 +301,8 @@ def test_portable_files_are_found_by_name_and_by_content(tmp_path: Path) -> None
     data = named("turns").read_bytes()
     for name in ("b.turnlog", "a/c.jsonl", "a/.hidden/d.turnlog"):
         (tmp_path / name).write_bytes(data)
+    for half_written in (".turnlog-accept-x", ".b.turnlog.17", "a/.c.turnlog"):
+        (tmp_path / half_written).write_bytes(data[:-20])
     (tmp_path / "a" / "README.md").write_text("# no session\n")
     (tmp_path / "broken.turnlog").write_bytes(b"\x00\xff")
     found = portable_files(tmp_path)
@@ -310,6 +312,19 @@ def test_portable_files_are_found_by_name_and_by_content(tmp_path: Path) -> None
         "broken.turnlog",
     ]
     assert [verdict.status for verdict in check_files(found)] == ["same", "same", "damaged"]
+
+
+def test_a_file_that_is_removed_after_it_was_found_is_missed_and_the_others_are_checked(
+    tmp_path: Path,
+) -> None:
+    kept, gone = tmp_path / "a.turnlog", tmp_path / "b.turnlog"
+    for path in (kept, gone):
+        path.write_bytes(named("turns").read_bytes())
+    found = portable_files(tmp_path)
+    gone.unlink()
+    verdicts = list(check_files(found))
+    assert [verdict.status for verdict in verdicts] == ["same", "error"]
+    assert verdicts[1].code == "input_unreadable"
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:

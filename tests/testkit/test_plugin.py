@@ -1,5 +1,6 @@
 """The fixture records on its first run and replays afterwards; pytest's own plugin runs it."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.replay.recordings import named, records_of
 from turnlog.replay.portable import read_portable
+from turnlog.replay.testing.cassettes import Cassette
 from turnlog.replay.verify import divergences
 
 pytest_plugins = ["pytester"]
@@ -171,3 +174,67 @@ def test_secrets_are_not_kept_and_the_recording_still_answers(pytester: pytest.P
         expected="Your key [redacted-1] works.",
     )
     run(pytester).assert_outcomes(passed=1)
+
+
+NAMED = """
+    import pytest
+    from pathlib import Path
+
+    def stem(turnlog_session):
+        path = turnlog_session.cassette().path
+        with Path("stems").open("a") as stems:
+            stems.write(path.name + "\\n")
+
+    def test_plain(turnlog_session):
+        stem(turnlog_session)
+
+    class TestA:
+        def test_x(self, turnlog_session):
+            stem(turnlog_session)
+
+    class TestB:
+        def test_x(self, turnlog_session):
+            stem(turnlog_session)
+
+    @pytest.mark.parametrize("case", ["a/b", "a_b", "a::b", "a.b"])
+    def test_each(turnlog_session, case):
+        stem(turnlog_session)
+
+    @pytest.mark.turnlog(name="given")
+    def test_given(turnlog_session):
+        stem(turnlog_session)
+
+    @pytest.mark.turnlog(name="given")
+    @pytest.mark.parametrize("case", [1, 2])
+    def test_given_cases(turnlog_session, case):
+        stem(turnlog_session)
+"""
+
+
+def test_no_two_tests_share_a_recording(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_names=textwrap.dedent(NAMED))
+    run(pytester).assert_outcomes(passed=10)
+    names = (pytester.path / "stems").read_text().split("\n")[:-1]
+    assert len(set(names)) == len(names) == 10
+    assert names[:3] == [
+        "test_names.test_plain.turnlog",
+        "test_names.TestA.test_x.turnlog",
+        "test_names.TestB.test_x.turnlog",
+    ]
+    assert names[7] == "given.turnlog"
+    parts = [re.sub("-[0-9a-f]{8}", "-#", name) for name in names]
+    assert parts[3:7] == [
+        "test_names.test_each_a_b_-#.turnlog",
+        "test_names.test_each_a_b_-#.turnlog",
+        "test_names.test_each_a.b_-#.turnlog",
+        "test_names.test_each_a.b_-#.turnlog",
+    ]
+    assert parts[8:] == ["given_1_-#.turnlog", "given_2_-#.turnlog"]
+
+
+def test_a_recording_that_cannot_be_written_leaves_no_part_of_itself(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "test.turnlog"
+    in_the_way.mkdir()
+    with pytest.raises(IsADirectoryError):
+        Cassette(in_the_way).save(records_of(named("turns")))
+    assert list(tmp_path.iterdir()) == [in_the_way]
