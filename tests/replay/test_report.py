@@ -93,7 +93,13 @@ def test_what_is_missing_on_one_side_is_said_so() -> None:
         "recorded": None,
         "decided": {
             "kind": "call_settled",
-            "event": {"call": 0, "call_id": "c1", "outcome": "refused", "output": "no"},
+            "event": {
+                "call": 0,
+                "call_id": "c1",
+                "outcome": "refused",
+                "output": "no",
+                "note": "",
+            },
         },
         "differences": [],
         "facts": [],
