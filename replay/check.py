@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
@@ -148,7 +148,7 @@ def accept_file(path: Path) -> None:
 
 def check_files(
     paths: Sequence[Path], *, accept: bool = False, jobs: int | None = None
-) -> Iterator[Verdict]:
+) -> Generator[Verdict]:
     """Yield the verdict on each file, in order, as they come.
 
     Args:

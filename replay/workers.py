@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -19,7 +19,7 @@ _CHUNKS: Final = 8  # at least for each process, so that none waits long for the
 _CHUNK_MAX: Final = 16  # items: results come, and leaving early waits, by whole chunks
 
 
-def in_processes(work: Callable[[T], R], items: Sequence[T], jobs: int | None) -> Iterator[R]:
+def in_processes(work: Callable[[T], R], items: Sequence[T], jobs: int | None) -> Generator[R]:
     """Yield `work` of each item, in their order, as soon as its chunk and those before it are done.
 
     Whoever stops asking early waits until the chunks that have begun are done.

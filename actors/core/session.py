@@ -1,10 +1,10 @@
-"""The session's core: `step` applies a fact and each decision about it; `fold` rebuilds.
+"""The session's core: `step` applies a fact and each decision about it.
 
 `decide` says what we do about a fact, `evolve` (in `evolving`) what it means that something
-happened. Resume decides nothing again: it folds what was decided.
+happened. Resume decides nothing again: `rebuild` folds what was decided.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, assert_never
 
 from turnlog.actors.core import (
@@ -289,11 +289,3 @@ def decisions(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
 
 def _failed(error: Exception) -> StepFailed:
     return StepFailed(f"{type(error).__name__}: {error}")
-
-
-def fold(events: Iterable[tuple[int, SessionEvent]], state: State | None = None) -> State:
-    """Return the state after `events`, each with its time. Resume is this and no more."""
-    state = state or State()
-    for time_us, event in events:
-        evolve(state, event, time_us=time_us)
-    return state

@@ -3,7 +3,7 @@
 import click
 import trio
 
-from turnlog.protocol.events import TurnEnded, TurnStopping
+from turnlog.protocol.events import TurnStopping
 from turnlog.protocol.ops import Interrupt
 
 
@@ -19,6 +19,6 @@ def command(session: str) -> None:
     from turnlog.frontends.cli.elsewhere import say
 
     step = trio.run(say, session, Interrupt())
-    stops = any(isinstance(one.event, TurnStopping | TurnEnded) for one in step)
+    stops = any(isinstance(one.event, TurnStopping) for one in step)
     idle = "No turn is running, or it is being stopped already."
     click.echo("The turn is being stopped." if stops else idle, err=True)

@@ -30,31 +30,31 @@ async def end_orphans() -> int:
     SIGTERM first, SIGKILL after a grace. Found are processes that have an engine's name in their
     environment, and what descends from them without one. Not cancellable.
     """
-    ended, refused = set[Process](), set[Process]()  # what another user's process says to a signal
+    ended, refused = set[int](), set[int]()  # pids; a process of another user's takes no signal
     with trio.CancelScope(shield=True):
         _signal(orphans(), ended, refused, signal.SIGTERM)
         with trio.move_on_after(TERM_GRACE):
             await _wait_for(ended)
         with trio.move_on_after(KILL_PATIENCE):
             # What an orphan starts meanwhile, or an engine among them leaves, is one, too.
-            while left := [process for process in orphans() if process not in refused]:
+            while left := [process for process in orphans() if process.pid not in refused]:
                 _signal(left, ended, refused, signal.SIGKILL)
                 await _wait_for(ended)
     return len(ended)
 
 
 def _signal(
-    found: Iterable[Process], ended: set[Process], refused: set[Process], number: signal.Signals
+    found: Iterable[Process], ended: set[int], refused: set[int], number: signal.Signals
 ) -> None:
     for process in found:
         permitted = send_signal(process, number)
         send_signal(process, signal.SIGCONT)  # a stopped process would not see it
-        (ended if permitted else refused).add(process)
+        (ended if permitted else refused).add(process.pid)
 
 
-async def _wait_for(processes: Iterable[Process]) -> None:
-    for process in processes:
-        await wait_for_exit(process.pid)
+async def _wait_for(pids: Iterable[int]) -> None:
+    for pid in pids:
+        await wait_for_exit(pid)
 
 
 def orphans() -> list[Process]:

@@ -353,4 +353,4 @@ def test_a_process_may_be_left_half_way(tmp_path: Path) -> None:
     path = copy(named("steering"), tmp_path)
     verdicts = check_files([path] * 40, jobs=2)
     assert next(verdicts).status == "same"
-    verdicts.close()  # type: ignore[attr-defined]  # it is a generator
+    verdicts.close()
