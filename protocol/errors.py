@@ -5,7 +5,7 @@ happened, where, and what to do next.
 
 * `TurnlogError`
     * `UsageError`: the request itself is wrong; nothing was done
-        * `ConfigInvalid`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`,
+        * `ConfigInvalid`, `HomeUnknown`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`,
           `SequenceOutOfRange`, `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`,
           `PortableInvalid`, `RerecordingRefused`, `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
     * `SessionBusy`: somebody else is writing; follow, fork or wait
@@ -36,6 +36,15 @@ class ConfigInvalid(UsageError):
     """A configuration value, key or file cannot be used. The text names the layer and the key."""
 
     code = "config_invalid"
+
+
+class HomeUnknown(UsageError):
+    """No folder is known in which turnlog could keep anything."""
+
+    code = "home_unknown"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why} Set TURNLOG_HOME to an absolute path, such as /srv/turnlog.")
 
 
 class OpRejected(UsageError):

@@ -1,6 +1,7 @@
 """Loading the configuration: precedence, trust, and what `turnlog config` shows."""
 
 import os
+import pwd
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.errors import ConfigInvalid, HomeUnknown
 from turnlog.protocol.settings import (
     AgentLimits,
     CompactionLimits,
@@ -407,10 +408,35 @@ def test_explain_shows_every_key_that_has_a_value(place: Place) -> None:
         ({"TURNLOG_HOME": "~/t", "HOME": "/me"}, "/me/t"),
         ({"TURNLOG_HOME": "", "HOME": "/me"}, "/me/.turnlog"),
         ({"TURNLOG_HOME": "here"}, os.path.abspath("here")),
+        ({"TURNLOG_HOME": "/x", "HOME": "relative"}, "/x"),
+        ({"TURNLOG_HOME": "~root/t"}, f"{pwd.getpwnam('root').pw_dir}/t"),
+        ({"HOME": "/me"}, "/me/.turnlog"),
+        ({"HOME": ""}, f"{pwd.getpwuid(os.getuid()).pw_dir}/.turnlog"),
+        ({}, f"{pwd.getpwuid(os.getuid()).pw_dir}/.turnlog"),
     ],
 )
 def test_the_home_folder(environ: dict[str, str], home: str) -> None:
     assert turnlog_home(environ) == Path(home)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"HOME": "relative"}, "HOME is 'relative', which is not absolute."),
+        ({"HOME": "~"}, "HOME is '~', which is not absolute."),
+        ({"HOME": "/work/~"}, "/work/~/.turnlog has a folder in it that is called `~`."),
+        ({"TURNLOG_HOME": "/work/~/x"}, "/work/~/x has a folder in it that is called `~`."),
+        ({"TURNLOG_HOME": "./~"}, "has a folder in it that is called `~`."),
+        ({"TURNLOG_HOME": "~/x", "HOME": "relative"}, "HOME is 'relative', which is not absolute."),
+        ({"TURNLOG_HOME": "~nobody-of-that-name"}, "there is no user 'nobody-of-that-name'."),
+        ({"TURNLOG_HOME": "a\0b"}, "TURNLOG_HOME is 'a\\x00b'"),
+    ],
+)
+def test_where_no_home_is_known_the_variable_is_named(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(HomeUnknown) as caught:
+        turnlog_home(environ)
+    assert named in str(caught.value)
+    assert str(caught.value).endswith("Set TURNLOG_HOME to an absolute path, such as /srv/turnlog.")
 
 
 # --- Codex's other keys -------------------------------------------------------------------------

@@ -89,6 +89,7 @@ def turnlog() -> None:
 
 def main() -> NoReturn:
     """Run the command that this process was started for, and leave with its exit code."""
+    _keep_own_files_usable()
     _hold_standard_streams()
     tune_process()
     sys.exit(run(sys.argv[1:]))
@@ -104,6 +105,12 @@ def run(arguments: Sequence[str]) -> int:
 
         return tell(error)
     return code or 0
+
+
+def _keep_own_files_usable() -> None:
+    """Take out of the umask what would keep this user from files that they have just made."""
+    mask = os.umask(0o077)
+    os.umask(mask & 0o077)
 
 
 def _hold_standard_streams() -> None:

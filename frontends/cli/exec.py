@@ -11,6 +11,7 @@ from msgspec import Struct
 from turnlog.frontends.cli.failing import OutputUnwritable
 from turnlog.frontends.cli.prompt import read_prompt
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
+from turnlog.runtime.private_files import open_private
 
 if TYPE_CHECKING:
     from turnlog.frontends.cli.running import Order
@@ -214,6 +215,7 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
 
 def _write(output: Path, message: str) -> None:
     try:
-        output.write_bytes(message.encode(errors="replace"))
+        with open(output, "wb", opener=open_private) as stream:
+            stream.write(message.encode(errors="replace"))
     except OSError as error:
         raise OutputUnwritable(f"{output} cannot be written: {error.strerror}.") from None

@@ -1,6 +1,5 @@
 """`turnlog export`: a session as a file, for turnlog, for Codex or for people."""
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from turnlog.frontends.cli.failing import OutputUnwritable
 from turnlog.frontends.cli.places import reading
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
+from turnlog.runtime.private_files import write_private
 
 Format = Literal["turnlog", "codex", "markdown", "html"]
 _ENDINGS: Final[dict[Format, str]] = {
@@ -141,14 +141,7 @@ def _place(output: Path, session: SessionId, records: Sequence[Recorded], form: 
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file that is there whole, or not at all."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_private(path, data)
     except OSError as error:
         raise OutputUnwritable(f"{path} cannot be written: {error.strerror}.") from None

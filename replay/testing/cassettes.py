@@ -5,7 +5,6 @@ The model is recorded; tools are live. What looks like a secret is taken out whe
 """
 
 import io
-import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from turnlog.replay.recordings.tolerances import Tolerances
 from turnlog.replay.redact import redact
 from turnlog.replay.testing.harness import SETTINGS, open_test_engine
 from turnlog.replay.testing.secrets import PATTERNS
+from turnlog.runtime.private_files import write_private
 from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.tools.tool import Tool
@@ -73,13 +73,7 @@ class Cassette:
         changed = [record.event for record in safe] != [record.event for record in whole]
         text = io.StringIO()
         write_portable(safe if changed else whole, text, redacted=changed)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            partial.write_text(text.getvalue(), encoding="utf-8")
-            partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_private(self.path, text.getvalue().encode())
 
     def load(self) -> list[Recorded]:
         """Return the recorded session.

@@ -15,6 +15,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.replay.loading import load_portable
 from turnlog.replay.portable import read_portable, write_portable
 from turnlog.runtime.config.home import STORE_FOLDER
+from turnlog.runtime.private_files import make_private_folder
 from turnlog.runtime.store.lmdb_log import open_log
 
 FAILURES: Final = Path(".turnlog-failures")  # below the current folder; git ignores it
@@ -26,7 +27,7 @@ def save_records(name: str, records: Iterable[Recorded], *, folder: Path = FAILU
     Not for use inside of a trio program. Returns lines that say where it is, and how to see it.
     """
     home = folder / name
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     (folder / ".gitignore").write_text("*\n")
     text = io.StringIO()
     header = write_portable(records, text)

@@ -1,25 +1,75 @@
 """Where turnlog keeps its store and the user's configuration."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from turnlog.protocol.errors import HomeUnknown
 
 SYSTEM_FILE: Final = Path("/etc/turnlog/config.toml")
 CONFIG_NAME: Final = "config.toml"
 PROJECT_FOLDER: Final = ".turnlog"
 STORE_FOLDER: Final = "store"  # below the home folder
 
+_TILDE: Final = "~"
+
 
 def turnlog_home(environ: Mapping[str, str]) -> Path:
-    """Return the home folder, absolute: `$TURNLOG_HOME`, or `~/.turnlog`.
+    """Return the home folder, absolute: `$TURNLOG_HOME`, or `.turnlog` in the user's home.
 
-    An empty variable counts as not set. The folder need not exist.
+    An empty variable counts as not set. A relative TURNLOG_HOME is one of the current folder.
+    Without HOME, the user's home is what the password file says. The folder need not exist.
+
+    Raises:
+        HomeUnknown: no variable and no entry names a folder; HOME is relative; or a store would
+            be made in a folder that is called `~`, which somebody will remove one day.
     """
-    user_home = environ.get("HOME") or os.path.expanduser("~")
     chosen = environ.get("TURNLOG_HOME")
-    if not chosen:
-        return Path(user_home, ".turnlog")
-    if chosen == "~" or chosen.startswith("~/"):
-        chosen = user_home + chosen[1:]
-    return Path(os.path.abspath(chosen))
+    home = _chosen(chosen, environ) if chosen else _user_home(environ) / ".turnlog"
+    if _TILDE in home.parts:
+        raise HomeUnknown(f"{home} has a folder in it that is called `~`.")
+    return home
+
+
+def _chosen(text: str, environ: Mapping[str, str]) -> Path:
+    if "\0" in text:
+        raise HomeUnknown(f"TURNLOG_HOME is {text!r}, which no folder can be called.")
+    if text == _TILDE or text.startswith("~/"):
+        return Path(os.path.abspath(f"{_user_home(environ)}{text[1:]}"))
+    if text.startswith(_TILDE):
+        return Path(os.path.abspath(_home_of_another(text)))
+    try:
+        return Path(os.path.abspath(text))
+    except FileNotFoundError:
+        raise HomeUnknown(
+            f"TURNLOG_HOME is {text!r}, which is relative, and the current folder has been removed."
+        ) from None
+
+
+def _user_home(environ: Mapping[str, str]) -> Path:
+    if home := environ.get("HOME"):
+        if not os.path.isabs(home):
+            raise HomeUnknown(f"HOME is {home!r}, which is not absolute.")
+        return Path(home)
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise HomeUnknown(
+            f"HOME is not set, and user {os.getuid()} has no entry in the password file."
+        ) from None
+    if not os.path.isabs(entry.pw_dir):
+        raise HomeUnknown(
+            f"HOME is not set, and the password file names no home of user {os.getuid()}."
+        )
+    return Path(entry.pw_dir)
+
+
+def _home_of_another(text: str) -> str:
+    """Return `~NAME` and `~NAME/…` with the home of that user."""
+    name, _, rest = text[1:].partition("/")
+    try:
+        return os.path.join(pwd.getpwnam(name).pw_dir, rest)
+    except KeyError:
+        raise HomeUnknown(f"TURNLOG_HOME is {text!r}, and there is no user {name!r}.") from None

@@ -15,6 +15,7 @@ import attrs
 import lmdb
 
 from turnlog.protocol.errors import LogPaused, SchemaTooNew, StoreError, StoreUnsuitable
+from turnlog.runtime.private_files import make_private_folder, new_private_file
 from turnlog.runtime.store.gate import Gate
 from turnlog.runtime.store.rows import FORMAT
 from turnlog.runtime.store.suitability import DATA_FILE, prepare_folder
@@ -254,11 +255,14 @@ class Environment:
             StoreUnsuitable: the folder is not empty, or cannot be written.
         """
         try:
-            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(destination)
             if any(destination.iterdir()):
                 raise StoreUnsuitable(f"{destination} is not empty. Name a new folder.")
-            with self._gate.shared():
-                self._env.copy(str(destination), compact=True)
+            # LMDB would make the file itself with whatever mode the umask leaves.
+            with open(new_private_file(destination / DATA_FILE), "wb") as file:
+                with self._gate.shared():
+                    self._env.copyfd(file.fileno(), compact=True)
+                os.fsync(file.fileno())
         except (OSError, lmdb.Error) as error:
             raise StoreUnsuitable(f"cannot write a copy to {destination}: {error}") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.runtime.private_files import make_private_folder
 
 DATA_FILE: Final = "data.mdb"
 ENGINES: Final = "engines"  # the folder of the engines' lock files
@@ -63,11 +64,14 @@ def prepare_folder(path: Path, *, read_only: bool) -> None:
         if read_only and not (path / DATA_FILE).exists():
             raise StoreUnsuitable(f"there is no store in {path}.")
         if not read_only:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path)
         name = network_file_system(file_system_magic(path))
         _require_data(path)
     except OSError as error:
-        raise StoreUnsuitable(f"{path} cannot hold a store: {error.strerror}.") from error
+        raise StoreUnsuitable(
+            f"{path} cannot hold a store: {error.strerror}. Set TURNLOG_HOME to a folder that "
+            "you may write to."
+        ) from error
     if name:
         raise StoreUnsuitable(
             f"{path} is on a network file system ({name}), which can destroy a store. "
