@@ -18,7 +18,13 @@ from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.family import read_process, read_processes
 from turnlog.runtime.processes.spawner import Spawner
-from turnlog.runtime.sandbox.confinement import LIMITS, Confinement, Mechanism, Sandbox
+from turnlog.runtime.sandbox.confinement import (
+    LIMITS,
+    MECHANISMS,
+    Confinement,
+    Mechanism,
+    Sandbox,
+)
 
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 READ_ONLY = SandboxPolicy()
@@ -381,7 +387,47 @@ async def test_without_a_sandbox_a_confined_command_is_refused(tmp_path: Path) -
                 ["true"], cwd="/", workspace=str(tmp_path), policy=READ_ONLY, env={}
             )
     assert str(caught.value).startswith("commands cannot be confined on this machine; nothing was")
-    assert "Install bubblewrap" in str(caught.value)
+    assert "the sandbox is switched off" in str(caught.value)
+
+
+async def test_a_survey_tells_of_every_mechanism_whichever_is_preferred() -> None:
+    async with Spawner() as spawner:
+        found = await Sandbox(spawner, prefer="none").survey()
+    assert [report.mechanism for report in found] == list(MECHANISMS)
+    for report in found:
+        assert report.works == (not REASONS[report.mechanism])
+        assert report.limits == (LIMITS[report.mechanism] if report.works else ())
+        assert bool(report.why_not) != report.works
+
+
+@pytest.mark.parametrize("prefer", ["auto", "none"])
+async def test_whether_commands_can_be_confined_is_known_before_one_is_run(
+    prefer: Literal["auto", "none"], tmp_path: Path
+) -> None:
+    async with Spawner() as spawner:
+        sandbox = Sandbox(spawner, prefer=prefer)
+        asked = [
+            await sandbox.complaint(policy, workspace=str(tmp_path), env=ENV)
+            for policy in (PLAIN, READ_ONLY)
+        ]
+        sandbox.close()
+    is_refused = prefer == "none" or all(REASONS.values())
+    assert [each is not None for each in asked] == [False, is_refused]
+
+
+async def test_bubblewrap_is_not_recommended_where_it_is_and_cannot_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = tmp_path / "bwrap"
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr("turnlog.runtime.sandbox.confinement._BIN", str(tmp_path))
+    async with Spawner() as spawner:
+        complaint = await Sandbox(spawner, prefer="bubblewrap").complaint(
+            READ_ONLY, workspace=str(tmp_path), env=ENV
+        )
+    assert "nstall bubblewrap" not in str(complaint)
+    assert "allow user namespaces" in str(complaint).lower()
 
 
 async def test_a_bubblewrap_that_fails_is_told_with_its_words(

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import attrs
 from msgspec import Struct
@@ -20,6 +20,7 @@ from turnlog.runtime.sandbox.paths import is_within, protected_paths, writable_r
 
 Mechanism = Literal["bubblewrap", "landlock"]
 Preference = Literal["auto", "bubblewrap", "landlock", "none"]
+MECHANISMS: Final[tuple[Mechanism, ...]] = get_args(Mechanism)  # the best one first
 
 # What a mechanism does not keep, to be told to whoever relies on it.
 LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
@@ -38,8 +39,18 @@ LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
 }
 
 _PROBE_TIMEOUT_MS: Final = 10_000
+_NOT_INSTALLED: Final = "bubblewrap: bwrap is not installed"
 _LAUNCHER: Final = os.path.realpath(launcher.__file__)
 _BIN: Final = "/usr/bin:/usr/local/bin:/bin"
+
+
+class MechanismReport(Struct, frozen=True):
+    """Whether a mechanism works on this machine, and what it does not keep where it does."""
+
+    mechanism: Mechanism
+    works: bool
+    why_not: str = ""  # what it said, where it does not work
+    limits: tuple[str, ...] = ()  # where it works
 
 
 class Confinement(Struct, frozen=True):
@@ -65,6 +76,7 @@ class Sandbox:
     hidden: Sequence[str] = ()
     prefer: Preference = "auto"
     _found: Confinement | SandboxUnavailable | None = attrs.field(default=None, init=False)
+    tried: list[str] = attrs.field(factory=list[str], init=False)  # what failed, and why
     _filter: int | None = attrs.field(default=None, init=False)
 
     async def prepare(
@@ -112,6 +124,40 @@ class Sandbox:
             raise self._found
         return self._found
 
+    async def complaint(
+        self, policy: SandboxPolicy, *, workspace: str, env: Mapping[str, str]
+    ) -> SandboxUnavailable | None:
+        """Return why no command could be confined as `policy` asks; None if commands can be.
+
+        Cheap after the first time, so that it can be asked before the first request.
+
+        Args:
+            workspace: as for `prepare`.
+            env: as for `prepare`.
+        """
+        try:
+            await self.prepare(["true"], cwd="/", workspace=workspace, policy=policy, env=env)
+        except SandboxUnavailable as error:
+            return error
+        return None
+
+    async def survey(self) -> tuple[MechanismReport, ...]:
+        """Try every mechanism, whichever is preferred, and return what came of each."""
+        found: list[MechanismReport] = []
+        for mechanism in MECHANISMS:
+            alone = Sandbox(self.spawner, prefer=mechanism)
+            try:
+                await alone.probe()
+            except SandboxUnavailable:
+                why = "; ".join(alone.tried)
+                found.append(MechanismReport(mechanism, works=False, why_not=why))
+            else:
+                limits = LIMITS[mechanism]
+                found.append(MechanismReport(mechanism, works=True, limits=limits))
+            finally:
+                alone.close()
+        return tuple(found)
+
     def close(self) -> None:
         """Give the seccomp filter's memory back. Commands that were prepared cannot start then."""
         if self._filter is not None:
@@ -119,35 +165,31 @@ class Sandbox:
             self._filter = None
 
     async def _try_all(self) -> Confinement | SandboxUnavailable:
-        tried: list[str] = []
-        for candidate in self._candidates(tried):
+        for candidate in self._candidates():
             if candidate.mechanism == "bubblewrap":
                 argv = self._bubblewrap(candidate, ["true"], "/", [], network=False)
             else:
                 argv = self._landlock(candidate.program, ["true"], [], network=False)
             if (failure := await self._failure(argv)) is None:
                 return Confinement(
-                    candidate.mechanism, candidate.program, candidate.user_namespace, tuple(tried)
+                    candidate.mechanism,
+                    candidate.program,
+                    candidate.user_namespace,
+                    tuple(self.tried),
                 )
-            tried.append(f"{candidate.mechanism} ({candidate.program}): {failure}")
-        return SandboxUnavailable(
-            "commands cannot be confined on this machine; nothing was run. Tried:\n  "
-            + "\n  ".join(tried or ["nothing: the sandbox is switched off"])
-            + "\nInstall bubblewrap 0.8 or newer, or allow user namespaces (in a container too), "
-            "or use Linux 6.2 or newer with landlock; or choose the sandbox mode "
-            "danger-full-access if nothing has to be confined."
-        )
+            self.tried.append(f"{candidate.mechanism} ({candidate.program}): {failure}")
+        return _unavailable(self.tried)
 
-    def _candidates(self, tried: list[str]) -> list[Confinement]:
+    def _candidates(self) -> list[Confinement]:
         machine = os.uname().machine
         if self.prefer != "none" and launcher.socket_filter(machine, ()) is None:
-            tried.append(f"nothing: the system calls of {machine} are not known here")
+            self.tried.append(f"nothing: the system calls of {machine} are not known here")
             return []
         found: list[Confinement] = []
         if self.prefer in ("auto", "bubblewrap"):
             program = shutil.which("bwrap", path=_BIN) or shutil.which("bwrap")
             if program is None:
-                tried.append("bubblewrap: bwrap is not installed")
+                self.tried.append(_NOT_INSTALLED)
             else:
                 program = os.path.realpath(program)
                 found.append(Confinement("bubblewrap", program))
@@ -226,3 +268,20 @@ class Sandbox:
             self._filter = os.memfd_create("turnlog-socket-filter")
             os.write(self._filter, program)
         return f"/proc/{os.getpid()}/fd/{self._filter}"
+
+
+def _unavailable(tried: Sequence[str]) -> SandboxUnavailable:
+    """Return an error that says why each mechanism does not work here, and what would help."""
+    advice: list[str] = []
+    if _NOT_INSTALLED in tried:
+        advice.append("install bubblewrap 0.8 or newer")
+    if tried:
+        advice.append("allow user namespaces (a container may forbid them)")
+        advice.append("use Linux 6.2 or newer with landlock")
+    advice.append("choose the sandbox mode danger-full-access if nothing has to be confined")
+    text = "; or ".join(advice)
+    return SandboxUnavailable(
+        "commands cannot be confined on this machine; nothing was run. Tried:\n  "
+        + "\n  ".join(tried or ["nothing: the sandbox is switched off"])
+        + f"\n{text[:1].upper()}{text[1:]}."
+    )
