@@ -1,43 +1,75 @@
-# On a fresh machine: git, Python 3.11+ and make. Everything else goes into .venv.
+# On a fresh machine: git, make and Python 3.11+ with its venv module. Everything else goes into
+# .venv, and each target installs only what it needs: after that, none needs the network.
+# PYTHON=/path/to/python3.12 make demo: another interpreter than python3.
 PYTHON ?= python3
+ifeq ($(PATH),)
+export PATH := /usr/local/bin:/usr/bin:/bin
+endif
 BIN := .venv/bin
-STAMP := .venv/.installed
+RUNTIME := .venv/.has-runtime
+TESTS := .venv/.has-tests
+TOOLS := .venv/.has-tools
 
-.PHONY: demo test explore check bench kill-test simulate clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test explore check bench kill-test simulate clean
 
-demo: $(STAMP)  ## a whole session, offline: run, patch, kill, continue, fork, fold
-	@$(BIN)/turnlog demo
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-test: $(STAMP)  ## the test-suite, on every core
-	$(BIN)/pytest -n auto -q
+demo: $(RUNTIME)  ## a whole session, offline: run, patch, kill, continue, fork, fold
+	@$(BIN)/python -m turnlog demo
 
-explore: $(STAMP)  ## the properties with examples that nobody has seen, twenty times as many
-	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto -q tests/core tests/protocol tests/store
+test: $(TESTS)  ## the tests, on every core
+	PYTHONUTF8=1 $(BIN)/python -m pytest -n auto -q
 
-check: $(STAMP)  ## style, types, import direction, wheel contents
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks
-	$(BIN)/pyright
+explore: $(TESTS)  ## the properties with examples that nobody has seen, twenty times as many
+	HYPOTHESIS_PROFILE=explore TURNLOG_TEST_SECONDS=0 $(BIN)/python -m pytest -n auto -q \
+	    -o faulthandler_timeout=0 tests/core tests/protocol tests/store
+
+check: $(TOOLS)  ## style, types, import direction, wheel contents
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy tests benchmarks
+	$(BIN)/python -m pyright
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python .ci/wheel-contents
 
-bench: $(STAMP)  ## every claim, as a ratio to a reference measured in the same run
+bench: $(TESTS)  ## every claim, as a ratio to a reference measured in the same run
 	@$(BIN)/python benchmarks
 
-kill-test: $(STAMP)  ## kill -9 a session 200 times at random moments, and look what is left
+kill-test: $(TESTS)  ## kill -9 a session 200 times at random moments, and look what is left
 	$(BIN)/python -m tests.engine.kill_many 200
 
 SEEDS ?= 500
-simulate: $(STAMP)  ## the whole engine in simulated worlds, SEEDS of them
+simulate: $(TESTS)  ## the whole engine in simulated worlds, SEEDS of them
 	$(BIN)/python -m tests.simulation $(SEEDS)
 
-$(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
-	touch $(STAMP)
+# pip keeps its downloads below HOME. Where HOME is not the absolute path of a folder that we can
+# write, pip would warn, or make a folder called "~" here: then it keeps nothing.
+PIP := case "$$HOME" in /*) [ -w "$$HOME" ];; *) false;; esac || export PIP_NO_CACHE_DIR=1; \
+    $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-clean:
+$(RUNTIME): pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnlog needs Python 3.11 \
+	or newer, and this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
+	@echo "Installing turnlog and what it runs with into .venv, once ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv || \
+	    { rm -rf .venv; exit 1; }
+	@$(PIP) --editable .
+	@touch $@
+
+# Dependency groups need a newer pip than stock Python 3.11 has; the demo does not.
+$(TESTS): $(RUNTIME) pyproject.toml
+	@echo "Installing what the tests need into .venv, once ..."
+	@$(PIP) 'pip>=25.1'
+	@$(PIP) --group test
+	@touch $@
+
+$(TOOLS): $(TESTS) pyproject.toml
+	@echo "Installing the tools that check style and types into .venv, once ..."
+	@$(PIP) --group lint
+	@touch $@
+
+clean:  ## remove what was installed and built
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Profiles of the property tests, and the number of sessions that were recorded and replayed.
+"""What holds for each run of the tests: its surroundings, its limits, and what it says at its end.
 
 A run is the same everywhere, so that a red one means that the change in hand is bad. To look for
 what nobody has seen yet, `make explore` takes other examples each time, and twenty times as many.
@@ -11,6 +11,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import replayed
+from tests.surroundings.steady import make_steady
+
+make_steady()  # before any test module reads the environment
+pytest_plugins = ["tests.limits", "tests.not_run"]
 
 # The machine may be shared, so how long one example takes says nothing.
 settings.register_profile(
