@@ -7,7 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from turnlog.runtime.sandbox.launcher import AF_INET, AF_INET6, AF_NETLINK, KEPT_CAPABILITIES
+from turnlog.runtime.launcher.landlock import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    KEPT_CAPABILITIES,
+)
 
 Access = Literal["write", "read", "hide"]
 

@@ -11,10 +11,11 @@ from msgspec import Struct
 
 from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.settings import SandboxPolicy
+from turnlog.runtime import launcher
+from turnlog.runtime.launcher.landlock import socket_filter
 from turnlog.runtime.processes.command import run_command
 from turnlog.runtime.processes.output import decode_output
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
-from turnlog.runtime.sandbox import launcher
 from turnlog.runtime.sandbox.bubblewrap import SOCKET_FAMILIES, accesses, bubblewrap_argv
 from turnlog.runtime.sandbox.paths import is_within, protected_paths, writable_roots
 
@@ -40,7 +41,7 @@ LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
 
 _PROBE_TIMEOUT_MS: Final = 10_000
 _NOT_INSTALLED: Final = "bubblewrap: bwrap is not installed"
-_LAUNCHER: Final = os.path.realpath(launcher.__file__)
+_LAUNCHER: Final = os.path.dirname(os.path.realpath(launcher.__file__))
 _BIN: Final = "/usr/bin:/usr/local/bin:/bin"
 
 
@@ -182,7 +183,7 @@ class Sandbox:
 
     def _candidates(self) -> list[Confinement]:
         machine = os.uname().machine
-        if self.prefer != "none" and launcher.socket_filter(machine, ()) is None:
+        if self.prefer != "none" and socket_filter(machine, ()) is None:
             self.tried.append(f"nothing: the system calls of {machine} are not known here")
             return []
         found: list[Confinement] = []
@@ -255,7 +256,7 @@ class Sandbox:
                         "write; landlock cannot take a part back. Move it (TURNLOG_HOME), do not "
                         "make that folder writable, or install bubblewrap."
                     )
-        options = ["--network"] if network else []
+        options = ["--landlock", *(["--network"] if network else [])]
         options += [word for path in roots for word in ("--write", path)]
         options += [word for path in hidden for word in ("--hide", path)]
         return [python, "-I", "-S", _LAUNCHER, *options, "--", *argv]
@@ -263,7 +264,7 @@ class Sandbox:
     def _filter_path(self) -> str:
         """Return a path at which each command opens the filter anew, from its beginning."""
         if self._filter is None:
-            program = launcher.socket_filter(os.uname().machine, SOCKET_FAMILIES)
+            program = socket_filter(os.uname().machine, SOCKET_FAMILIES)
             assert program is not None, "the probe refuses machines without a filter"
             self._filter = os.memfd_create("turnlog-socket-filter")
             os.write(self._filter, program)

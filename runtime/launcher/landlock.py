@@ -1,32 +1,17 @@
-"""Confines itself by landlock and seccomp, then becomes the command.
-
-Run as `python -I -S launcher.py [--network] [--write PATH]... [--hide PATH]... -- ARGV`:
-may it use sockets, what may it write below, what may it not read.
-
-It takes the standard library's quickest modules only (json alone would double its cost), and
-5 ms on top of the interpreter's own start. The filter is also what bubblewrap is given. Whatever
-fails ends the launcher with 125 and a line on stderr: the command never runs with less
-confinement than was asked.
+"""Confines the calling process by landlock and seccomp. The filter is also given to bubblewrap.
 
 Source: landlock(7) and linux/landlock.h for numbers, seccomp(2) and bpf(4) for the filter,
 capabilities(7) for what root keeps.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import stat
 import struct
-import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # the launcher's start does not pay for typing
-    from collections.abc import Callable
-    from typing import NoReturn
+from .system import call
 
 MINIMUM_ABI = 3  # before it (Linux 6.2), a file could be truncated anywhere
-FAILED = 125  # exit code when the command could not be confined
 KEPT_CAPABILITIES = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4}
 
 AF_INET, AF_INET6, AF_NETLINK = 2, 10, 16
@@ -45,8 +30,8 @@ _OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV  # what a rule for
 _WRITABLE_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 # sys/prctl.h and linux/capability.h
-_SET_PDEATHSIG, _SET_SECCOMP, _SET_NO_NEW_PRIVS = 1, 22, 38
-_SECCOMP_MODE_FILTER, _SIGKILL = 2, 9
+_SET_SECCOMP, _SET_NO_NEW_PRIVS = 22, 38
+_SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # machine -> (AUDIT_ARCH, socket, has a second table of system calls)
@@ -124,38 +109,24 @@ def readable_around(hidden: list[str]) -> list[str]:
     return covered
 
 
-def main(arguments: list[str]) -> None:
-    settings, argv = _parse(arguments)
-    network = bool(settings["--network"])
+def confine(writable: list[str], hidden: list[str], *, network: bool) -> None:
+    """Confine this process and all that it starts, for ever.
+
+    Args:
+        writable: what may be written, with all that is below.
+        hidden: what may not be read.
+        network: whether it may use sockets.
+
+    Raises:
+        OSError: a step failed. The process may be confined in part: it must not go on.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    _call("prctl(PR_SET_PDEATHSIG)", libc.prctl, _SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-    _call("prctl(PR_SET_NO_NEW_PRIVS)", libc.prctl, _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _restrict_files(libc, settings["--write"], settings["--hide"], network)
+    call("prctl(PR_SET_NO_NEW_PRIVS)", libc.prctl, _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _restrict_files(libc, writable, hidden, network)
     if not network:
         _restrict_sockets(libc)
     if os.geteuid() == 0:
         _drop_capabilities(libc)
-    try:
-        os.execvp(argv[0], argv)
-    except FileNotFoundError:
-        _leave(127, f"there is no program {argv[0]!r} on the command's PATH")
-    except PermissionError:
-        _leave(126, f"{argv[0]!r} is not executable")
-
-
-def _parse(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    settings: dict[str, list[str]] = {"--network": [], "--write": [], "--hide": []}
-    rest = iter(arguments)
-    for option in rest:
-        if option == "--":
-            break
-        if option not in settings:
-            raise ValueError(f"{option!r} is not an option of the launcher")
-        settings[option].append("yes" if option == "--network" else next(rest, ""))
-    argv = list(rest)
-    if not argv:
-        raise ValueError("no command was given after --")
-    return settings, argv
 
 
 def _restrict_files(
@@ -171,7 +142,7 @@ def _restrict_files(
     tcp = 0 if network else _BIND_TCP | _CONNECT_TCP
     attributes = struct.pack("=QQQ", handled, tcp, _SCOPE_ABSTRACT_UNIX | _SCOPE_SIGNAL)
     known = 8 if abi < 4 else 16 if abi < 6 else 24  # bytes of it that this kernel knows
-    ruleset = _call(
+    ruleset = call(
         "landlock_create_ruleset", libc.syscall, _CREATE_RULESET, attributes[:known], known, 0
     )
     for path in writable:
@@ -181,7 +152,7 @@ def _restrict_files(
     if hidden:
         for path in readable_around(hidden):
             _grant(libc, ruleset, path, _READ_FILE)
-    _call("landlock_restrict_self", libc.syscall, _RESTRICT_SELF, ruleset, 0)
+    call("landlock_restrict_self", libc.syscall, _RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 
 
@@ -194,7 +165,7 @@ def _grant(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
         rights &= _OF_FILES
     rule = struct.pack("=Qi", rights, descriptor)
     what = f"landlock_add_rule({path})"
-    _call(what, libc.syscall, _ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
+    call(what, libc.syscall, _ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
     os.close(descriptor)
 
 
@@ -205,34 +176,13 @@ def _restrict_sockets(libc: ctypes.CDLL) -> None:
         raise OSError(f"the network cannot be closed on {machine}")
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    _call("prctl(PR_SET_SECCOMP)", libc.prctl, _SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0)
+    call("prctl(PR_SET_SECCOMP)", libc.prctl, _SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0)
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     current = ctypes.create_string_buffer(24)
-    _call("capget", libc.capget, header, current)
+    call("capget", libc.capget, header, current)
     permitted = struct.unpack("=6I", current.raw)[1]
     kept = permitted & sum(1 << number for number in KEPT_CAPABILITIES.values())
-    _call("capset", libc.capset, header, struct.pack("=6I", kept, kept, 0, 0, 0, 0))
-
-
-def _call(what: str, function: Callable[..., int], *arguments: object) -> int:
-    """Call into the kernel. Numbers are given as longs: ctypes would pass half a register."""
-    longs = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result = function(*longs)
-    if result < 0:
-        raise OSError(f"{what}: {os.strerror(ctypes.get_errno())}")
-    return result
-
-
-def _leave(code: int, why: str) -> NoReturn:
-    print(f"turnlog sandbox: {why}", file=sys.stderr)
-    sys.exit(code)
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (OSError, ValueError) as error:
-        _leave(FAILED, f"the command was not run: {error}")
+    call("capset", libc.capset, header, struct.pack("=6I", kept, kept, 0, 0, 0, 0))

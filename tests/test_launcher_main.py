@@ -1,0 +1,29 @@
+"""The launcher as a program: what it refuses, how it ends, and that it leaves nothing running."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from turnlog.runtime import launcher
+
+LAUNCHER = os.path.dirname(launcher.__file__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no command was given after --"),
+        (["--write", "/tmp"], "no command was given after --"),
+        (["--wriet", "/tmp", "--", "true"], "'--wriet' is not an option of the launcher"),
+    ],
+)
+def test_a_launcher_that_cannot_confine_does_not_run_the_command(
+    arguments: list[str], said: str
+) -> None:
+    command = [sys.executable, "-I", "-S", LAUNCHER, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (125, "")
+    assert ended.stderr.startswith("turnlog: the command was not run: ")
+    assert said in ended.stderr
