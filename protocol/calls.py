@@ -8,21 +8,21 @@ from turnlog.protocol.files import FileImage
 from turnlog.protocol.settings import ReasoningEffort
 
 FailureCode = Literal[
-    "cancelled",
-    "connection_failed",
-    "stream_disconnected",
-    "idle_timeout",
-    "server_error",
-    "rate_limited",
-    "usage_limit_reached",
-    "quota_exceeded",
-    "context_window_exceeded",
-    "unauthorized",
-    "bad_request",
-    "response_incomplete",
-    "invalid_response",
-    "credential_missing",
-    "crashed",
+    "cancelled",  # the turn was stopped during the request
+    "connection_failed",  # the provider could not be reached; check base_url and the network
+    "stream_disconnected",  # the response was cut off
+    "idle_timeout",  # the provider sent nothing for too long (stream_idle_timeout_ms)
+    "server_error",  # the provider answered with an error of its own (5xx)
+    "rate_limited",  # too many requests for now
+    "usage_limit_reached",  # the limit of the user's plan is used up; it says until when
+    "quota_exceeded",  # the account has no quota left
+    "context_window_exceeded",  # the request is longer than the model can read
+    "unauthorized",  # the provider did not accept the key, or needs one
+    "bad_request",  # the provider refused the request; the text is the provider's
+    "response_incomplete",  # the provider ended the response before it was whole
+    "invalid_response",  # the answer is not what the Responses API describes
+    "credential_missing",  # no key was found; see env_key, key_command and keyring
+    "crashed",  # turnlog's own client failed
 ]
 Retry = Literal["never", "request", "stream"]
 

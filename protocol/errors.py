@@ -21,19 +21,28 @@ from typing import ClassVar
 
 
 class TurnlogError(Exception):
-    """Base of every error that turnlog raises on purpose."""
+    """Base of every error that turnlog raises on purpose.
+
+    Catch it to handle them all; compare `code` to tell them apart.
+    """
 
     code: ClassVar[str] = "turnlog_error"
 
 
 class UsageError(TurnlogError):
-    """The request itself is wrong. Nothing was done."""
+    """The request itself is wrong. Nothing was done.
+
+    Correct it as the text says.
+    """
 
     code = "usage_error"
 
 
 class ConfigInvalid(UsageError):
-    """A configuration value, key or file cannot be used. The text names the layer and the key."""
+    """A configuration value, key or file cannot be used. The text names the file and the key.
+
+    Correct it there. `turnlog config` shows where each value comes from.
+    """
 
     code = "config_invalid"
 
@@ -48,13 +57,19 @@ class HomeUnknown(UsageError):
 
 
 class OpRejected(UsageError):
-    """The op does not fit the session's state."""
+    """The session refused an op, since it does not fit the session's state.
+
+    The text ends with the refusal's own code. Wait, resume or interrupt as it says.
+    """
 
     code = "op_rejected"
 
 
 class SessionNotFound(UsageError):
-    """No session has this id, or begins with this prefix."""
+    """No session has this id, or an id that begins like this.
+
+    List the sessions with `turnlog sessions`.
+    """
 
     code = "session_not_found"
 
@@ -66,7 +81,10 @@ class SessionNotFound(UsageError):
 
 
 class AmbiguousSession(UsageError):
-    """Several sessions begin with this prefix."""
+    """Several sessions have an id that begins like this.
+
+    Give more of the id.
+    """
 
     code = "ambiguous_session"
 
@@ -77,7 +95,10 @@ class AmbiguousSession(UsageError):
 
 
 class SequenceOutOfRange(UsageError):
-    """The session has no event with this sequence."""
+    """The session has no event with this sequence.
+
+    Give a sequence within the range that the text names.
+    """
 
     code = "sequence_out_of_range"
 
@@ -87,19 +108,28 @@ class SequenceOutOfRange(UsageError):
 
 
 class PatchInvalid(UsageError):
-    """A patch that cannot be parsed, or does not fit the files. No file was changed."""
+    """A patch cannot be parsed, or does not fit the files. No file was changed.
+
+    Read the files again and make a new patch.
+    """
 
     code = "patch_invalid"
 
 
 class ScriptInvalid(UsageError):
-    """A script for the scripted model that cannot be read. The text names the line."""
+    """A script for the scripted model cannot be read. The text names the line.
+
+    Correct the script.
+    """
 
     code = "script_invalid"
 
 
 class InputUnreadable(UsageError):
-    """A file or a stream that the user named cannot be read."""
+    """A file or a stream that the user named cannot be read.
+
+    Check its path and its permissions.
+    """
 
     code = "input_unreadable"
 
@@ -107,7 +137,8 @@ class InputUnreadable(UsageError):
 class PortableInvalid(UsageError):
     """A portable session file is not what was written. What precedes the line is good.
 
-    `flaw` is stable: empty, header, version, torn, json, order, time, event, count, digest.
+    Restore the file, or export the session again. `flaw` is stable: empty, header, version,
+    torn, json, order, time, event, count, digest.
     """
 
     code = "portable_invalid"
@@ -121,7 +152,10 @@ class PortableInvalid(UsageError):
 
 
 class RerecordingRefused(UsageError):
-    """Today's decisions do not fit the facts that were recorded. The file was left alone."""
+    """Today's decisions do not fit the recorded facts. The file was left alone.
+
+    Record the session once more with today's code.
+    """
 
     code = "rerecording_refused"
 
@@ -134,19 +168,28 @@ class RerecordingRefused(UsageError):
 
 
 class RolloutInvalid(UsageError):
-    """A file that should be imported holds no line that a recorded session is made of."""
+    """A file to be imported holds no line of a recorded session.
+
+    Name a rollout of Codex, or a file that `turnlog export` has written.
+    """
 
     code = "rollout_invalid"
 
 
 class RolloutEmpty(RolloutInvalid):
-    """There is nothing at all in a file that should be imported."""
+    """A file to be imported is empty.
+
+    Name another file.
+    """
 
     code = "rollout_empty"
 
 
 class SessionExists(UsageError):
-    """A session with the id of an imported one is in the store already."""
+    """The store already has a session with the id of the imported one.
+
+    Import the file under an id of its own, with `--new-id`.
+    """
 
     code = "session_exists"
 
@@ -159,7 +202,10 @@ class SessionExists(UsageError):
 
 
 class SessionBusy(TurnlogError):
-    """Another engine is the session's writer."""
+    """Another engine is the session's writer.
+
+    Follow the session, fork it, or wait until it is released.
+    """
 
     code = "session_busy"
 
@@ -172,25 +218,37 @@ class SessionBusy(TurnlogError):
 
 
 class Overloaded(TurnlogError):
-    """The session's mailbox has no room for another op. Nothing was lost; try again."""
+    """Too many ops wait for the session. Nothing was queued.
+
+    Send the op again later.
+    """
 
     code = "overloaded"
 
 
 class StoreError(TurnlogError):
-    """The event log cannot do what was asked."""
+    """The event log cannot do what was asked.
+
+    Do what the text says; `turnlog doctor` checks the store.
+    """
 
     code = "store_error"
 
 
 class LogPaused(StoreError):
-    """The disk is full or failing. Reading goes on; writing resumes when a probe succeeds."""
+    """The disk is full or fails. Sessions can be read, not written.
+
+    Make room. Writing resumes by itself.
+    """
 
     code = "log_paused"
 
 
 class LogDamaged(StoreError):
-    """Stored bytes are not what was written. The rest of the store stays readable."""
+    """Stored bytes are not what was written. The rest of the store stays readable.
+
+    Fork the session before the damage; `turnlog doctor` reports all of it.
+    """
 
     code = "log_damaged"
 
@@ -204,7 +262,10 @@ class LogDamaged(StoreError):
 
 
 class SchemaTooNew(StoreError):
-    """The store was written by a newer turnlog."""
+    """A newer turnlog has written this.
+
+    Upgrade turnlog.
+    """
 
     code = "schema_too_new"
 
@@ -217,30 +278,45 @@ class SchemaTooNew(StoreError):
 
 
 class StoreUnsuitable(StoreError):
-    """The place for the store cannot hold one: a network file system, a file, no permission."""
+    """The folder cannot hold a store: a network file system, a file, no permission.
+
+    Choose another folder with `TURNLOG_HOME`, or correct what the text names.
+    """
 
     code = "store_unsuitable"
 
 
 class WriteLost(StoreError):
-    """The session's state was thrown away, since its last write was refused or unanswered."""
+    """A write was refused or unanswered, so the session's state in memory was dropped.
+
+    Resume the session. Send the op again with the same id: it is done once.
+    """
 
     code = "write_lost"
 
 
 class SandboxUnavailable(TurnlogError):
-    """Commands cannot be confined on this machine as the settings ask. Nothing was run."""
+    """Commands cannot be confined on this machine as the settings ask. Nothing was run.
+
+    Do what the text names for each mechanism, or choose another `sandbox_mode`.
+    """
 
     code = "sandbox_unavailable"
 
 
 class CredentialMissing(TurnlogError):
-    """A provider needs a key, and no source gave one."""
+    """A provider needs an API key, and none was found.
+
+    Set the variable that the text names, or `env_key`, `key_command` or `keyring`.
+    """
 
     code = "credential_missing"
 
 
 class RecordingMiss(TurnlogError):
-    """A recorded model or tool was asked for something that the recording does not hold."""
+    """Something was asked of a recording that it does not hold. Nothing was called live.
+
+    Compare with the nearest entry that the text shows. Record again if the change is meant.
+    """
 
     code = "recording_miss"

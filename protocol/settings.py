@@ -35,16 +35,17 @@ class SandboxPolicy(Struct, frozen=True):
 
 
 class ShellEnvironmentPolicy(Struct, frozen=True):
-    """Which variables a command inherits. Applied in the order of the fields.
+    """Which environment variables a command inherits. The fields are applied in their order.
 
-    Source: functional model B3. Names with KEY, SECRET or TOKEN in them never pass by default.
+    A variable with KEY, SECRET or TOKEN in its name is never passed on by default.
     """
 
+    # Where to begin. core: PATH, HOME and a few others that every program needs.
     inherit: Literal["core", "all", "none"] = "core"
-    ignore_default_excludes: bool = False
-    exclude: tuple[str, ...] = ()  # globs, case-insensitive
-    set: dict[str, str] = field(default_factory=dict[str, str])
-    include_only: tuple[str, ...] = ()  # globs; if any, the last filter
+    ignore_default_excludes: bool = False  # also pass on names with KEY, SECRET or TOKEN
+    exclude: tuple[str, ...] = ()  # patterns of names to leave out, such as AWS_*; any case
+    set: dict[str, str] = field(default_factory=dict[str, str])  # variables to set
+    include_only: tuple[str, ...] = ()  # patterns of names; if given, all others are left out
 
 
 class RetryLimits(Struct, frozen=True):
@@ -58,14 +59,14 @@ class RetryLimits(Struct, frozen=True):
 
 
 class UnansweredPolicy(Struct, frozen=True):
-    """What becomes of a question that nobody answers in time, by what it asks about.
+    """What happens to a question that nobody answers within `approval_timeout_ms`.
 
-    `wait` waits for ever; `decline` tells the model so, and the turn goes on; `park` closes the
-    session with the question open: whoever opens it again is asked again.
+    `wait` waits for ever. `decline` declines: the model is told, and the turn continues. `park`
+    closes the session with the question open. Whoever opens the session next is asked again.
     """
 
-    command: Unanswered = "decline"
-    patch: Unanswered = "decline"
+    command: Unanswered = "decline"  # for questions about a command
+    patch: Unanswered = "decline"  # for questions about a patch
 
 
 class CompactionLimits(Struct, frozen=True):

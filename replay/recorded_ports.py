@@ -180,7 +180,10 @@ class RecordedContext:
 
 
 class NothingRecorded(TurnlogError):
-    """What is asked for did not happen in the recorded life."""
+    """A replay needs something that did not happen in the recording.
+
+    Accept the changed decisions, or record the session again.
+    """
 
     code = "nothing_recorded"
 

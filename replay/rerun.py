@@ -64,7 +64,10 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class NothingToRerun(UsageError):
-    """No input of a user comes after the event."""
+    """No input of a user follows the chosen event.
+
+    Choose an earlier event with `--at`.
+    """
 
     code = "nothing_to_rerun"
 

@@ -24,7 +24,10 @@ _DONE: Final[dict[ApprovalAnswer, str]] = {
 
 
 class QuestionNotFound(UsageError):
-    """No open question has this id."""
+    """No open question has this id.
+
+    List the open questions with `turnlog approvals`.
+    """
 
     code = "question_not_found"
 
@@ -37,7 +40,10 @@ class QuestionNotFound(UsageError):
 
 
 class AmbiguousQuestion(UsageError):
-    """Several open questions are meant."""
+    """Several open questions fit.
+
+    Give the id of one; the text lists them.
+    """
 
     code = "ambiguous_question"
 
@@ -47,7 +53,10 @@ class AmbiguousQuestion(UsageError):
 
 
 class QuestionAnswered(UsageError):
-    """A question has its answer. There is one only."""
+    """The question has been answered already. A question takes one answer only.
+
+    Nothing is left to do.
+    """
 
     code = "question_answered"
 

@@ -17,7 +17,10 @@ _PAGE = 1000
 
 
 class TurnNotFound(UsageError):
-    """The session has no such turn."""
+    """The session has no such turn.
+
+    `turnlog show ID` lists the turns.
+    """
 
     code = "turn_not_found"
 

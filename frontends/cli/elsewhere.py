@@ -13,7 +13,10 @@ from turnlog.runtime.store.lmdb_log import open_log
 
 
 class NotRunning(TurnlogError):
-    """No process runs the session, so that nobody would take the op now."""
+    """No process runs the session, so there is no turn to steer or to stop.
+
+    Resume the session with `turnlog exec resume ID`.
+    """
 
     code = "not_running"
 

@@ -14,13 +14,19 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 
 
 class PromptMissing(UsageError):
-    """There is nothing to tell the model."""
+    """No prompt was given, neither as an argument nor on stdin.
+
+    Give one.
+    """
 
     code: ClassVar[str] = "prompt_missing"
 
 
 class OutputUnwritable(UsageError):
-    """A file that the user named cannot be written."""
+    """A file that the user named cannot be written.
+
+    Name a file in a folder that exists and that you may write.
+    """
 
     code: ClassVar[str] = "output_unwritable"
 

@@ -47,7 +47,10 @@ _PATIENCE: Final = 2.0  # seconds without an event, before we ask whether that p
 
 
 class NotTaken(TurnlogError):
-    """The op waits in the session's inbox: its process did not take it in time."""
+    """The op waits in the session's inbox: the process that runs it did not take it in time.
+
+    Nothing is lost. The op is done when a process takes it.
+    """
 
     code = "not_taken"
 
@@ -59,13 +62,19 @@ class NotTaken(TurnlogError):
 
 
 class NotDone(TurnlogError):
-    """The session took the op, and it came to nothing."""
+    """The session took the op, but could not do it. The text says why.
+
+    Correct the cause, then give the command again.
+    """
 
     code = "not_done"
 
 
 class TurnCutOff(TurnlogError):
-    """The session's last turn was cut off, and has to be finished first."""
+    """The session's last turn was cut off, and has to end first.
+
+    Resume the session with `turnlog exec resume ID`.
+    """
 
     code = "turn_cut_off"
 

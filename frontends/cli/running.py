@@ -47,7 +47,10 @@ _MANY: Final = 10_000  # sessions that `--last` looks through
 
 
 class NothingToContinue(UsageError):
-    """No turn of the session was cut off, and there is no prompt for another one."""
+    """No turn of the session was cut off, and no prompt was given.
+
+    Give a prompt.
+    """
 
     code = "nothing_to_continue"
 

@@ -28,7 +28,10 @@ _RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class RecordedFailure(TurnlogError):
-    """A turn could not begin then, with this text."""
+    """A turn could not begin when it was recorded; the text is the recorded one.
+
+    It belongs to the recording. Rerun the session live to see today's result.
+    """
 
     code: ClassVar[str] = "recorded_failure"
 

@@ -60,7 +60,10 @@ _TOLD_BY_CLIENTS: Final = (
 
 
 class ToleranceUnknown(UsageError):
-    """A tolerance has no such name, or a pattern cannot be used."""
+    """A tolerance has no such name, or its pattern is not a regular expression.
+
+    Use one of the names that the text lists.
+    """
 
     code = "tolerance_unknown"
 

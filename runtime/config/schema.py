@@ -42,26 +42,32 @@ _RETRY: Final = RetryLimits()
 
 
 class ProviderConfig(Struct, frozen=True):
-    """A model provider: `[model_providers.ID]`.
+    """A model provider. NAME is the provider's id; `model_provider` chooses one.
 
-    Its key is looked for in `env_key`, then `key_command`, then `keyring`, as far as they are
-    set. With none of them set, the provider needs no key.
+    The API key comes from `env_key`, `key_command` or `keyring`, in this order. If none of the
+    three is set, requests are sent without a key.
     """
 
-    base_url: str  # http: or https:, without /responses
-    name: str = ""  # for a person; empty: the provider's id
-    env_key: str | None = None  # name of an environment variable
-    key_command: tuple[str, ...] = ()  # argv; what it prints is the key
-    key_command_timeout_ms: Milliseconds = 10_000
+    base_url: str  # http: or https:, without /responses at the end
+    name: str = ""  # shown to people; empty: the provider's id
+    env_key: str | None = None  # name of the environment variable that holds the key
+    key_command: tuple[str, ...] = ()  # program and arguments; it prints the key
+    key_command_timeout_ms: Milliseconds = 10_000  # how long `key_command` may take
     keyring: str | None = None  # SERVICE/USER in the keyring of the operating system
+    # Further HTTP headers of each request.
     http_headers: dict[str, str] = field(default_factory=dict[str, str])
-    env_http_headers: dict[str, str] = field(default_factory=dict[str, str])  # header: variable
+    # Further HTTP headers, each with the environment variable that holds its value.
+    env_http_headers: dict[str, str] = field(default_factory=dict[str, str])
+    # Further parameters of the URL.
     query_params: dict[str, str] = field(default_factory=dict[str, str])
+    # How often a request is tried again before a response begins.
     request_max_retries: Retries = _RETRY.request_max_retries
+    # How often a request is tried again after its response was cut off.
     stream_max_retries: Retries = _RETRY.stream_max_retries
+    # How long a response may send nothing before it counts as cut off.
     stream_idle_timeout_ms: Milliseconds = _RETRY.stream_idle_timeout_ms
-    wire_api: Literal["responses"] = "responses"
-    requires_openai_auth: bool = False  # accepted; the sources of a key say it better
+    wire_api: Literal["responses"] = "responses"  # the API that the provider offers
+    requires_openai_auth: bool = False  # accepted, and without effect
 
     def __repr__(self) -> str:
         """Show the fields, without what headers and parameters hold: keys stand there too."""
@@ -73,76 +79,79 @@ class ProviderConfig(Struct, frozen=True):
 
 
 class WorkspaceWrite(Struct, frozen=True):
-    """`[sandbox_workspace_write]`: what `sandbox_mode = "workspace-write"` opens besides."""
+    """What commands may do besides, where `sandbox_mode` is `workspace-write`."""
 
-    writable_roots: tuple[str, ...] = ()  # absolute
-    network_access: bool = False
-    exclude_tmpdir_env_var: bool = False
-    exclude_slash_tmp: bool = False
+    writable_roots: tuple[str, ...] = ()  # further folders to write below; absolute paths
+    network_access: bool = False  # whether commands may use the network
+    exclude_tmpdir_env_var: bool = False  # whether $TMPDIR stays read-only
+    exclude_slash_tmp: bool = False  # whether /tmp stays read-only
 
 
 class Agents(Struct, frozen=True):
-    """`[agents]`: how many sub-agents a session may run at once, and how deep they may nest."""
+    """How many sub-agents a session may run at once, and how deep they may nest."""
 
-    max_threads: Count = 6  # 0: none
-    max_depth: Count = 1
+    max_threads: Count = 6  # sub-agents that may run at once; 0: none
+    max_depth: Count = 1  # 1: a sub-agent has none of its own
 
 
 class UndoSettings(Struct, frozen=True):
-    """`[undo]`: whether what shell commands change is kept, too, so that undo brings it back."""
+    """What an undo can bring back."""
 
-    scan_workspace: bool = False
+    scan_workspace: bool = False  # save files before commands run, so that undo restores them
 
 
 class History(Struct, frozen=True):
-    """`[history]`: whether prompts are kept for recall in a front-end."""
+    """Whether prompts are kept, so that a front-end can offer them again."""
 
-    persistence: Literal["save-all", "none"] = "save-all"
+    persistence: Literal["save-all", "none"] = "save-all"  # accepted; no front-end uses it yet
 
 
 class ProjectTrust(Struct, frozen=True):
-    """`[projects."/path"]`: whether that project's own configuration counts."""
+    """Whether the configuration inside a project counts. NAME is the project's absolute path."""
 
-    trust_level: Literal["trusted", "untrusted"]
+    trust_level: Literal["trusted", "untrusted"]  # untrusted: without the warning that it is unused
 
 
 @attrs.frozen
 class Config:
     """The whole configuration, checked. Made by `load_config`."""
 
-    model: str = "gpt-5.5"
-    model_provider: str = "openai"
+    model: str = "gpt-5.5"  # the model, as the provider names it
+    model_provider: str = "openai"  # id of a provider, a table below `model_providers`
     model_providers: dict[str, ProviderConfig] = attrs.field(factory=dict[str, ProviderConfig])
-    openai_base_url: str | None = None  # of the provider `openai`
-    model_reasoning_effort: ReasoningEffort | None = None
-    model_reasoning_summary: ReasoningSummary | None = None
-    model_verbosity: Verbosity | None = None
-    model_context_window: Tokens | None = None  # wins over what is known of the model
+    openai_base_url: str | None = None  # another base URL for the provider `openai`
+    model_reasoning_effort: ReasoningEffort | None = None  # how long the model may reason
+    model_reasoning_summary: ReasoningSummary | None = None  # how much of its reasoning it shows
+    model_verbosity: Verbosity | None = None  # how long its answers are
+    model_context_window: Tokens | None = None  # in tokens; otherwise the model's known size
+    # In tokens; a longer conversation is compacted. Otherwise 90 % of the window.
     model_auto_compact_token_limit: Tokens | None = None
-    approval_policy: ApprovalPolicy = "on-request"
-    approval_timeout_ms: Milliseconds | None = None  # None: a question waits for ever
-    unanswered: UnansweredPolicy = attrs.field(factory=UnansweredPolicy)  # behind that time
-    sandbox_mode: SandboxMode = "read-only"
+    approval_policy: ApprovalPolicy = "on-request"  # when a person is asked; `exec` uses its -a
+    approval_timeout_ms: Milliseconds | None = None  # how long a question waits; unset: for ever
+    unanswered: UnansweredPolicy = attrs.field(factory=UnansweredPolicy)
+    sandbox_mode: SandboxMode = "read-only"  # what the commands of the model may touch
     sandbox_workspace_write: WorkspaceWrite = attrs.field(factory=WorkspaceWrite)
     shell_environment_policy: ShellEnvironmentPolicy = attrs.field(
         factory=ShellEnvironmentPolicy, repr=False
     )
-    base_instructions: str | None = None  # None: the engine's own
-    developer_instructions: str | None = None
-    user_instructions: str | None = None
-    project_root_markers: tuple[str, ...] = (".git",)
-    project_doc_max_bytes: Bytes = 32_768  # of AGENTS.md: the user's, and the project's together
-    project_doc_fallback_filenames: tuple[str, ...] = ()
-    show_raw_agent_reasoning: bool = False
-    hide_agent_reasoning: bool = False  # for front-ends
-    compact_prompt: str | None = None  # None: the engine's own
-    review_model: str | None = None  # None: the session's own
+    base_instructions: str | None = None  # replaces the engine's own base instructions
+    developer_instructions: str | None = None  # further instructions, sent as the developer's
+    user_instructions: str | None = None  # further instructions, sent beside AGENTS.md
+    project_root_markers: tuple[str, ...] = (".git",)  # a folder that holds one is a project's root
+    project_doc_max_bytes: Bytes = 32_768  # of all AGENTS.md files together; the rest is cut off
+    project_doc_fallback_filenames: tuple[str, ...] = ()  # read where a folder has no AGENTS.md
+    show_raw_agent_reasoning: bool = False  # pass on the model's raw reasoning, if it sends any
+    hide_agent_reasoning: bool = False  # have front-ends show no reasoning
+    compact_prompt: str | None = None  # replaces the engine's own prompt for a summary
+    review_model: str | None = None  # the model of reviews; otherwise the session's own
     agents: Agents = attrs.field(factory=Agents)
     undo: UndoSettings = attrs.field(factory=UndoSettings)
-    durability: Durability = "strict"
+    durability: Durability = "strict"  # relaxed: tools start before their events are on disk
+    # What happens to a turn that a crash cut off, when its session is opened again.
     on_recovery: Literal["continue", "interrupt"] = "continue"
     history: History = attrs.field(factory=History)
-    profile: str | None = None
+    profile: str | None = None  # the profile to use, unless -p names one
+    # Tables of keys, by the profile's name.
     profiles: dict[str, dict[str, Any]] = attrs.field(factory=dict[str, dict[str, Any]], repr=False)
     projects: dict[str, ProjectTrust] = attrs.field(factory=dict[str, ProjectTrust])
 

@@ -13,9 +13,9 @@ _NEW_FILE_MODE = 0o666  # before the umask
 
 
 class PatchNotWritten(TurnlogError):
-    """The disk, the sandbox or a change by somebody else stopped a patch that fits.
+    """The disk, the sandbox or another program stopped a patch that fits.
 
-    `written` are the absolute paths that were changed before that; empty if nothing was.
+    `written` has the absolute paths that were changed before; check these, then try again.
     """
 
     code = "patch_not_written"

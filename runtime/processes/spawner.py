@@ -21,7 +21,10 @@ from turnlog.runtime.processes.family import become_subreaper
 
 
 class CommandNotStarted(TurnlogError):
-    """The system did not start a program: it is missing, or its folder or arguments are wrong."""
+    """The system did not start a program.
+
+    Check that the program and its folder exist; the text has the system's reason.
+    """
 
     code: ClassVar[str] = "command_not_started"
 

@@ -33,7 +33,10 @@ _HEALTHY: Final = b'{"status": "ok"}'
 
 
 class AddressUnavailable(UsageError):
-    """The server cannot listen there: the port is taken or reserved, or the host is not ours."""
+    """The server cannot listen there: the port is in use, or the host is not this machine.
+
+    Choose another port, or none: then a free one is taken.
+    """
 
     code: ClassVar[str] = "address_unavailable"
 
