@@ -34,6 +34,7 @@ from turnlog.protocol.events import (
     CompactionAsked,
     Decision,
     ToolDispatched,
+    TurnKind,
     UndoAsked,
 )
 from turnlog.protocol.ids import EffectId, SessionId
@@ -103,6 +104,7 @@ Job = (
     | ScanJob
     | UndoJob
 )
+WITHOUT_MODEL: Final[frozenset[TurnKind]] = frozenset({"undo", "redo", "shell"})
 USER_SHELL: Final = "exec_command"  # the tool that runs what the user types
 
 
@@ -112,9 +114,9 @@ def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Jo
         case LoadContext(effect=name):
             settings = state.settings
             assert settings is not None  # a session starts with them
-            return ContextJob(
-                name, ContextRequest(name, state.session, settings, input_items(turn.op.op))
-            )
+            words, asks_model = input_items(turn.op.op), turn.kind not in WITHOUT_MODEL
+            request = ContextRequest(name, state.session, settings, words, asks_model)
+            return ContextJob(name, request)
         case CallModel(effect=name, parts=parts):
             return ModelJob(name, model_request(state, turn, parts))
         case Summarize(effect=name):

@@ -159,8 +159,8 @@ class SessionActor:
 
     @property
     def ending(self) -> bool:
-        """Whether it takes no more prompts: it has ended, or was asked to."""
-        return self.hub.closed or self.state.closing
+        """Whether it takes no more prompts: it has ended, is about to, or was asked to."""
+        return self.hub.closed or self.state.closing or self.state.closed
 
     async def serve(
         self,

@@ -41,7 +41,7 @@ from turnlog.protocol.settings import CompactionLimits, TurnSettings
 def due(state: State, turn: Turn) -> CompactionTrigger | None:
     """Say whether the conversation has grown too long for the request that comes next."""
     settings = turn.settings
-    if settings is None or turn.no_gain or (turn.over_limit and not turn.prompted):
+    if settings is None or turn.no_gain or _waits_for_the_provider(state, turn):
         return None
     limit = settings.compaction.at_tokens
     if limit is None or state.tokens < limit:
@@ -49,6 +49,14 @@ def due(state: State, turn: Turn) -> CompactionTrigger | None:
     if turn.prompted:
         return "in_turn"
     return "smaller_window" if _summarizer(state, settings) is not settings else "before_turn"
+
+
+def _waits_for_the_provider(state: State, turn: Turn) -> bool:
+    """Say whether a compaction has left more than the limit, and no response has come since.
+
+    The size is an estimate then: the request is sent, and the provider's own answer counts.
+    """
+    return turn.over_limit and (state.rules > 3 or not turn.prompted)
 
 
 def _summarizer(state: State, settings: TurnSettings) -> TurnSettings:

@@ -83,7 +83,7 @@ from turnlog.protocol.ops import (
 
 # The revision of the rules by which this release decides. A recorded life is replayed under its
 # own, so that what changed since is no difference.
-RULES: Final = 3
+RULES: Final = 4
 # Ops that mean the same in a session that nobody goes on with.
 TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
 

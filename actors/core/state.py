@@ -149,6 +149,8 @@ class Turn:
     scanned: bool = False
     parking: bool = False  # a question stays open for whoever opens the session next
     begun: bool = False  # the work of a turn that is not `regular` was asked for, or is over
+    answered: bool = False  # something of a response has come
+    could_redo: Undone | None = None  # what a redo took back when this was opened
     child_end: ChildEnded | None = None  # of a review
     restored: TurnsRestored | None = None  # by an undo
     restored_at: int = 0  # its sequence
@@ -161,6 +163,12 @@ class Turn:
         """Return the call with this number, if its outputs are still awaited."""
         index = number - self.first_call
         return self.calls[index] if 0 <= index < len(self.calls) else None
+
+    @property
+    def was_vain(self) -> bool:
+        """Whether it failed before any of its work was done: it does not count as a turn."""
+        failed = self.stopping is not None and self.stopping.status == "failed"
+        return failed and not self.answered and not self.begun
 
     def progressed(self) -> None:
         """Note that a response is in the conversation: the next request has its own retries."""

@@ -25,6 +25,7 @@ class ContextRequest(Struct, frozen=True):
     session: SessionId
     settings: SessionSettings
     input: tuple[UserInputItem, ...]
+    asks_model: bool = True  # else no provider is needed: an undo, a redo, the user's own command
 
 
 class ContextLoader(Protocol):

@@ -42,8 +42,9 @@ def command(session: str, turn: int | None) -> None:
 async def _diff(prefix: str, turn: int | None) -> tuple[int, str]:
     async with reading(prefix) as log:
         session = await log.resolve(prefix)
-        turns = (await folded(log, session)).turns
-        wanted = turns if turn is None else turn
+        state = await folded(log, session)
+        turns, last = state.turns, state.marks[-1].turn if state.marks else state.turns
+        wanted = last if turn is None else turn
         if not 1 <= wanted <= turns:
             had = f"turns 1 to {turns}" if turns else "no turn yet"
             raise TurnNotFound(f"there is no turn {wanted}: session {session} has {had}.")

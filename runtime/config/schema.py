@@ -69,6 +69,14 @@ class ProviderConfig(Struct, frozen=True):
     wire_api: Literal["responses"] = "responses"  # the API that the provider offers
     requires_openai_auth: bool = False  # accepted, and without effect
 
+    @property
+    def retry_limits(self) -> RetryLimits:
+        return RetryLimits(
+            request_max_retries=self.request_max_retries,
+            stream_max_retries=self.stream_max_retries,
+            stream_idle_timeout_ms=self.stream_idle_timeout_ms,
+        )
+
     def __repr__(self) -> str:
         """Show the fields, without what headers and parameters hold: keys stand there too."""
         shown = {
@@ -213,16 +221,19 @@ class Config:
             scan_workspace=self.undo.scan_workspace,
         )
 
-    def turn_limits(self, session: SessionSettings) -> TurnSettings:
+    def turn_limits(self, session: SessionSettings, *, asks_model: bool = True) -> TurnSettings:
         """Return what a turn of `session` runs under, as far as it is configured.
 
         What depends on the model alone is left at its default.
+
+        Args:
+            asks_model: whether the turn needs the session's provider.
 
         Raises:
             ConfigInvalid: the session's provider is configured no longer.
         """
         provider = self.model_providers.get(session.model_provider)
-        if provider is None:
+        if provider is None and asks_model:
             raise ConfigInvalid(
                 f"this session uses the model provider {session.model_provider!r}, which is not "
                 f"configured here. Add [model_providers.{session.model_provider}], or start a "
@@ -230,11 +241,7 @@ class Config:
             )
         return TurnSettings(
             session=session,
-            retry=RetryLimits(
-                request_max_retries=provider.request_max_retries,
-                stream_max_retries=provider.stream_max_retries,
-                stream_idle_timeout_ms=provider.stream_idle_timeout_ms,
-            ),
+            retry=RetryLimits() if provider is None else provider.retry_limits,
             approval_timeout_ms=self.approval_timeout_ms,
             unanswered=self.unanswered,
             compaction=CompactionLimits(prompt=self.compact_prompt),

@@ -64,15 +64,15 @@ class TurnContextLoader:
         _check_folder(settings.cwd)
         return ContextLoaded(
             effect=request.effect,
-            settings=self._turn_settings(settings),
+            settings=self._turn_settings(settings, asks_model=request.asks_model),
             tools_json=self.tools.specs(settings),
             fragments=tuple(fragment for fragment in self._fragments(settings) if fragment.text),
             input_json=await _message(request.input),
         )
 
-    def _turn_settings(self, settings: SessionSettings) -> TurnSettings:
+    def _turn_settings(self, settings: SessionSettings, *, asks_model: bool) -> TurnSettings:
         model = model_info(settings.model)
-        limits = self.config.turn_limits(settings)
+        limits = self.config.turn_limits(settings, asks_model=asks_model)
         # What the user says of their model wins over what we know of it.
         window = settings.model_context_window or model.context_window
         at_tokens = compaction_limit(window, settings.model_auto_compact_token_limit)

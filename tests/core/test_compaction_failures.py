@@ -294,15 +294,40 @@ def work(play: Play, number: int, usage: int, output: str = "ok") -> list[str]:
     return kinds(play.finish(number, output))
 
 
-def test_a_conversation_that_stays_above_its_limit_ends_the_turn() -> None:
+def test_a_conversation_that_stays_above_its_limit_is_sent_as_it_is() -> None:
     play = grown(limited(at_tokens=350))
     play.ask("go")
     play.summarize("in short")
-    assert work(play, 0, 400) == ["TurnStopping", "TurnEnded"]
-    stopping = next(one for one in play.events if isinstance(one, TurnStopping))
-    assert stopping.error is not None
-    assert stopping.error.code == "compaction_stalled"
-    assert stopping.error.message.startswith("the conversation is still above its limit")
+    assert work(play, 0, 400) == ["ModelAsked"]
+    assert work(play, 1, 500, ANSWER) == ["ModelAsked"]
+    assert kinds(play.fail(TOO_LONG))[0] == "CompactionAsked"  # the provider's own word
+
+
+def test_a_conversation_that_falls_below_its_limit_is_compacted_when_it_grows_again() -> None:
+    play = grown(limited(at_tokens=350))
+    play.ask("go")
+    play.summarize("in short")
+    work(play, 0, 400)
+    work(play, 1, 100)
+    assert work(play, 2, 100, ANSWER * 4) == ["CompactionAsked"]
+
+
+def test_an_overflow_counts_as_a_full_window() -> None:
+    play = Play.started(limits=limited(at_tokens=900, window=1000))
+    play.ask("go")
+    play.fail(TOO_LONG)
+    assert play.state.turn is None
+    assert play.state.tokens == 1000
+    play.say("and now?")
+    assert kinds(play.load())[0] == "CompactionGivenUp"  # there is nothing to sum up yet
+
+
+def test_a_summary_after_an_overflow_is_asked_for_without_what_the_window_does_not_hold() -> None:
+    play = grown(limited(at_tokens=900, window=1000))
+    play.ask("go")
+    decided = asked(play.fail(TOO_LONG))
+    assert (decided.trigger, decided.tokens) == ("overflow", 1000)
+    assert decided.skipped > 0
 
 
 def test_one_compaction_is_made_before_a_turn_however_much_it_leaves() -> None:

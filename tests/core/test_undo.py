@@ -11,7 +11,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.effects import LoadContext, RestoreTurns
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import Restoration, snapshot
-from turnlog.protocol.calls import ContextFragment, ToolPlan
+from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     Compacted,
     EffectClosed,
@@ -412,3 +412,44 @@ def test_two_undos_give_what_one_of_both_gives(play: Play, first: int, second: i
     once.undo(first + second)
     assert play.state.history.parts == once.state.history.parts
     assert play.state.marks == once.state.marks
+
+
+# --- turns that could not begin -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["no context", "no answer"])
+def test_a_turn_that_could_not_begin_counts_for_nothing(how: str) -> None:
+    play = lived()
+    marks, turns = play.state.marks, 3
+    if how == "no context":
+        play.say("in vain")
+        play.send(EffectClosed(play.the(LoadContext).effect, "failed", "no provider", "gone"))
+    else:
+        play.ask("in vain")
+        play.fail(ModelFailure("credential_missing", "there is no key"))
+    assert play.state.turn is None
+    assert play.state.marks == marks
+    assert play.state.summary is not None
+    assert play.state.summary.turns == turns
+    play.undo()
+    assert told(play) == FIRST + SECOND
+
+
+def test_a_redo_is_possible_after_a_turn_that_could_not_begin() -> None:
+    play = lived()
+    before = list(play.state.history.parts)
+    play.undo()
+    play.say("in vain")
+    play.send(EffectClosed(play.the(LoadContext).effect, "failed", "no provider", "gone"))
+    redo(play)
+    assert play.state.history.parts == before
+
+
+def test_a_turn_that_fails_after_an_answer_can_be_undone() -> None:
+    play = lived()
+    play.ask("half done")
+    play.item(said("I begin."))
+    play.fail(ModelFailure("bad_request", "no"))
+    assert len(play.state.marks) == 4
+    play.undo()
+    assert told(play) == FIRST + SECOND + THIRD

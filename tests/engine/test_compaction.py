@@ -117,17 +117,17 @@ async def test_before_a_turn_when_the_last_one_passed_the_limit(tmp_path: Path) 
         assert "and now?" in json.dumps(parts[-1])
 
 
-async def test_one_that_does_not_help_enough_ends_the_turn_with_a_reason(tmp_path: Path) -> None:
+async def test_one_that_does_not_help_enough_leaves_the_word_to_the_provider(
+    tmp_path: Path,
+) -> None:
     over = using(9_000, shell("echo one"))
-    script = (LONG, over, SUMMARY, over, SUMMARY, over)
+    script = (LONG, over, SUMMARY, over, over, "done")
     async with house(tmp_path, *script, model_auto_compact_token_limit=5_000) as h:
         session = await h.start()
         await play(session, "hello")
         events = await play(session, "sort the list")
-        ended = the(TurnEnded, events)
-        assert ended.status == "failed"
-        assert ended.error is not None
-        assert ended.error.code == "compaction_stalled"
+        assert the(TurnEnded, events).last_agent_message == "done"
+        assert len(of(Compacted, events)) == 1
 
 
 async def test_a_summary_that_fails_gives_way_to_a_plain_cut(tmp_path: Path) -> None:

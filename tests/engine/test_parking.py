@@ -7,7 +7,7 @@ import trio
 from msgspec import structs
 
 from tests.engine.agents import child_of, ends, led, only, spawn
-from tests.engine.kit import Says, house, is_there, of, outputs, shell, the, until
+from tests.engine.kit import Says, actor_of, house, is_there, of, outputs, shell, the, until
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallParked,
@@ -67,6 +67,21 @@ async def test_whoever_opens_it_is_asked_again_and_the_turn_goes_on(tmp_path: Pa
         assert ended.status == "completed"
         assert outputs(h.server)[0].endswith("ran\n")
     assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_a_resume_in_the_moment_of_parking_returns_the_session_that_takes_the_answer(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, ESCALATED, "done", **PARKING | {"approval_timeout_ms": 300}) as h:
+        first = await h.start()
+        await first.submit(prompt("go"))
+        while not actor_of(first).state.closed:  # decided, and not yet over
+            await trio.lowlevel.checkpoint()
+        assert h.engine.running(first.id) is None
+        session = await h.engine.resume(first.id)
+        asked = await until(session, ApprovalAsked, after=0, number=2)
+        await session.answer(asked.question, "approved")
+        assert (await until(session, TurnEnded, after=0)).status == "completed"
 
 
 async def test_an_answer_that_was_left_meanwhile_counts(tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ def _turn_decided(
             turn.stopping = decision
             turn.compaction = turn.wants_compaction = None
         case TurnEnded():
+            if state.rules > 3 and turn.was_vain:
+                _forget(state, turn)
             _turn_over(state)
         case _:
             assert_never(decision)
@@ -214,7 +216,7 @@ def _turn_opened(state: State, decision: TurnOpened) -> None:
     if turn.kind in _UNDOABLE:
         begin = Mark(turn.number, turn.opened_at, len(state.history.parts), state.epoch)
         state.marks = [*state.marks[1 - REMEMBERED_TURNS :], begin]
-        state.undone = None
+        turn.could_redo, state.undone = state.undone, None
     if state.summary is not None and state.settings is not None:
         state.summary = structs.replace(
             state.summary,
@@ -222,7 +224,7 @@ def _turn_opened(state: State, decision: TurnOpened) -> None:
             title=state.summary.title or _title(op),
             cwd=state.settings.cwd,
             model=state.settings.model,
-            turns=decision.turn,
+            turns=state.summary.turns + 1,
             status="running",
         )
 
@@ -283,6 +285,15 @@ def _step_failed(state: State) -> None:
             child_lost(state, effect, "crashed")
     state.outstanding.clear()
     _turn_over(state)
+
+
+def _forget(state: State, turn: Turn) -> None:
+    """Leave a turn that could not begin out of what counts, and of what an undo goes back over."""
+    if state.marks and state.marks[-1].turn == turn.number:
+        state.marks = state.marks[:-1]
+        state.undone = turn.could_redo
+    if state.summary is not None:
+        state.summary = structs.replace(state.summary, turns=state.summary.turns - 1)
 
 
 def _turn_over(state: State) -> None:

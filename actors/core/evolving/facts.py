@@ -228,6 +228,7 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
         if turn.compaction is not None and received.text is not None:
             turn.compaction.summary = received.text
         return
+    turn.answered = True
     turn.items.append(received)
     if isinstance(item, FunctionCall | CustomToolCall):
         unplanned = ToolPlan(item.name, refusal=texts.UNPLANNED.format(name=item.name))
@@ -267,6 +268,7 @@ def _attempt_ended(
     if isinstance(fact, ModelFailed):
         if isinstance(closed, CallModel):
             turn.owes_request = True
+            _measure_overflow(state, turn, fact)
         return
     if fact.usage is not None:
         state.usage, state.last_usage = state.usage + fact.usage, fact.usage
@@ -274,6 +276,7 @@ def _attempt_ended(
         compaction.empty += not (compaction.summary or "").strip()
     if not isinstance(closed, CallModel):
         return
+    turn.answered = True
     turn.progressed()
     state.commit_items(turn, fact.usage.total_tokens if fact.usage else None)
     turn.rescued = False
@@ -281,6 +284,14 @@ def _attempt_ended(
     if limit is None or state.tokens < limit:  # before the outputs of tools that were quick
         turn.over_limit = False
     state.flush_outputs(turn)
+
+
+def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
+    """Count a conversation that the provider found too long as one that fills the window."""
+    window = turn.settings.context_window if turn.settings else None
+    too_long = fact.failure.code == "context_window_exceeded"
+    if state.rules > 3 and too_long and window is not None:
+        state.measured = (max(state.tokens, window), state.history.size)
 
 
 def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished) -> None:
