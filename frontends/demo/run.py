@@ -2,134 +2,92 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-import attrs
 import click
 import trio
 
 import turnlog
 from turnlog.actors.core.history import LEDGER
-from turnlog.actors.core.model_input import model_input
 from turnlog.actors.folding import folded
 from turnlog.frontends.demo import stage, story
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.frontends.demo.place import (
+    POLICY,
+    Demo,
+    DemoFailed,
+    choose_environment,
+    require,
+    until,
+)
 from turnlog.protocol.events import ApprovalAsked, ToolFinished, ToolStarted
-from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import Message, message_text, read_item
 from turnlog.protocol.ops import prompt
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.replay.verify import divergences, rebuild
 from turnlog.runtime.config.load import load_config
-from turnlog.runtime.processes.spawner import Spawner
-from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb_log import open_log
 
-_NOT_YET: Final = SessionId("")
-_PATIENCE: Final = 60  # seconds that any one chapter may take
+_PATIENCE: Final = 180  # seconds that a chapter may take where something hangs
 
 
-@attrs.define
-class Demo:
-    """One run, in a folder of its own."""
+def main() -> int:
+    """Run the demo; return the exit code.
 
-    folder: Path
-    base_url: str
-    sandbox: str
-    session: SessionId = _NOT_YET
-    before_the_patch: int = 0  # sequence of the event that the branch begins at
-
-    started: list["subprocess.Popen[bytes]"] = attrs.field(factory=list["subprocess.Popen[bytes]"])
-
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-    @property
-    def project(self) -> Path:
-        return self.folder / "project"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "TURNLOG_HOME": str(self.home)}
-
-    def command(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start `turnlog exec WORDS` as a user would, in a process of its own."""
-        argv = [sys.executable, "-m", "turnlog", "exec", "--json", *words]
-        process = subprocess.Popen(
-            argv,
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.started.append(process)
-        return process
-
-    def store(self) -> Path:
-        return self.home / "store"
+    Raises:
+        TurnlogError: something does not work here; DemoFailed: or not as the demo says.
+    """
+    choose_environment()
+    stage.remark("turnlog: one agent session, from its first prompt to the proof.")
+    trio.run(run)
+    return 0
 
 
 async def run() -> None:
     """Run every chapter; raise if one of them does not hold what it says."""
-    with tempfile.TemporaryDirectory(prefix="turnlog-demo-") as name:
+    with tempfile.TemporaryDirectory(prefix="turnlog-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()  # noqa: ASYNC240 - nothing else runs yet
         async with serve_script(story.script()) as server:
-            demo = Demo(Path(name), server.base_url, await _sandbox_mode())
+            demo = Demo(folder, server.base_url)
             try:
                 await _play(demo)
             finally:
-                for process in demo.started:
-                    process.kill()
+                demo.end_processes()
 
 
 async def _play(demo: Demo) -> None:
-    _prepare(demo)
     for chapter in (
+        _project,
         _session_runs_and_is_killed,
-        _session_goes_on,
+        _session_continues,
         _branch_with_a_question,
         _summary_and_undo,
+        _fold_back,
     ):
-        with trio.fail_after(_PATIENCE):
+        with trio.move_on_after(_PATIENCE) as limit:
             await chapter(demo)
-    await _fold_back(demo)
+        require(
+            not limit.cancelled_caught,
+            f"this chapter had not ended after {_PATIENCE} seconds; the machine may be too slow",
+        )
 
 
-async def _sandbox_mode() -> str:
-    async with Spawner() as spawner:
-        sandbox = Sandbox(spawner)
-        try:
-            await sandbox.probe()
-        except SandboxUnavailable:
-            return "danger-full-access"
-        finally:
-            sandbox.close()
-    return "workspace-write"
-
-
-def _prepare(demo: Demo) -> None:
+async def _project(demo: Demo) -> None:
     stage.chapter(1, "A project with a bug, and a model that follows a script")
-    demo.home.mkdir()
-    demo.project.mkdir()
-    for name, text in story.FILES.items():
-        (demo.project / name).write_text(text)
-    (demo.home / "config.toml").write_text(
-        f'model = "scripted"\nmodel_provider = "demo"\nsandbox_mode = "{demo.sandbox}"\n\n'
-        f'[model_providers.demo]\nbase_url = "{demo.base_url}"\n'
-    )
+    await demo.prepare()
     stage.remark(
         f"The model is a real HTTP server at {demo.base_url} that speaks the Responses API from a "
-        f"script: no key, no network. Commands run under the policy {demo.sandbox!r}."
+        "script: no key, no network."
     )
+    if demo.unconfined is None:
+        stage.remark(f"Commands run under the policy {POLICY.mode!r}: they can change the project.")
+    else:
+        stage.remark("Commands run WITHOUT a sandbox, since none works on this machine:")
+        stage.said(str(demo.unconfined))
+        stage.remark("turnlog would refuse to run them. The demo's own commands do no harm.")
     click.echo(f"\n  greeting.py:  {story.GREETING.splitlines()[1].strip()}")
 
 
@@ -137,12 +95,10 @@ async def _session_runs_and_is_killed(demo: Demo) -> None:
     stage.chapter(2, "A session runs, and is killed with kill -9 while a command runs")
     stage.command("turnlog", "exec", f'"{story.PROMPT}"')
     stage.remark("Every event is on disk before anybody sees it: ● is a fact, → is a decision.")
-    process = demo.command(story.PROMPT)
-    async with _opened(demo, process) as log:
-        demo.session = await _first_session(log, process)
-        started = 0
-        async for recorded in log.follow(demo.session):
-            stage.event(recorded)
+    process = demo.start(story.PROMPT)
+    started = 0
+    async with demo.following(process) as log, aclosing(demo.events(log, process)) as events:
+        async for recorded in events:
             match recorded.event:
                 case ToolFinished() if started == 2:
                     demo.before_the_patch = recorded.sequence
@@ -152,33 +108,35 @@ async def _session_runs_and_is_killed(demo: Demo) -> None:
                     pass
             if started == 4:  # two looks, the patch, and now the command that takes a minute
                 break
-    await _until(lambda: (demo.project / "deploy.log").exists())
+    if started == 4:
+        await until(lambda: bool(demo.deploy_log) or process.poll() is not None)
+    if process.poll() is not None:
+        raise DemoFailed(f"the session ended before it could be killed:\n{await demo.why(process)}")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    stage.good(f"killed: kill -9 {process.pid}, in the middle of `{story.SLOW_COMMAND[:34]}...`")
+    stage.good(f"killed: kill -9 {process.pid}, while `{story.SLOW_COMMAND}` ran")
 
 
-async def _session_goes_on(demo: Demo) -> None:
-    stage.chapter(3, "Another process takes over, and the turn goes on")
+async def _session_continues(demo: Demo) -> None:
+    stage.chapter(3, "Another process takes over, and the turn continues")
     stage.command("turnlog", "exec", "resume", demo.session[:13])
     stage.remark(
         "Nothing that ran is run again. The model is told the truth about the command that was "
         "cut off, and decides what to do."
     )
-    async with open_log(demo.store(), read_only=True) as log:
+    async with open_log(demo.store, read_only=True) as log:
         before = (await log.head(demo.session)).sequence
-        process = demo.command("resume", demo.session)
-        async for recorded in log.follow(demo.session, after=before):
-            stage.event(recorded)
-            if recorded.kind == "session_closed":
-                break
-    _, complaint = process.communicate()
-    _require(process.returncode == 0, f"`turnlog exec resume` failed: {complaint.decode()}")
-    deployed = (demo.project / "deploy.log").read_text()
-    _require(deployed == "deploying\n", "the command that was cut off ran once, and not again")
-    stage.good("deploy.log has one line: the command that was cut off was not run again")
-    fixed = (demo.project / "greeting.py").read_text()
-    _require("Hello" in fixed, "the patch is in the file")
+        process = demo.start("resume", demo.session)
+        async for _ in demo.events(log, process, after=before):
+            pass
+    if process.returncode != 0:
+        raise DemoFailed(f"`turnlog exec resume` failed:\n{await demo.why(process)}")
+    require(
+        demo.deploy_log == "deploying\n",
+        f"the command that was cut off ran once, and not again; it wrote {demo.deploy_log!r}",
+    )
+    stage.good(f"{story.DEPLOY_LOG} has one line: the command that was cut off was not run again")
+    require("Hello" in demo.greeting, f"the patch is in the file; it is {demo.greeting!r}")
 
 
 async def _branch_with_a_question(demo: Demo) -> None:
@@ -197,32 +155,34 @@ async def _branch_with_a_question(demo: Demo) -> None:
             stage.event(recorded)
             if isinstance(recorded.event, ApprovalAsked):
                 question = recorded.event.question
-                stage.remark("It waits. Somebody answers from another terminal, by the store:")
+                stage.remark("It waits. A person answers from another terminal, through the store:")
                 stage.command("turnlog", "approve", question[:13])
-                await _turnlog(demo, "approve", question)
+                await demo.run("approve", question)
 
 
 async def _summary_and_undo(demo: Demo) -> None:
-    stage.chapter(5, "The conversation is summed up, and the turn is undone with its files")
+    stage.chapter(5, "The conversation is summarised, and the turn is undone with its files")
     stage.command("turnlog", "compact", demo.session[:13])
-    stage.said(await _turnlog(demo, "compact", demo.session))
-    stage.remark("Beside the summary stands what was done, as the log has it and not the model:")
+    stage.said(await demo.run("compact", demo.session))
+    stage.remark(
+        "With the summary goes a list of what was done, from the log and not from the model:"
+    )
     stage.said(await _ledger(demo))
     stage.command("turnlog", "undo", demo.session[:13])
-    stage.said(await _turnlog(demo, "undo", demo.session))
-    _require("Helo" in (demo.project / "greeting.py").read_text(), "the file is as it was")
+    stage.said(await demo.run("undo", demo.session))
+    require("Helo" in demo.greeting, f"the file is as it was; it is {demo.greeting!r}")
     stage.command("turnlog", "redo", demo.session[:13])
-    stage.said(await _turnlog(demo, "redo", demo.session))
-    _require("Hello" in (demo.project / "greeting.py").read_text(), "the patch is back")
+    stage.said(await demo.run("redo", demo.session))
+    require("Hello" in demo.greeting, f"the patch is back; the file is {demo.greeting!r}")
     stage.remark(
         "A summary and an undo are events like all others: what they took out of the conversation "
-        "stays in the log, to be read, replayed and branched from."
+        "stays in the log, where it can be read, replayed and branched from."
     )
 
 
 async def _ledger(demo: Demo) -> str:
-    """Return what the model is told, behind the compaction, of what was done before it."""
-    async with open_log(demo.store(), read_only=True) as log:
+    """Return what the model is told, after the compaction, of what was done before it."""
+    async with open_log(demo.store, read_only=True) as log:
         history = (await folded(log, demo.session)).history
     item = read_item(history.parts[history.kinds.index(LEDGER)])
     assert isinstance(item, Message)  # it is ours
@@ -230,83 +190,25 @@ async def _ledger(demo: Demo) -> str:
 
 
 async def _fold_back(demo: Demo) -> None:
-    stage.chapter(6, "Every session is folded back from its log, and decided again offline")
-    async with open_log(demo.store(), read_only=True) as log:
+    stage.chapter(6, "Every session is rebuilt from its log, and decided again offline")
+    async with open_log(demo.store, read_only=True) as log:
         for summary in await log.sessions():
             head = await log.head(summary.session)
             records = await log.read(summary.session, limit=head.sequence)
             state = rebuild(records)
             found = list(divergences(records))
-            _require(not found, f"replay differs: {found[:1]}")
-            _require(state.digest == head.digest, "the fold ends at the digest of the head")
+            require(not found, f"replay differs: {found[:1]}")
+            require(
+                state.digest == head.digest, "the rebuilt session ends at the digest of the log"
+            )
             calls = sum(isinstance(recorded.event, ToolFinished) for recorded in records)
             kind = "branch " if summary.parent else "session"
             stage.good(
                 f"{kind} {summary.session[:13]}: {len(records)} events, {summary.turns} turns, "
-                f"{calls} tool results, {len(model_input(state))} parts of model input; "
-                f"0 differences, digest {head.digest.hex()[:12]}"
+                f"{calls} tool results; 0 differences"
             )
     stage.remark(
         "Replay fed the recorded facts to today's code and compared each decision. It touched no "
         "model, no process and no file. That is what makes each recorded session a test."
     )
     click.echo()
-
-
-async def _turnlog(demo: Demo, *words: str) -> str:
-    """Run a command of the command line to its end; return what it printed."""
-    argv = [sys.executable, "-m", "turnlog", *words]
-    done = await trio.run_process(
-        argv,
-        cwd=demo.project,
-        env=demo.environment,
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
-    _require(done.returncode == 0, f"`turnlog {words[0]}` failed: {done.stderr.decode()}")
-    return done.stdout.decode()
-
-
-class DemoFailed(Exception):
-    """Something that the demo shows does not hold."""
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise DemoFailed(what)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait until another process has done something that can only be looked for."""
-    while not condition():  # noqa: ASYNC110
-        await trio.sleep(0.01)
-
-
-@asynccontextmanager
-async def _opened(demo: Demo, process: subprocess.Popen[bytes]) -> AsyncGenerator[LmdbLog]:
-    """Open the store that a process is about to make, once it is there."""
-    await _until(lambda: (demo.store() / "data.mdb").exists() or process.poll() is not None)
-    _require(process.poll() is None, "`turnlog exec` runs")
-    async with open_log(demo.store(), read_only=True) as log:
-        yield log
-
-
-async def _first_session(log: LmdbLog, process: subprocess.Popen[bytes]) -> SessionId:
-    while not (sessions := await log.sessions(limit=1)):
-        _require(process.poll() is None, "`turnlog exec` runs")
-        await trio.sleep(0.01)
-    return sessions[0].session
-
-
-def main() -> int:
-    """Run the demo; return the exit code."""
-    stage.remark("turnlog: one agent session, from its first prompt to the proof.")
-    code = 0
-    try:
-        trio.run(run)
-    except* DemoFailed as group:
-        code = 1
-        for failed in group.exceptions:
-            click.secho(f"  ✗ this does not hold: {failed}", fg="red", err=True)
-    return code

@@ -1,11 +1,15 @@
 """How the demo speaks: chapters, remarks, and the events of a session."""
 
+import shutil
+from typing import Final
+
 import click
 
 from turnlog.frontends.cli.gist import gist
 from turnlog.protocol.envelope import Recorded
 
-WIDTH = 100  # columns
+WIDTH: Final = min(100, shutil.get_terminal_size((100, 24)).columns)
+_BEFORE_THE_GIST: Final = 30  # columns: sequence, mark and kind of an event
 _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 
@@ -19,11 +23,11 @@ def remark(text: str) -> None:
 
 
 def command(*words: str) -> None:
-    click.secho(f"  $ {' '.join(words)}", fg="cyan")
+    click.secho(click.wrap_text(" ".join(words), WIDTH, "  $ ", "    "), fg="cyan")
 
 
 def good(text: str) -> None:
-    click.secho(f"  ✓ {text}", fg="green")
+    click.secho(click.wrap_text(text, WIDTH, "  ✓ ", "    "), fg="green")
 
 
 def event(recorded: Recorded) -> None:
@@ -31,12 +35,12 @@ def event(recorded: Recorded) -> None:
     mark, colour = _MARKS[recorded.role]
     place = click.style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
     text = " ".join(gist(recorded.event).split())
-    room = WIDTH - 29
+    room = WIDTH - _BEFORE_THE_GIST
     shown = text if len(text) <= room else f"{text[: room - 1]}…"
     click.echo(f"{place}{recorded.kind:<20} {shown}")
 
 
 def said(output: str) -> None:
-    """Show what a command printed."""
+    """Show what a command printed, each line of it in full."""
     for line in output.splitlines():
-        click.echo(f"    {line}")
+        click.echo(click.wrap_text(line, WIDTH, "    ", "      ") if line else "")

@@ -26,16 +26,17 @@ PATCH: Final = """\
 +    return f"Hello, {name}!"
 *** End Patch
 """
-FILES: Final = {"greeting.py": GREETING, "test_greeting.py": CHECK}
+DEPLOY_LOG: Final = "logs/deploy.log"  # there from the start: a strict sandbox lets nobody make it
+FILES: Final = {"greeting.py": GREETING, "test_greeting.py": CHECK, DEPLOY_LOG: ""}
 
-PROMPT: Final = "The greeting test fails. Find out why, and mend it."
-BRANCH_PROMPT: Final = "Before you change anything: who am I outside of the sandbox?"
+PROMPT: Final = "The greeting test fails. Find out why, and fix it."
+BRANCH_PROMPT: Final = "Before you change anything: which user am I outside the sandbox?"
 SUMMARY: Final = (
-    "The greeting test failed for a missing letter in greeting.py; that is mended and the test "
-    "passes. A deployment was begun and stopped: deploy.log has its first line only. Nothing else "
-    "is left to do but to deploy, if the user wants it."
+    "The greeting test failed because a letter was missing in greeting.py. That is fixed, and the "
+    "test passes. A deployment was started and then stopped: logs/deploy.log has only its first "
+    "line. The only thing left to do is to deploy, if the user wants it."
 )
-SLOW_COMMAND: Final = "echo deploying >> deploy.log; sleep 60; echo deployed >> deploy.log"
+SLOW_COMMAND: Final = f"echo deploying >> {DEPLOY_LOG}; sleep 60; echo deployed >> {DEPLOY_LOG}"
 
 
 def script() -> Script:
@@ -48,29 +49,29 @@ def script() -> Script:
         ],
         [message("A letter is missing in the greeting."), custom("apply_patch", PATCH)],
         [
-            message("Mended. Now the deployment, which takes a while."),
+            message("Fixed. Now the deployment, which takes a while."),
             call("exec_command", {"cmd": SLOW_COMMAND, "login": False}),
         ],
         # Here the engine is killed. What follows is said to the one that takes over.
         Response(
             items=[
-                message("The deployment was cut off, so I look before I do it again."),
+                message("The deployment was cut off, so I look at it before I try again."),
                 call(
                     "exec_command",
-                    {"cmd": "cat deploy.log; python3 -m unittest -q", "login": False},
+                    {"cmd": f"cat {DEPLOY_LOG}; python3 -m unittest -q", "login": False},
                     call_id="call_after_the_kill",
                 ),
             ],
             expect_any="stopped while it was running",
         ),
-        "The greeting is right and the test passes. The deployment had begun and was stopped, "
-        "so I left it to you.",
+        "The greeting is correct and the test passes. The deployment had started and was stopped, "
+        "so I leave it to you.",
         # And this in the branch.
         [
             call(
                 "exec_command",
                 {
-                    "cmd": "id -un",
+                    "cmd": "id -u",
                     "login": False,
                     "sandbox_permissions": "require_escalated",
                     "justification": "The sandbox may show another user.",
