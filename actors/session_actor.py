@@ -37,7 +37,7 @@ from turnlog.protocol.envelope import (
     Role,
     UnknownEvent,
     decode_fact,
-    encode_event,
+    encode_fact,
     require_known,
     seal,
 )
@@ -125,16 +125,14 @@ class SessionActor:
 
         Raises:
             Overloaded: the mailbox has no room for it; nothing was queued.
-            OpRejected: the session has ended, or the op cannot be stored.
+            OpRejected: the session has ended.
+            EventInvalid: the op cannot be stored.
             TurnlogError: what the session's actor ended with.
         """
         if self.hub.closed:
             raise self.failure or OpRejected("this session has been closed; resume it to go on")
         fact = OpReceived(submission.op_id, submission.op, submission.origin)
-        try:
-            message = encode_event(fact)
-        except UnicodeEncodeError as error:
-            raise OpRejected(f"the op holds a text that is no Unicode: {error}") from error
+        message = encode_fact(fact)
         if isinstance(submission.op, _URGENT):
             self.mailbox.tell_urgent(message)
         else:
@@ -273,11 +271,11 @@ class SessionActor:
 
     def _open(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
         if beginning is not None:
-            self._step(beginning, encode_event(beginning))
+            self._step(beginning, encode_fact(beginning))
         opened = SessionOpened(
             self.claim.fence, self.ports.log.owner, self.engine, self.on_recovery, self.rules
         )
-        self._step(opened, encode_event(opened), started)
+        self._step(opened, encode_fact(opened), started)
 
     async def _take_facts(self) -> None:
         while not self.state.closed:

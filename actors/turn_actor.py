@@ -25,8 +25,8 @@ from turnlog.actors.model_call_actor import ModelCallActor
 from turnlog.actors.ports import Ports
 from turnlog.actors.tool_call_actor import ToolCallActor
 from turnlog.actors.workspace_actors import ScanActor, UndoActor
-from turnlog.protocol.envelope import EncodedEvent, encode_event
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.envelope import EncodedEvent, encode_fact
+from turnlog.protocol.errors import EventInvalid, TurnlogError
 from turnlog.protocol.events import EffectClosed, FilesSaved, SessionFact, TimerFired
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
@@ -168,11 +168,11 @@ class TurnActor:
 
     async def _tell(self, fact: SessionFact) -> None:
         if not isinstance(fact, FilesSaved):
-            await self.mailbox.send(encode_event(fact))
+            await self.mailbox.send(encode_fact(fact))
             return
         stored = self._saving[fact.effect] = trio.Event()
         try:
-            await self.mailbox.send(encode_event(fact))
+            await self.mailbox.send(encode_fact(fact))
             await stored.wait()
         finally:
             del self._saving[fact.effect]
@@ -206,8 +206,8 @@ def _crashed(effect: EffectId, error: Exception) -> EffectClosed:
 
 
 def _encoded(effect: EffectId, closing: SessionFact) -> EncodedEvent:
-    """Return a closing fact as bytes. One that holds no valid text is a crash of its maker."""
+    """Return a closing fact as bytes. One that cannot be stored is a crash of its maker."""
     try:
-        return encode_event(closing)
-    except UnicodeEncodeError as error:
-        return encode_event(_crashed(effect, error))
+        return encode_fact(closing)
+    except EventInvalid as error:
+        return encode_fact(_crashed(effect, error))

@@ -13,8 +13,8 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 from msgspec import Raw, Struct
 
-from turnlog.protocol.errors import SchemaTooNew
-from turnlog.protocol.events import Decision, Fact, SessionEvent, SessionFact
+from turnlog.protocol.errors import EventInvalid, SchemaTooNew
+from turnlog.protocol.events import Decision, Fact, SessionDecision, SessionEvent, SessionFact
 
 SCHEMA: Final = 2
 BLOB_THRESHOLD: Final = 2048  # bytes of a text that is worth a place of its own
@@ -128,6 +128,39 @@ def encode_event(event: SessionEvent, threshold: int = BLOB_THRESHOLD) -> Encode
     blobs: dict[bytes, bytes] = {}
     plain = _cut(msgspec.msgpack.decode(body), blobs, threshold)
     return EncodedEvent(_encode(plain), blobs) if blobs else EncodedEvent(body, _NO_BLOBS)
+
+
+def encode_fact(fact: SessionFact) -> EncodedEvent:
+    """Return a fact as bytes that give it back: what is sent to a session, it can read.
+
+    Raises:
+        EventInvalid: a value in it is not what its type says, or cannot be stored.
+    """
+    try:
+        encoded = encode_event(fact)
+        decode_fact(encoded)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _invalid(fact, error) from error
+    return encoded
+
+
+def require_storable(decision: SessionDecision) -> None:
+    """Check that the log will give a decision back as it is: about 1 us.
+
+    Raises:
+        EventInvalid: it would not. What it was made of is not what its types say.
+    """
+    try:
+        same = _decode_event(_encode(decision)) == decision
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _invalid(decision, error) from error
+    if not same:
+        raise _invalid(decision, "it would be read back otherwise")
+
+
+def _invalid(event: SessionEvent, why: object) -> EventInvalid:
+    text = f"{why}".encode(errors="replace").decode()
+    return EventInvalid(f"{KIND_NAMES[type(event)]}: it cannot be stored: {text}")
 
 
 def decode_event(encoded: EncodedEvent) -> SessionEvent:

@@ -5,9 +5,10 @@ happened, where, and what to do next.
 
 * `TurnlogError`
     * `UsageError`: the request itself is wrong; nothing was done
-        * `ConfigInvalid`, `HomeUnknown`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`,
-          `SequenceOutOfRange`, `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`,
-          `PortableInvalid`, `RerecordingRefused`, `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
+        * `ArgumentInvalid`, `EventInvalid`, `ConfigInvalid`, `HomeUnknown`, `OpRejected`,
+          `SessionNotFound`, `AmbiguousSession`, `SequenceOutOfRange`, `PatchInvalid`,
+          `ScriptInvalid`, `InputUnreadable`, `PortableInvalid`, `RerecordingRefused`,
+          `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
     * `SessionBusy`: somebody else is writing; follow, fork or wait
     * `Overloaded`: the session's mailbox is full; try again later
     * `StoreError`: the log cannot do it
@@ -36,6 +37,18 @@ class UsageError(TurnlogError):
     """
 
     code = "usage_error"
+
+
+class ArgumentInvalid(UsageError, ValueError):
+    """A value that was passed is not one that is allowed. The text names it, and what is."""
+
+    code = "argument_invalid"
+
+
+class EventInvalid(UsageError):
+    """An event holds a value that the log could not give back. It was not stored."""
+
+    code = "event_invalid"
 
 
 class ConfigInvalid(UsageError):

@@ -1,6 +1,10 @@
 """What a model call costs, and how much of an allowance is left."""
 
+from typing import Final
+
 from msgspec import Struct
+
+MOST_TOKENS: Final = 2**53 - 1  # no count is larger, nor negative: every reader of JSON holds it
 
 
 class TokenUsage(Struct, frozen=True, gc=False):
@@ -14,17 +18,22 @@ class TokenUsage(Struct, frozen=True, gc=False):
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
         return TokenUsage(
-            self.input_tokens + other.input_tokens,
-            self.cached_input_tokens + other.cached_input_tokens,
-            self.cache_write_input_tokens + other.cache_write_input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_output_tokens + other.reasoning_output_tokens,
+            tokens(self.input_tokens + other.input_tokens),
+            tokens(self.cached_input_tokens + other.cached_input_tokens),
+            tokens(self.cache_write_input_tokens + other.cache_write_input_tokens),
+            tokens(self.output_tokens + other.output_tokens),
+            tokens(self.reasoning_output_tokens + other.reasoning_output_tokens),
         )
 
     @property
     def total_tokens(self) -> int:
         """What the response took of the context window."""
-        return self.input_tokens + self.output_tokens
+        return tokens(self.input_tokens + self.output_tokens)
+
+
+def tokens(count: int) -> int:
+    """Return a count of tokens as one that can be added up for ever."""
+    return max(0, min(count, MOST_TOKENS))
 
 
 class RateLimitWindow(Struct, frozen=True):

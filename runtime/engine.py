@@ -10,12 +10,12 @@ from typing import Final
 
 import attrs
 import trio
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from turnlog.actors.ports import Claim, Ports
 from turnlog.actors.session_actor import SessionActor
+from turnlog.protocol.envelope import encode_fact
 from turnlog.protocol.errors import (
-    InputUnreadable,
     Overloaded,
     SessionNotFound,
     TurnlogError,
@@ -27,6 +27,7 @@ from turnlog.protocol.ops import Shutdown, Submission
 from turnlog.protocol.settings import OnRecovery, SessionSettings, SettingsUpdate
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.version import VERSION
+from turnlog.runtime import doors
 from turnlog.runtime.children import ChildSessions
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.session import Session
@@ -68,19 +69,27 @@ class Engine:
         """Begin a session. It is on disk before this returns.
 
         Args:
-            cwd: the folder that it works in.
+            cwd: the folder that it works in. A relative one begins at the current folder, as does
+                that of `update`, which wins.
             model: as the provider names it. Default: the configuration's.
             update: further settings that differ from the configuration's.
             originator: which front-end this is, for lists.
 
         Raises:
+            ArgumentInvalid: a value is not allowed. Nothing was stored.
             InputUnreadable: `cwd` is no folder.
             ConfigInvalid: the settings cannot be used there.
             LogPaused: the disk is full.
         """
-        settings = (update or SettingsUpdate()).apply(self._defaults(_folder(cwd)))
+        originator = doors.TEXT.take("originator", originator)
+        on_recovery = doors.ON_RECOVERY.take("on_recovery", on_recovery)
+        model = doors.OPTIONAL_TEXT.take("model", model)
+        update = doors.settings_update("update", update) or SettingsUpdate()
+        folder = doors.folder("cwd", cwd) if update.cwd is UNSET else update.cwd
+        settings = update.apply(self._defaults(folder))
         if model is not None:
             settings = structs.replace(settings, model=model)
+        settings = doors.SETTINGS.take("settings", settings)
         session = SessionId(new_id())
         started = SessionStarted(session, settings, originator, VERSION)
         return Session(self, await self._run(session, self.ports.log.create, started, on_recovery))
@@ -97,9 +106,11 @@ class Engine:
                 left for it to do.
 
         Raises:
+            ArgumentInvalid: a value is not allowed.
             SessionNotFound, AmbiguousSession, SessionBusy, LogDamaged, SchemaTooNew
         """
-        session = await self.ports.log.resolve(prefix)
+        on_recovery = doors.ON_RECOVERY.take("on_recovery", on_recovery)
+        session = await self.ports.log.resolve(doors.TEXT.take("prefix", prefix))
         return Session(self, await self.reopen(session, on_recovery))
 
     async def reopen(
@@ -156,9 +167,11 @@ class Engine:
                 of the fork tells where it was made. None: at the head.
 
         Raises:
+            ArgumentInvalid: a value is not allowed.
             SessionNotFound, AmbiguousSession, SequenceOutOfRange, LogDamaged
         """
-        parent = await self.ports.log.resolve(prefix)
+        at = None if at is None else doors.sequence("at", at)
+        parent = await self.ports.log.resolve(doors.TEXT.take("prefix", prefix))
         end = await end_of_step(self.ports.log, parent, at)
         child = SessionId(new_id())
         await self.ports.log.fork(parent, end.sequence, child)
@@ -167,8 +180,15 @@ class Engine:
         return Session(self, actor, end.sequence)
 
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
-        """Return the store's sessions, the one with the newest turn first."""
-        return await self.ports.log.sessions(limit=limit)
+        """Return the store's sessions, the one with the newest turn first.
+
+        Args:
+            limit: how many at most, from 0 on.
+
+        Raises:
+            ArgumentInvalid: it is no such number.
+        """
+        return await self.ports.log.sessions(limit=doors.count("limit", limit))
 
     async def _run(
         self,
@@ -181,6 +201,8 @@ class Engine:
     ) -> SessionActor:
         if self._closing and not for_parent:
             raise UsageError("this engine is being closed. Open another one to go on.")
+        if beginning is not None:
+            encode_fact(beginning)  # what cannot be stored leaves no session behind
         seat = self._seats[session] = _Seat()
         try:
             claimed = await claim(session)
@@ -253,13 +275,6 @@ async def _shut_down(seat: _Seat) -> None:
         except TurnlogError:
             await trio.lowlevel.checkpoint()
     await seat.empty.wait()
-
-
-def _folder(cwd: str | os.PathLike[str]) -> str:
-    folder = os.path.abspath(cwd)
-    if not os.path.isdir(folder):
-        raise InputUnreadable(f"{folder} is no folder that a session could work in.")
-    return folder
 
 
 @asynccontextmanager

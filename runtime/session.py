@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import TurnlogError
-from turnlog.protocol.events import InputQueued, SessionClosed, StepFailed, TurnEnded, TurnOpened
+from turnlog.protocol.errors import ArgumentInvalid, TurnlogError
+from turnlog.protocol.events import (
+    CompactionWanted,
+    InputQueued,
+    SessionClosed,
+    StepFailed,
+    TurnEnded,
+    TurnOpened,
+)
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.notices import Publication
-from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, Interrupt, Op, Shutdown, Submission
+from turnlog.protocol.ops import (
+    ApprovalAnswer,
+    Compact,
+    ExecApproval,
+    Interrupt,
+    Op,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    Shutdown,
+    Submission,
+    Undo,
+    UserInput,
+    UserTurn,
+)
 from turnlog.protocol.ops import prompt as prompt_op
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
+from turnlog.runtime import doors
 from turnlog.runtime.drawn_ids import new_id
 
 if TYPE_CHECKING:
     from turnlog.runtime.engine import Engine
+
+WITH_A_TURN: Final = (UserInput, UserTurn, Compact, Review, RunUserShellCommand, Undo, Redo)
 
 
 @attrs.define(eq=False)
@@ -66,11 +90,13 @@ class Session:
             op_id: of your making, if you may send the op again: equal ids are done once.
 
         Raises:
+            ArgumentInvalid: a value in it is not allowed. The text names it; nothing was sent.
             OpRejected: the session refused it, and says why, or is closed.
             Overloaded: too many ops wait; nothing was queued.
             WriteLost: the disk did not take it; send it again with the same id.
         """
-        return await self._actor.tell(Submission(op_id or new_id(), op)).answer()
+        op_id = doors.OPTIONAL_TEXT.take("op_id", op_id) or new_id()
+        return await self._actor.tell(Submission(op_id, doors.op("op", op))).answer()
 
     async def run(
         self, prompt: str | Op, *, update: SettingsUpdate | None = None
@@ -80,21 +106,33 @@ class Session:
         While a turn runs, a prompt steers it, and its events are yielded from there on.
 
         Args:
-            prompt: a text, or a `UserTurn` or `UserInput` op.
-            update: settings that change with this prompt, and stay.
+            prompt: a text, or an op that asks for a turn, such as `UserTurn`, `Compact` or `Undo`.
+                Any other one is for `submit`.
+            update: settings that change with this prompt, and stay. An op has its own.
 
         Raises:
-            OpRejected, Overloaded, WriteLost: as `submit`.
+            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
             TurnlogError: the session's actor failed before the turn's end.
         """
-        op = prompt_op(prompt, update) if isinstance(prompt, str) else prompt
+        op = _prompt(prompt, doors.settings_update("update", update))
         async with aclosing(self.watch_op(op)) as publications:
             async for publication in publications:
                 if isinstance(publication, Recorded):
                     yield publication
 
     async def watch_op(self, op: Op) -> AsyncGenerator[Publication]:
-        """Send an op that speaks to the model; yield events and notices to its turn's end."""
+        """Send an op that asks for a turn; yield events and notices to its turn's end.
+
+        Raises:
+            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
+            TurnlogError: the session's actor failed before the turn's end.
+        """
+        op = doors.op("op", op)
+        if not isinstance(op, WITH_A_TURN):
+            raise ArgumentInvalid(
+                f"op: {type(op).__name__} is not allowed, since no turn comes of it; "
+                "use `submit` for it"
+            )
         subscription = self._actor.hub.subscribe(after=self.head)
         try:
             step = await self.submit(op)
@@ -124,9 +162,11 @@ class Session:
             after: a sequence; 0 for all there ever was. None: what comes from now on.
 
         Raises:
+            ArgumentInvalid: it is no sequence.
             TurnlogError: the session was not closed, but failed.
         """
-        subscription = self._actor.hub.subscribe(after=self.head if after is None else after)
+        after = self.head if after is None else doors.count("after", after)
+        subscription = self._actor.hub.subscribe(after=after)
         try:
             async for publication in subscription:
                 yield publication
@@ -142,9 +182,11 @@ class Session:
         """Answer a question that an `ApprovalAsked` event put.
 
         Raises:
+            ArgumentInvalid: the decision is none.
             OpRejected: it is not open, or no longer.
         """
-        await self.submit(ExecApproval(question, decision))
+        question = doors.TEXT.take("question", question)
+        await self.submit(ExecApproval(question, doors.ANSWER.take("decision", decision)))
 
     async def fork(self, *, at: int | None = None) -> Session:
         """Branch from this session at an event; see `Engine.fork`."""
@@ -161,11 +203,28 @@ class Session:
             await self._actor.hub.ended()
 
 
+def _prompt(prompt: object, update: SettingsUpdate | None) -> Op:
+    """Return the op of a prompt: a text, or an op already.
+
+    Raises:
+        ArgumentInvalid: it is neither, or an op that has settings of its own.
+    """
+    if isinstance(prompt, str):
+        return prompt_op(doors.TEXT.take("prompt", prompt), update)
+    if update is not None:
+        raise ArgumentInvalid(
+            "update: it goes with a text. An op has its settings in itself: UserTurn(items, update)"
+        )
+    return doors.op("prompt", prompt)
+
+
 def _turn_of(step: Sequence[Recorded]) -> int:
     """Return the turn that an op's step put its input into; 0 if that is still to be opened."""
     for recorded in step:
         if isinstance(recorded.event, TurnOpened):
             return recorded.turn
         if isinstance(recorded.event, InputQueued) and recorded.event.until == "request":
+            return recorded.turn
+        if isinstance(recorded.event, CompactionWanted):
             return recorded.turn
     return 0

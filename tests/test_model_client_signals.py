@@ -50,6 +50,19 @@ def failure(given: SseEvent) -> ModelFailure:
         (event("response.reasoning_summary_part.added"), ReasoningBreak()),
         (event("response.reasoning_text.delta", '"delta":"a"'), RawReasoningDelta("a")),
         (event("response.completed", '"response":{"id":"r","usage":null}'), Completed("r", None)),
+        (event("response.completed", '"response":{"id":"r","usage":5}'), Completed("r", None)),
+        (
+            event("response.completed", '"response":{"id":"r","usage":{"input_tokens":1e30}}'),
+            Completed("r", None),
+        ),
+        (
+            event(
+                "response.completed",
+                '"response":{"id":"r","usage":{"input_tokens":18446744073709551615,'
+                '"output_tokens":-7}}',
+            ),
+            Completed("r", TokenUsage(input_tokens=2**53 - 1)),
+        ),
         (event("response.completed"), Completed("", None)),
         (
             event(
@@ -145,7 +158,7 @@ def test_an_event_ends_the_response(given: SseEvent, expected: ModelFailure) -> 
         event("response.output_item.done", '"item":{"no":"type"}'),
         event("response.output_item.done", '"item":{"type":"function_call"}'),
         event("response.output_text.delta", '"delta":5'),
-        event("response.completed", '"response":{"usage":5}'),
+        event("response.completed", '"response":5'),
         SseEvent("response.output_text.delta", '{"type":"response.output_te'),
         SseEvent("", "not JSON"),
         SseEvent("", "[" * 20_000),

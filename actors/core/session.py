@@ -32,6 +32,7 @@ from turnlog.actors.core.effects import (
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
+from turnlog.protocol.envelope import require_storable
 from turnlog.protocol.events import (
     ChildEnded,
     CompactionWanted,
@@ -275,9 +276,14 @@ def step(state: State, fact: SessionFact, *, time_us: int) -> list[SessionEvent]
 
 
 def decisions(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
-    """Yield what `decide` does. If it raises, `StepFailed` ends the turn, and what waits begins."""
+    """Yield what `decide` does. If it raises, `StepFailed` ends the turn, and what waits begins.
+
+    A decision that the log could not give back counts as one that raised: it is never taken.
+    """
     try:
-        yield from decide(state, fact)
+        for decision in decide(state, fact):
+            require_storable(decision)
+            yield decision
     except Exception as error:  # whatever it is, the fact must not be lost
         yield _failed(error)
         if state.rules > 2:
@@ -288,4 +294,5 @@ def decisions(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
 
 
 def _failed(error: Exception) -> StepFailed:
-    return StepFailed(f"{type(error).__name__}: {error}")
+    text = f"{type(error).__name__}: {error}"
+    return StepFailed(text.encode(errors="replace").decode())

@@ -212,7 +212,7 @@ class EventLog(Protocol):
         ...
 
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
-        """Return the sessions, the one with the newest turn first."""
+        """Return the sessions that have an event, the one with the newest turn first."""
         ...
 
     async def resolve(self, prefix: str) -> SessionId:

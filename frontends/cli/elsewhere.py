@@ -8,6 +8,7 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Op, Submission
+from turnlog.runtime import doors
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.store.lmdb_log import open_log
 
@@ -31,12 +32,14 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
     """Leave `op` to the process that runs a session; return the step that dealt with it.
 
     Raises:
+        ArgumentInvalid: the op cannot be stored.
         SessionNotFound, AmbiguousSession
         NotRunning: nothing was left.
         OpRejected: the session refused it, and says why.
         NotTaken: its process does not answer; whoever runs the session next takes the op.
         NotDone: deciding about it failed.
     """
+    op = doors.op("op", op)
     if not has_store():
         raise SessionNotFound(prefix)
     async with open_log(store_path()) as log:

@@ -34,6 +34,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Op, Submission
 from turnlog.protocol.settings import OnRecovery
+from turnlog.runtime import doors
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.drawn_ids import new_id
@@ -99,6 +100,7 @@ async def operate(
         vain: begins what is said if the op comes to nothing.
 
     Raises:
+        ArgumentInvalid: the op cannot be stored.
         SessionNotFound, AmbiguousSession
         TurnCutOff: as `on_recovery` says.
         OpRejected: the session refuses it, and says why.
@@ -106,6 +108,7 @@ async def operate(
         NotDone: the session took it, and it failed or was interrupted.
         click.exceptions.Exit: a signal came first.
     """
+    op = doors.op("op", op)
     if not has_store():
         raise SessionNotFound(prefix)
 

@@ -15,6 +15,7 @@ from turnlog.frontends.cli.running import Order
 from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
 from turnlog.protocol.settings import SettingsUpdate
+from turnlog.runtime import doors
 from turnlog.runtime.config.files import read_regular, size_of_regular
 from turnlog.runtime.config.layers import Origin
 from turnlog.runtime.config.load import load_config
@@ -47,12 +48,15 @@ def order(options: Options, environ: Mapping[str, str]) -> Order:
     Raises:
         ConfigInvalid: the configuration cannot be used.
         InputUnreadable: a folder, an image or the schema cannot be read.
+        ArgumentInvalid: a setting, or what goes with the prompt, cannot be stored.
         SessionNotFound: there is no store to find a session in.
     """
     cwd = working_folder(options.folder)
     config = _config(options, cwd, environ)
     if options.action != "start" and not has_store():
         raise SessionNotFound(options.session or "")
+    if options.action == "start":
+        doors.SETTINGS.take("settings", config.session_settings(cwd))
     update = SettingsUpdate() if options.action == "start" else _update(options, config, cwd)
     return Order(
         options.action,
@@ -113,7 +117,9 @@ def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:
     images = tuple(LocalImageInput(_image(path)) for path in options.images)
     items: tuple[UserInputItem, ...] = (*images, TextInput(options.prompt))
     schema = None if options.schema is None else _schema(options.schema)
-    return UserTurn(items, update, schema)
+    turn = doors.op("prompt", UserTurn(items, update, schema))
+    assert isinstance(turn, UserTurn)  # as it was given
+    return turn
 
 
 def _image(path: str) -> str:

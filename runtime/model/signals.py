@@ -20,7 +20,7 @@ from turnlog.actors.ports import (
     TextDelta,
 )
 from turnlog.protocol.items import read_item
-from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
+from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage, tokens
 from turnlog.runtime.model import failures
 from turnlog.runtime.model.sse import SseEvent
 
@@ -52,7 +52,7 @@ class _Usage(Struct, frozen=True):
 
 class _Response(Struct, frozen=True):
     id: str | None = None
-    usage: _Usage | None = None
+    usage: Raw = _NOTHING  # read apart: a bad count takes nothing from the answer
 
 
 class _IncompleteDetails(Struct, frozen=True):
@@ -66,6 +66,7 @@ class _IncompleteResponse(Struct, frozen=True):
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_response: Final = msgspec.json.Decoder(_Response | None).decode
+_decode_usage: Final = msgspec.json.Decoder(_Usage | None).decode
 _decode_incomplete: Final = msgspec.json.Decoder(_IncompleteResponse | None).decode
 _decode_any: Final[Callable[[str | Raw], Any]] = msgspec.json.Decoder().decode
 
@@ -126,20 +127,25 @@ def _item(event: _Event, _: str) -> ModelSignal:
 
 def _completed(event: _Event, _: str) -> ModelSignal:
     response = _decode_response(event.response) or _Response()
-    usage = response.usage
+    return Completed(response.id or "", _usage(response.usage))
+
+
+def _usage(found: Raw) -> TokenUsage | None:
+    """Return what a response says that it cost; None if that is nothing one can count with."""
+    try:
+        usage = _decode_usage(found)
+    except msgspec.MsgspecError:
+        return None
     if usage is None:
-        return Completed(response.id or "", None)
+        return None
     read = usage.input_tokens_details or _InputDetails()
     written = usage.output_tokens_details or _OutputDetails()
-    return Completed(
-        response.id or "",
-        TokenUsage(
-            input_tokens=usage.input_tokens,
-            cached_input_tokens=read.cached_tokens or 0,
-            cache_write_input_tokens=read.cache_write_tokens or 0,
-            output_tokens=usage.output_tokens,
-            reasoning_output_tokens=written.reasoning_tokens or 0,
-        ),
+    return TokenUsage(
+        input_tokens=tokens(usage.input_tokens),
+        cached_input_tokens=tokens(read.cached_tokens or 0),
+        cache_write_input_tokens=tokens(read.cache_write_tokens or 0),
+        output_tokens=tokens(usage.output_tokens),
+        reasoning_output_tokens=tokens(written.reasoning_tokens or 0),
     )
 
 

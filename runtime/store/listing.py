@@ -1,5 +1,6 @@
 """Finding sessions: the recent ones, and the one whose id begins so."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 from turnlog.protocol.errors import AmbiguousSession, SessionNotFound, StoreError
@@ -7,26 +8,39 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import first_key, session_of
-from turnlog.runtime.store.rows import summary_of
+from turnlog.runtime.store.rows import row_of, summary_of
 from turnlog.runtime.store.rules import SHOWN_MATCHES
 
 TIME_BYTES = 8
 
 
 def recent(txn: Txn, tables: Tables, limit: int) -> list[SessionSummary]:
-    """Return the sessions, the one with the newest turn first."""
+    """Return the sessions that have begun, the one with the newest turn first."""
     places = txn.cursor(db=tables.recent).iterprev(keys=True, values=False)
-    keys = (place[TIME_BYTES:] for place in islice(places, max(limit, 0)))
-    found = ((key, txn.get(key, db=tables.summaries)) for key in keys)
-    return [_readable(key, value) for key, value in found if value]
+    return list(islice(_summaries(txn, tables, places), max(limit, 0)))
 
 
-def _readable(key: bytes, value: bytes) -> SessionSummary:
-    """Return a session's summary; an empty one if damage has taken it."""
+def _summaries(txn: Txn, tables: Tables, places: Iterator[bytes]) -> Iterator[SessionSummary]:
+    for place in places:
+        key = place[TIME_BYTES:]
+        if (value := txn.get(key, db=tables.summaries)) is None:
+            continue
+        try:
+            summary = summary_of(key, value)
+        except StoreError:  # damage has taken it
+            yield SessionSummary(session_of(key))
+            continue
+        if summary.created_us or _has_begun(txn, tables, key):
+            yield summary
+
+
+def _has_begun(txn: Txn, tables: Tables, key: bytes) -> bool:
+    """Say whether a session has an event: its engine may have gone away before its first."""
+    row = txn.get(key, db=tables.sessions)
     try:
-        return summary_of(key, value)
+        return row is None or row_of(key, row).sequence > 0
     except StoreError:
-        return SessionSummary(session_of(key))
+        return True
 
 
 def resolve(txn: Txn, tables: Tables, prefix: str) -> SessionId:

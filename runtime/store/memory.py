@@ -376,7 +376,7 @@ class MemoryLog:
 
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
         await trio.lowlevel.checkpoint()
-        rows = [row.summary for row in self.store.sessions.values()]
+        rows = [row.summary for row in self.store.sessions.values() if row.head.sequence]
         rows.sort(key=lambda row: (row.updated_us, row.session), reverse=True)
         return rows[: max(limit, 0)]
 

@@ -33,6 +33,7 @@ stream_max_retries = 0
         (("-i", "no.png"), "cannot be read: No such file", "input_unreadable"),
         (("--output-schema", "."), "the output schema . cannot be read", "input_unreadable"),
         (("--output-schema", "bad.json"), "bad.json is not a JSON object", "input_unreadable"),
+        (("-m", "\udcff"), "settings.model: '\\udcff' is not Unicode text", "argument_invalid"),
         (("-o", "."), ". is a folder; name a file", "output_unwritable"),
         (("-o", "no/where"), "is no folder, so where cannot", "output_unwritable"),
     ],

@@ -41,13 +41,13 @@ class SessionsConformance:
 
     # --- claims ---------------------------------------------------------------------------
 
-    async def test_a_new_session_is_empty_and_claimed(self, log: EventLog) -> None:
+    async def test_a_new_session_is_empty_claimed_and_in_no_list(self, log: EventLog) -> None:
         session = new_session()
         claim = await log.create(session)
         assert (claim.session, claim.head) == (session, Head(0, GENESIS, 0))
         assert await log.head(session) == Head(0, GENESIS, 0)
         assert await log.read(session) == []
-        assert await log.sessions() == [SessionSummary(session)]
+        assert await log.sessions() == []  # its engine may go away before its first event
 
     async def test_an_id_is_used_once_and_is_a_uuid(self, log: EventLog) -> None:
         stream, _ = await start(log, "a")

@@ -188,7 +188,7 @@ async def test_a_long_session_is_deleted_in_small_steps_down_to_its_forks(tmp_pa
 async def test_closing_frees_the_store_for_another_opening(tmp_path: Path) -> None:
     for number in range(3):
         async with open_log(tmp_path) as log:
-            await log.create(new_session())
+            await start(log, "a")
             assert len(await log.sessions()) == number + 1
     gc.collect()
     assert [*(tmp_path / "engines").iterdir()] == []
