@@ -28,6 +28,7 @@ from turnlog.actors.workspace_actors import ScanActor, UndoActor
 from turnlog.protocol.envelope import EncodedEvent, encode_fact
 from turnlog.protocol.errors import EventInvalid, TurnlogError
 from turnlog.protocol.events import EffectClosed, FilesSaved, SessionFact, TimerFired
+from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
 
@@ -201,8 +202,15 @@ class TurnActor:
 
 
 def _crashed(effect: EffectId, error: Exception) -> EffectClosed:
+    if (fault := environment_fault(error)) is not None:
+        return EffectClosed(effect, "crashed", _as_text(fault), ENVIRONMENT_FAULT)
     why = f"{type(error).__name__}: {error}"
-    return EffectClosed(effect, "crashed", why.encode(errors="replace").decode())
+    return EffectClosed(effect, "crashed", _as_text(why))
+
+
+def _as_text(why: str) -> str:
+    """Return `why` without what cannot be stored, such as a part of a file name."""
+    return why.encode(errors="replace").decode()
 
 
 def _encoded(effect: EffectId, closing: SessionFact) -> EncodedEvent:

@@ -61,7 +61,10 @@ class ConfigInvalid(UsageError):
 
 
 class HomeUnknown(UsageError):
-    """No folder is known in which turnlog could keep anything."""
+    """No folder is known in which turnlog could keep anything.
+
+    Set TURNLOG_HOME to an absolute path.
+    """
 
     code = "home_unknown"
 

@@ -1,14 +1,15 @@
 """The command line: `turnlog COMMAND`. A command's module is imported when it is called."""
 
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn
 
 import click
 
+from turnlog.frontends.cli.failing import tell
+from turnlog.frontends.cli.streams import open_doors
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.tuning import tune_process
 
@@ -90,7 +91,7 @@ def turnlog() -> None:
 def main() -> NoReturn:
     """Run the command that this process was started for, and leave with its exit code."""
     _keep_own_files_usable()
-    _hold_standard_streams()
+    open_doors()
     tune_process()
     sys.exit(run(sys.argv[1:]))
 
@@ -98,11 +99,14 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run a command; return its exit code. An error is told on stderr, in one paragraph."""
     try:
-        code: int | None = turnlog.main(list(arguments), prog_name="turnlog", standalone_mode=False)
+        code: int | None = turnlog.main(
+            list(arguments),
+            prog_name="turnlog",
+            standalone_mode=False,
+            color=True,  # whether styles are shown, our doors decide
+        )
         sys.stdout.flush()
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
-        from turnlog.frontends.cli.failing import tell
-
         return tell(error)
     return code or 0
 
@@ -111,15 +115,3 @@ def _keep_own_files_usable() -> None:
     """Take out of the umask what would keep this user from files that they have just made."""
     mask = os.umask(0o077)
     os.umask(mask & 0o077)
-
-
-def _hold_standard_streams() -> None:
-    """Keep a closed 0, 1 or 2 from being given to the next file: it would get what is printed."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        if getattr(sys, name) is None:  # it was closed when the interpreter began
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
-    # A terminal may not have every letter. The stream is the interpreter's, or that of above.
-    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")

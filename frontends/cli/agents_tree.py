@@ -10,6 +10,7 @@ import msgspec
 from turnlog.actors.folding import folded
 from turnlog.frontends.cli.places import reading
 from turnlog.frontends.cli.standing import Standing, standings
+from turnlog.frontends.cli.terminal import secho
 from turnlog.frontends.cli.tree import lines
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.usage import TokenUsage
@@ -33,9 +34,7 @@ async def show_tree(prefix: str, *, as_json: bool) -> None:
     for line in lines(nodes, standing, notes=notes):
         click.echo(line)
     if len(nodes) > 1:
-        click.secho(
-            f"{len(nodes)} sessions: {_tokens(sum(usage.values(), TokenUsage()))}", dim=True
-        )
+        secho(f"{len(nodes)} sessions: {_tokens(sum(usage.values(), TokenUsage()))}", dim=True)
 
 
 def _below(nodes: list[Node], session: SessionId) -> list[Node]:

@@ -12,6 +12,7 @@ from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import Question, open_questions, question_text
 from turnlog.frontends.cli.places import has_store, reading
+from turnlog.frontends.cli.terminal import secho
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, PatchApproval
@@ -75,9 +76,9 @@ async def _found() -> list[Question]:
 def _show(question: Question) -> None:
     click.echo(question_text(question))
     of = f", an agent of {question.spawned_by}" if question.spawned_by is not None else ""
-    click.secho(f"  session {question.session}{of}", dim=True)
+    secho(f"  session {question.session}{of}", dim=True)
     if question.answer is not None:
         state = f"answered ({question.answer}): taken once the session is resumed"
-        click.secho(f"  {state}", fg="yellow")
+        secho(f"  {state}", fg="yellow")
     elif question.parked:
-        click.secho("  parked: resume the session once it is answered", fg="yellow")
+        secho("  parked: resume the session once it is answered", fg="yellow")

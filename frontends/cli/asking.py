@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-import click
 import trio
 from msgspec import Struct
 
@@ -11,6 +10,7 @@ from turnlog.actors.core.state import Call, State
 from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.gist import preview_text
+from turnlog.frontends.cli.terminal import style
 from turnlog.frontends.cli.text import printable
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.envelope import Recorded
@@ -79,10 +79,10 @@ def _question(state: State, call: Call, question: str) -> Question:
 def question_text(question: Question) -> str:
     """Return what is asked, for a terminal: what it is about is shown whole."""
     wants = _WANTS[question.outside, question.denied].format(tool=printable(question.tool))
-    lines = [f"{click.style(question.id, bold=True)}  {wants}"]
+    lines = [f"{style(question.id, bold=True)}  {wants}"]
     lines += [f"    {line}" for line in printable(question.what).split("\n")]
     if question.cwd is not None:
-        lines.append(click.style(f"  in {printable(question.cwd)}", dim=True))
+        lines.append(style(f"  in {printable(question.cwd)}", dim=True))
     if question.reason:
         reason = " ".join(printable(question.reason).split())
         lines.append(f"  the model says: {reason}")

@@ -12,6 +12,7 @@ from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, 
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.differences import difference_object, show_differences
 from turnlog.frontends.cli.gist import gist, item_text, op_text
+from turnlog.frontends.cli.terminal import secho, style
 from turnlog.frontends.cli.text import counted, one_line
 from turnlog.frontends.cli.text import moment as local_time
 from turnlog.protocol.settings import SessionSettings, TurnSettings
@@ -73,16 +74,16 @@ def _request_object(request: Request) -> dict[str, Any]:
 def print_text(moment: Moment) -> None:
     """Print the event, and below it the state, the request and what the event changed."""
     recorded = moment.recorded
-    title = click.style(f"event {recorded.sequence} of {moment.head}", bold=True)
+    title = style(f"event {recorded.sequence} of {moment.head}", bold=True)
     time = f"{local_time(recorded.time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {click.style(time, dim=True)}")
+    click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {style(time, dim=True)}")
     if text := one_line(gist(recorded.event), _WIDTH + _LABEL):
         click.echo(f"  {text}")
     click.echo()
     for label, rows in (*_state_rows(moment.state), *_request_rows(moment.request)):
         for number, row in enumerate(rows):
             name = label if not number else ""
-            click.echo(f"{click.style(name.ljust(_LABEL), fg='cyan')} {row}".rstrip())
+            click.echo(f"{style(name.ljust(_LABEL), fg='cyan')} {row}".rstrip())
     click.echo()
     _print_changes(moment.changes)
 
@@ -180,7 +181,7 @@ def _request_rows(request: Request) -> Iterator[_Rows]:
     parts = counted(len(request.input), "part")
     digest = f"digest {request.input_digest}"
     if request.recorded_digest not in (None, request.input_digest):
-        digest += click.style(f", but the log says {request.recorded_digest}", fg="red")
+        digest += style(f", but the log says {request.recorded_digest}", fg="red")
     yield "", [f"{parts}, {digest}"]
     if request.input:
         yield "", [f"the last one: {one_line(item_text(request.input[-1]), _WIDTH)}"]
@@ -214,7 +215,7 @@ def _cut(rows: list[str]) -> list[str]:
 
 def _print_changes(changes: Sequence[Difference]) -> None:
     if not changes:
-        click.secho("This event changed nothing of the state.", dim=True)
+        secho("This event changed nothing of the state.", dim=True)
         return
     click.echo("Changed by this event:")
     show_differences([_told(change) for change in changes], indent=2, most=_CHANGES)

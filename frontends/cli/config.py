@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from turnlog.frontends.cli.places import working_folder
+from turnlog.frontends.cli.terminal import style
 from turnlog.runtime.config.explain import Setting, explain
 from turnlog.runtime.config.load import load_config
 
@@ -38,7 +39,7 @@ def command(
     shown = [(setting, f"{setting.key} = {_value(setting)}") for setting in settings]
     width = min(max(len(text) for _, text in shown), 60)
     for setting, text in shown:
-        click.echo(f"{text:{width}}  {click.style(f'# {setting.origin}', dim=True)}")
+        click.echo(f"{text:{width}}  {style(f'# {setting.origin}', dim=True)}")
 
 
 def _row(setting: Setting) -> dict[str, object]:

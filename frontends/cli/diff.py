@@ -10,11 +10,12 @@ import msgspec
 import trio
 
 from turnlog.frontends.cli.differences import difference_object, show_differences
-from turnlog.frontends.cli.failing import FAILED, cause, tell
+from turnlog.frontends.cli.failing import FAILED, NobodyReads, cause, tell
 from turnlog.frontends.cli.gist import gist
 from turnlog.frontends.cli.given import names_file, read_file
 from turnlog.frontends.cli.places import reading
-from turnlog.frontends.cli.text import counted, one_line, printable
+from turnlog.frontends.cli.terminal import secho, style
+from turnlog.frontends.cli.text import counted, one_line
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.view import record_object
 from turnlog.replay.diff import (
@@ -57,7 +58,7 @@ def command(left: str, right: str, as_json: bool, limit: int) -> int:
     try:
         return trio.run(_diff, left, right, as_json, limit)
     except Exception as error:
-        if isinstance(cause(error), BrokenPipeError):
+        if isinstance(cause(error), NobodyReads):
             raise
         code = tell(error)
         return TROUBLE if code == FAILED else code
@@ -136,8 +137,8 @@ def _entry_object(entry: Alike | Pair) -> dict[str, Any]:
 
 async def _print(found: SessionDiff, limit: int) -> None:
     for sign, colour, source in (("-", "red", found.left), ("+", "green", found.right)):
-        events = click.style(counted(source.events, "event"), dim=True)
-        click.echo(f"{click.style(sign, fg=colour)} {printable(source.name)}  {events}")
+        events = style(counted(source.events, "event"), dim=True)
+        click.echo(f"{style(sign, fg=colour)} {source.name}  {events}")
     click.echo(_verdict(found))
     if not found.is_different:
         return
@@ -145,7 +146,7 @@ async def _print(found: SessionDiff, limit: int) -> None:
     shown = 0
     async for entry in found.timeline():
         if shown == limit:
-            click.secho("… and more: --limit shows more lines, --json everything.", dim=True)
+            secho("… and more: --limit shows more lines, --json everything.", dim=True)
             return
         _show(entry)
         shown += 1
@@ -163,7 +164,7 @@ def _verdict(found: SessionDiff) -> str:
             return f"They say the same, under other ids or at other times from event {first} on."
         case "beginning":
             more = counted(longer.events - common, "event")
-            names = printable(shorter.name), printable(longer.name)
+            names = shorter.name, longer.name
             return f"{names[0]} is the beginning of {names[1]}, which goes on for {more}."
         case "unrelated":
             return "They have nothing in common."
@@ -181,14 +182,14 @@ def _show(entry: Alike | Pair) -> None:
     if isinstance(entry, Alike):
         places = f"{_span(*entry.left):>7} {_span(*entry.right):>7}"
         say = "says" if entry.events == 1 else "say"
-        click.secho(f"= {places}  {entry.events:,} that {say} the same", dim=True)
+        secho(f"= {places}  {entry.events:,} that {say} the same", dim=True)
         return
     sign, colour = _SIGNS[entry.change]
     places = f"{_place(entry.left):>7} {_place(entry.right):>7}"
     recorded = entry.right or entry.left
     assert recorded is not None  # one of them is there
     text = one_line(gist(recorded.event), _GIST_WIDTH)
-    head = click.style(f"{sign} {places}", fg=colour)
+    head = style(f"{sign} {places}", fg=colour)
     click.echo(f"{head}  {recorded.kind:<19} {text}".rstrip())
     show_differences(entry.differences, indent=20, most=_FIELDS)
 

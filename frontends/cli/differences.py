@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from turnlog.frontends.cli.text import printable
+from turnlog.frontends.cli.terminal import secho, style
 from turnlog.replay.structure import ABSENT, Difference, excerpts, path_text
 
 _WIDTH: Final = 90  # of a value that is shown
@@ -25,13 +25,13 @@ def show_differences(changes: Sequence[Difference], *, indent: int, most: int) -
     margin = " " * indent
     for change in changes[:most]:
         left, right = excerpts(change.left, change.right, _WIDTH)
-        click.echo(f"{margin}{printable(path_text(change.path))}")
+        click.echo(f"{margin}{path_text(change.path)}")
         for sign, colour, value, text in (
             ("-", "red", change.left, left),
             ("+", "green", change.right, right),
         ):
             if value is not ABSENT:
-                shown = " ".join(printable(text).split("\n"))
-                click.echo(f"{margin}  {click.style(f'{sign} {shown}', fg=colour)}")
+                shown = " ".join(text.split("\n"))
+                click.echo(f"{margin}  {style(f'{sign} {shown}', fg=colour)}")
     if len(changes) > most:
-        click.secho(f"{margin}… and {len(changes) - most} more places; see --json.", dim=True)
+        secho(f"{margin}… and {len(changes) - most} more places; see --json.", dim=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import click
 from msgspec import Struct
@@ -196,15 +196,12 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
     from turnlog.frontends.cli.ordering import order
     from turnlog.frontends.cli.reporting import HumanReporter, JsonReporter
     from turnlog.frontends.cli.running import Run
+    from turnlog.frontends.cli.streams import show_styles
 
     asked: Order = order(options, os.environ)
-    if as_json:
-        reporter: Any = JsonReporter()
-    elif color == "auto":
-        reporter = HumanReporter()
-    else:
-        reporter = HumanReporter(color == "always")
-    run = Run(asked, reporter)
+    if color != "auto":
+        show_styles(color == "always")
+    run = Run(asked, JsonReporter() if as_json else HumanReporter())
     code = trio.run(run.run)
     if code == 0 and output is not None:
         _write(output, run.last_message or "")

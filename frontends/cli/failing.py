@@ -1,13 +1,13 @@
 """From an error to what its user reads, and to the exit code that scripts see."""
 
 import os
-import sys
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
 import click
 
 from turnlog.protocol.errors import TurnlogError, UsageError
+from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
@@ -23,12 +23,16 @@ class PromptMissing(UsageError):
 
 
 class OutputUnwritable(UsageError):
-    """A file that the user named cannot be written.
+    """A file that the user named, or stdout, cannot be written.
 
     Name a file in a folder that exists and that you may write.
     """
 
     code: ClassVar[str] = "output_unwritable"
+
+
+class NobodyReads(BrokenPipeError):
+    """Whoever read stdout has gone."""
 
 
 def tell(error: BaseException) -> int:
@@ -44,11 +48,13 @@ def tell(error: BaseException) -> int:
             return usage.exit_code
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED
-        case BrokenPipeError():
-            _silence_stdout()
+        case NobodyReads():
             return FAILED
         case TurnlogError() as known:
             click.echo(f"Error: {known} [{known.code}]", err=True)
+            return FAILED
+        case other if (fault := environment_fault(other)) is not None:
+            click.echo(f"Error: {fault} [{ENVIRONMENT_FAULT}]", err=True)
             return FAILED
         case other:
             click.echo(
@@ -63,7 +69,7 @@ def tell(error: BaseException) -> int:
 def cause(error: BaseException) -> BaseException:
     """Return the one error out of those that were raised together that the user should know."""
     leaves = list(_leaves(error))
-    for kind in (KeyboardInterrupt, click.ClickException, TurnlogError, BrokenPipeError):
+    for kind in (KeyboardInterrupt, click.ClickException, TurnlogError, NobodyReads):
         for leaf in leaves:
             if isinstance(leaf, kind):
                 return leaf
@@ -76,10 +82,3 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
     else:
         yield error
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining, at its end, that nobody reads stdout."""
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    sys.stderr.flush()

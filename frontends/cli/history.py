@@ -11,6 +11,7 @@ from turnlog.actors.core.state import State
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.gist import item_text
 from turnlog.frontends.cli.places import reading
+from turnlog.frontends.cli.terminal import secho
 from turnlog.frontends.cli.text import excerpt
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.ids import SessionId
@@ -40,9 +41,9 @@ def command(session: str, at: int, as_json: bool) -> None:
         sys.stdout.buffer.write(f"[{','.join(items)}]\n".encode())
         return
     if not items:
-        click.secho("Nothing: there is no conversation yet.", dim=True)
+        secho("Nothing: there is no conversation yet.", dim=True)
     for number, item in enumerate(items, 1):
-        click.secho(f"--- {number}", dim=True)
+        secho(f"--- {number}", dim=True)
         click.echo(excerpt(item_text(item), _LINES, _WIDTH))
 
 

@@ -11,10 +11,10 @@ from typing import Final
 import click
 
 from turnlog.frontends.cli.failing import PromptMissing
+from turnlog.frontends.cli.streams import STDIN, read_stdin
 from turnlog.protocol.errors import InputUnreadable
 
 MAX_BYTES: Final = 16 << 20
-_STDIN: Final = 0
 _CHUNK: Final = 1 << 16
 
 
@@ -29,7 +29,7 @@ def read_prompt(argument: str | None, *, required: bool) -> str | None:
         PromptMissing: there is none.
         InputUnreadable: stdin cannot be read, or has more than `MAX_BYTES`, or this is not UTF-8.
     """
-    if os.isatty(_STDIN) and argument != "-":
+    if os.isatty(STDIN) and argument != "-":
         piped = ""
     else:
         alone = argument is None or argument == "-"
@@ -58,7 +58,7 @@ def _drain() -> bytes:
     """Read stdin to its end; keep a byte more than is allowed, at most."""
     data = bytearray()
     try:
-        while chunk := os.read(_STDIN, _CHUNK):
+        while chunk := read_stdin(_CHUNK):
             data += chunk[: MAX_BYTES + 1 - len(data)]
     except OSError as error:
         raise InputUnreadable(f"stdin cannot be read: {error.strerror}.") from error

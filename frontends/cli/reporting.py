@@ -4,16 +4,15 @@ Writing never holds up the session's task: a reader that is slow, or a terminal 
 makes a thread wait, and Ctrl-C is heard all the same.
 """
 
-import os
-import sys
 from typing import Any, Final, Protocol
 
 import attrs
-import click
 import msgspec
 import trio
 
-from turnlog.frontends.cli.text import excerpt, one_line, printable
+from turnlog.frontends.cli.streams import STDERR, STDOUT, send
+from turnlog.frontends.cli.terminal import style
+from turnlog.frontends.cli.text import excerpt, one_line
 from turnlog.protocol.exec_lines import (
     Error,
     ItemCompleted,
@@ -27,8 +26,6 @@ from turnlog.protocol.exec_lines import (
     encode_line,
 )
 
-_STDOUT: Final = 1
-_STDERR: Final = 2
 _OUTPUT_LINES: Final = 12  # of a command's output
 _WIDTH: Final = 160  # columns
 _LETTERS: Final = {"add": "A", "update": "M", "delete": "D"}
@@ -54,15 +51,9 @@ async def write(descriptor: int, data: bytes) -> None:
     """Write all of `data`, from a thread. Cancelled, the thread is left to itself.
 
     Raises:
-        BrokenPipeError: nobody reads any more.
+        NobodyReads, OutputUnwritable: stdout takes nothing more.
     """
-    await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    await trio.to_thread.run_sync(send, descriptor, data, abandon_on_cancel=True)
 
 
 @attrs.define(eq=False)
@@ -70,10 +61,10 @@ class JsonReporter:
     """Exactly the line protocol on stdout, a write for each line."""
 
     async def line(self, line: Line, *, ends_turn: bool = False) -> None:
-        await write(_STDOUT, encode_line(line))
+        await write(STDOUT, encode_line(line))
 
     async def note(self, text: str) -> None:
-        await write(_STDERR, f"{text}\n".encode(errors="replace"))
+        await write(STDERR, f"{text}\n".encode(errors="replace"))
 
     async def final(self, message: str | None) -> None:
         pass
@@ -83,7 +74,6 @@ class JsonReporter:
 class HumanReporter:
     """Progress on stderr, and the last message alone on stdout."""
 
-    color: bool = attrs.field(factory=lambda: sys.stderr.isatty())
     _held: str | None = None  # a message that may turn out to be the last one
 
     async def line(self, line: Line, *, ends_turn: bool = False) -> None:
@@ -93,18 +83,17 @@ class HumanReporter:
             await self.note(text)
 
     async def note(self, text: str) -> None:
-        shown = text if self.color else click.unstyle(text)
-        await write(_STDERR, f"{shown}\n".encode(errors="replace"))
+        await write(STDERR, f"{text}\n".encode(errors="replace"))
 
     async def final(self, message: str | None) -> None:
         if message is not None:
-            await write(_STDOUT, f"{message}\n".encode(errors="replace"))
+            await write(STDOUT, f"{message}\n".encode(errors="replace"))
 
     def _text(self, line: Line) -> str:
         """Return what is to be shown of a line, perhaps nothing."""
         match line:
             case ThreadStarted(thread_id=thread_id):
-                return click.style(f"session {thread_id}", dim=True)
+                return style(f"session {thread_id}", dim=True)
             case TurnStarted():
                 return ""
             case ItemStarted(item=raw) | ItemUpdated(item=raw):
@@ -113,13 +102,13 @@ class HumanReporter:
                 return self._completed(msgspec.json.decode(raw))
             case TurnCompleted(usage=usage):
                 self._held = None
-                return click.style(
+                return style(
                     f"tokens: {usage.input_tokens} in ({usage.cached_input_tokens} cached), "
                     f"{usage.output_tokens} out",
                     dim=True,
                 )
             case Error(message=message):
-                return self._release(click.style(printable(message), fg="yellow"))
+                return self._release(style(message, fg="yellow"))
             case TurnFailed():
                 return self._release("")
 
@@ -133,7 +122,7 @@ class HumanReporter:
             return ""  # as it was shown last
         if item["type"] == "agent_message":
             before = self._release("")
-            self._held = printable(item["text"])
+            self._held = item["text"]
             return before
         return self._release(_finished(item))
 
@@ -141,7 +130,7 @@ class HumanReporter:
 def _started(item: dict[str, Any]) -> str:
     match item["type"]:
         case "command_execution":
-            return click.style(f"$ {one_line(item['command'], _WIDTH)}", fg="cyan")
+            return style(f"$ {one_line(item['command'], _WIDTH)}", fg="cyan")
         case "todo_list":
             return _todo(item)
         case _:
@@ -151,28 +140,26 @@ def _started(item: dict[str, Any]) -> str:
 def _finished(item: dict[str, Any]) -> str:
     match item["type"]:
         case "reasoning":
-            return click.style(printable(item["text"]), dim=True)
+            return style(item["text"], dim=True)
         case "command_execution":
             good = item["status"] == "completed"
             end = f"exit code {item['exit_code']}" if item["exit_code"] is not None else "failed"
             output = item["aggregated_output"]
             shown = f"{excerpt(output, _OUTPUT_LINES, _WIDTH)}\n" if output.strip() else ""
-            return shown + click.style(end, fg="green" if good else "red")
+            return shown + style(end, fg="green" if good else "red")
         case "file_change":
             good = item["status"] == "completed"
             lines = [f"{_LETTERS[change['kind']]} {change['path']}" for change in item["changes"]]
-            told = printable("\n".join(lines))
-            return click.style(
-                told if good else f"not applied:\n{told}", fg=None if good else "red"
-            )
+            told = "\n".join(lines)
+            return style(told if good else f"not applied:\n{told}", fg=None if good else "red")
         case "web_search":
-            return click.style(f"searched: {one_line(item['query'], _WIDTH)}", fg="cyan")
+            return style(f"searched: {one_line(item['query'], _WIDTH)}", fg="cyan")
         case "error":
-            return click.style(f"Warning: {printable(item['message'])}", fg="yellow")
+            return style(f"Warning: {item['message']}", fg="yellow")
         case _:
             return ""
 
 
 def _todo(item: dict[str, Any]) -> str:
     steps = (f"[{'x' if step['completed'] else ' '}] {step['text']}" for step in item["items"])
-    return printable("\n".join(steps))
+    return "\n".join(steps)

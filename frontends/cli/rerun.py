@@ -11,7 +11,8 @@ import msgspec
 
 from turnlog.frontends.cli.failing import FAILED
 from turnlog.frontends.cli.places import has_store, working_folder
-from turnlog.frontends.cli.text import counted, one_line, printable
+from turnlog.frontends.cli.terminal import secho
+from turnlog.frontends.cli.text import counted, one_line
 from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 
@@ -187,8 +188,8 @@ def show_report(report: "RerunReport", *, as_json: bool) -> None:
     for turn in report.turns:
         _show_turn(turn)
     for miss in report.misses:
-        click.secho("Not in the recording: ", fg="red", nl=False)
-        click.echo(printable(miss.text))
+        secho("Not in the recording: ", fg="red", nl=False)
+        click.echo(miss.text)
     if report.misses:
         click.echo("Allow what does not matter with --tolerate or --replace.")
     for question in report.declined:
@@ -202,7 +203,7 @@ def _show_turn(turn: "TurnComparison") -> None:
     assert known is not None  # one of them has it
     mark, colour = ("same", "green") if turn.same else ("differs", "yellow")
     click.echo(f"turn {known.turn} ", nl=False)
-    click.secho(f"{mark:8}", fg=colour, nl=False)
+    secho(f"{mark:8}", fg=colour, nl=False)
     click.echo(one_line(known.prompt, _WIDTH))
     for name, side in (("original", turn.original), ("branch", turn.branch)):
         if side is not None:

@@ -6,7 +6,7 @@ import click
 import trio
 
 from turnlog.actors.core.review import read_output
-from turnlog.frontends.cli.text import printable
+from turnlog.frontends.cli.terminal import secho
 from turnlog.protocol.events import ChildEnded
 from turnlog.protocol.ops import Review
 
@@ -49,8 +49,8 @@ def _show(text: str, *, as_json: bool) -> None:
             else ""
         )
         priority = "" if finding.priority is None else f"[P{finding.priority}] "
-        click.secho(f"{priority}{printable(finding.title)}{where}", bold=True)
-        click.echo(f"{printable(finding.body)}\n")
-    click.echo(printable(output.overall_explanation))
+        secho(f"{priority}{finding.title}{where}", bold=True)
+        click.echo(f"{finding.body}\n")
+    click.echo(output.overall_explanation)
     if output.overall_correctness:
-        click.echo(printable(output.overall_correctness))
+        click.echo(output.overall_correctness)

@@ -97,7 +97,7 @@ class Run:
 
         Raises:
             TurnlogError: what the order asks for cannot be done. May be in an exception group.
-            BrokenPipeError: nobody reads stdout. The turn was interrupted.
+            NobodyReads, OutputUnwritable: stdout takes nothing. The turn was interrupted.
         """
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:

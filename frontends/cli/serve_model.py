@@ -6,7 +6,6 @@ import click
 import trio
 
 from turnlog.frontends.cli.places import reading
-from turnlog.frontends.cli.text import printable
 from turnlog.protocol.envelope import Recorded
 
 _HELP: Final = """\
@@ -59,4 +58,4 @@ async def _serve(prefix: str, port: int, any_order: bool) -> None:
 
 
 def _report(text: str) -> None:
-    click.echo(f"Miss: {printable(text)}", err=True)
+    click.echo(f"Miss: {text}", err=True)

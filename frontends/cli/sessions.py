@@ -10,6 +10,7 @@ import trio
 
 from turnlog.frontends.cli.places import has_store, reading, store_path
 from turnlog.frontends.cli.standing import Standing, standings
+from turnlog.frontends.cli.terminal import secho, style
 from turnlog.frontends.cli.text import moment, one_line, timestamp
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
@@ -32,7 +33,7 @@ def command(as_json: bool, show_all: bool, limit: int) -> None:
             row = _row(summary, standing[summary.session])
             sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
     elif found:
-        click.secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':7}  TITLE", bold=True)
+        secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':7}  TITLE", bold=True)
         for summary in found:
             click.echo(_line(summary, standing[summary.session]))
     else:
@@ -71,9 +72,9 @@ def _line(summary: SessionSummary, standing: Standing) -> str:
     updated = f"{moment(summary.updated_us):%Y-%m-%d %H:%M}"
     title = one_line(summary.name or summary.title, _TITLE_WIDTH)
     if summary.archived:
-        title += click.style("  (archived)", dim=True)
+        title += style("  (archived)", dim=True)
     if summary.spawned_by is not None:
-        title += click.style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
+        title += style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
     if summary.parent is not None:
-        title += click.style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
+        title += style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
     return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {standing:7}  {title}"

@@ -5,7 +5,6 @@ import sys
 import click
 import trio
 
-from turnlog.frontends.cli.text import printable
 from turnlog.protocol.calls import CommandReport
 from turnlog.protocol.events import ToolFinished
 from turnlog.protocol.ops import RunUserShellCommand
@@ -26,14 +25,9 @@ def command(session: str, line: str) -> int:
 
     for recorded in trio.run(lambda: operate(session, RunUserShellCommand(line), vain=_VAIN)):
         if isinstance(event := recorded.event, ToolFinished):
-            _show(event.output if event.full_output is None else event.full_output)
+            sys.stdout.write(event.output if event.full_output is None else event.full_output)
+            sys.stdout.flush()
             if isinstance(event.report, CommandReport):
                 return event.report.exit_code
             raise NotDone(f"{_VAIN}: {event.preamble or event.outcome}")
     raise NotDone(_VAIN)
-
-
-def _show(output: str) -> None:
-    """Print what the command printed; a terminal is kept from obeying what is in it."""
-    sys.stdout.write(printable(output) if sys.stdout.isatty() else output)
-    sys.stdout.flush()

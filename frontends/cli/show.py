@@ -9,6 +9,7 @@ import trio
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.gist import gist
 from turnlog.frontends.cli.places import reading
+from turnlog.frontends.cli.terminal import style
 from turnlog.frontends.cli.text import moment, one_line
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged
@@ -119,7 +120,7 @@ def _show_json(recorded: Recorded) -> None:
 
 def _show_line(recorded: Recorded) -> None:
     mark, colour = _MARKS[recorded.role]
-    time = click.style(f"{moment(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
-    place = click.style(f"{recorded.sequence:>5} {mark}", fg=colour)
+    time = style(f"{moment(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
+    place = style(f"{recorded.sequence:>5} {mark}", fg=colour)
     text = one_line(gist(recorded.event), _GIST_WIDTH)
     click.echo(f"{time} {place} {recorded.kind:<19} {text}".rstrip())

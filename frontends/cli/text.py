@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 def excerpt(text: str, lines: int, width: int) -> str:
     """Return the first `lines` lines, each cut to `width`; then how many are left out."""
-    found = printable(text[: lines * width * 4]).rstrip("\n").split("\n")
+    found = text[: lines * width * 4].rstrip("\n").split("\n")
     shown = [line if len(line) <= width else line[: width - 1] + "…" for line in found[:lines]]
     left = text.rstrip("\n").count("\n") + 1 - len(shown)
     if left > 0:

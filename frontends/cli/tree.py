@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 
 from turnlog.frontends.cli.places import has_store, reading, store_path
 from turnlog.frontends.cli.standing import Standing, standings
+from turnlog.frontends.cli.terminal import style
 from turnlog.frontends.cli.text import counted, moment, one_line, timestamp
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
@@ -116,12 +117,10 @@ def lines(
 
 def _styled(row: _Line, head: int, title: int) -> str:
     padding = " " * (head - cell_len(row.branches) - len(row.session))
-    session = click.style(
-        row.session, bold=row.is_marked or None, fg="green" if row.is_marked else None
-    )
-    named = click.style(set_cell_size(row.title, title), dim=row.repeats_title or None)
-    branches = click.style(row.branches, dim=True)
-    return f"{branches}{session}{padding}  {named}  {click.style(row.rest, dim=True)}"
+    session = style(row.session, bold=row.is_marked or None, fg="green" if row.is_marked else None)
+    named = style(set_cell_size(row.title, title), dim=row.repeats_title or None)
+    branches = style(row.branches, dim=True)
+    return f"{branches}{session}{padding}  {named}  {style(row.rest, dim=True)}"
 
 
 def _fitting(title: str) -> str:

@@ -10,7 +10,8 @@ import trio
 from turnlog.actors.folding import folded
 from turnlog.actors.workspace_actors import edits_since
 from turnlog.frontends.cli.places import reading
-from turnlog.frontends.cli.text import counted, printable
+from turnlog.frontends.cli.terminal import style
+from turnlog.frontends.cli.text import counted
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import TurnsRestored
 from turnlog.protocol.files import RestoredFile, RestoreStep
@@ -96,8 +97,8 @@ def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
             sys.stdout.buffer.write(msgspec.json.encode(file) + b"\n")
             continue
         outcome = file.action if isinstance(file, RestoreStep) else file.outcome
-        label = click.style(f"{outcome.replace('_', ' '):12}", fg=_COLOURS.get(outcome, "green"))
-        click.echo(f"{label} {printable(file.path)}  ({file.reason})")
+        label = style(f"{outcome.replace('_', ' '):12}", fg=_COLOURS.get(outcome, "green"))
+        click.echo(f"{label} {file.path}  ({file.reason})")
 
 
 async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:

@@ -10,7 +10,9 @@ from typing import Any, Final
 import click
 import msgspec
 
-from turnlog.frontends.cli.failing import FAILED, cause, tell
+from turnlog.frontends.cli.failing import FAILED, NobodyReads, cause, tell
+from turnlog.frontends.cli.streams import draws_on_stderr
+from turnlog.frontends.cli.terminal import CLEAR_LINE, style
 from turnlog.frontends.cli.text import counted, printable
 from turnlog.replay.verdict import Totals, Verdict, total
 
@@ -33,7 +35,7 @@ def leaving(run: Callable[[], int]) -> int:
     try:
         return run()
     except Exception as error:
-        if isinstance(cause(error), BrokenPipeError):
+        if isinstance(cause(error), NobodyReads):
             raise
         code = tell(error)
         return TROUBLE if code == FAILED else code
@@ -49,7 +51,7 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 def verdict_line(verdict: Verdict) -> str:
     """Return a verdict in one line."""
     mark, colour = _MARKS[verdict.status]
-    shown = click.style(f"{mark:<{_MARK_WIDTH}}", fg=colour)
+    shown = style(f"{mark:<{_MARK_WIDTH}}", fg=colour)
     parts = [counted(verdict.events, "event")]
     if verdict.divergences:
         first = verdict.first["sequence"] if verdict.first else 0
@@ -72,14 +74,14 @@ def whole_verdict(verdict: Verdict, start: int = 1) -> str:
     """
     lines = [f"{_on_one_line(verdict.name)}: {_headline(verdict, start)}"]
     if verdict.first is not None:
-        lines += ["", printable(verdict.explained)]
+        lines += ["", verdict.explained]
         others = dict(verdict.by_kind)
         others[verdict.first["label"]] -= 1
         if rest := {kind: count for kind, count in others.items() if count}:
             lines += ["", f"{sum(rest.values())} more:"]
             lines += (f"  {count:>6}  {kind}" for kind, count in rest.items())
     if verdict.message:
-        lines += ["", f"{printable(verdict.message)} [{verdict.code}]"]
+        lines += ["", f"{verdict.message} [{verdict.code}]"]
     return "\n".join(lines)
 
 
@@ -150,12 +152,20 @@ def print_json(shown: dict[str, Any]) -> None:
 @contextmanager
 def progress(what: str) -> Generator[Advance]:
     """Show how far a long work is, on stderr, if that is a terminal; else nothing."""
-    if not sys.stderr.isatty():
+    if not draws_on_stderr():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    shown = ""
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal shown
+        text = f"{what} {100 * done // total}%" if total else f"{what} {done:,}"
+        if text != shown:
+            shown = text
+            click.echo(f"{CLEAR_LINE}{text}", err=True, nl=False)
+
+    try:
+        yield advance
+    finally:
+        click.echo(CLEAR_LINE, err=True, nl=False)

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from turnlog.frontends.cli.gist import gist
+from turnlog.frontends.cli.terminal import secho, style
 from turnlog.protocol.envelope import Recorded
 
 WIDTH: Final = min(100, shutil.get_terminal_size((100, 24)).columns)
@@ -15,7 +16,7 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 def chapter(number: int, title: str) -> None:
     click.echo()
-    click.secho(f" {number}  {title} ".ljust(WIDTH), bold=True, reverse=True)
+    secho(f" {number}  {title} ".ljust(WIDTH), bold=True, reverse=True)
 
 
 def remark(text: str) -> None:
@@ -23,17 +24,17 @@ def remark(text: str) -> None:
 
 
 def command(*words: str) -> None:
-    click.secho(click.wrap_text(" ".join(words), WIDTH, "  $ ", "    "), fg="cyan")
+    secho(click.wrap_text(" ".join(words), WIDTH, "  $ ", "    "), fg="cyan")
 
 
 def good(text: str) -> None:
-    click.secho(click.wrap_text(text, WIDTH, "  ✓ ", "    "), fg="green")
+    secho(click.wrap_text(text, WIDTH, "  ✓ ", "    "), fg="green")
 
 
 def event(recorded: Recorded) -> None:
     """Show one event of the log: a fact is marked with a dot, a decision with an arrow."""
     mark, colour = _MARKS[recorded.role]
-    place = click.style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
+    place = style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
     text = " ".join(gist(recorded.event).split())
     room = WIDTH - _BEFORE_THE_GIST
     shown = text if len(text) <= room else f"{text[: room - 1]}…"
