@@ -18,6 +18,7 @@ happened, where, and what to do next.
     * `RecordingMiss`: what is played back was asked for something that it does not hold
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -318,6 +319,10 @@ class SandboxUnavailable(TurnlogError):
     """
 
     code = "sandbox_unavailable"
+
+    def __init__(self, text: str, tried: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.tried = tuple(tried)  # why each mechanism does not work; none if that is not why
 
 
 class CredentialMissing(TurnlogError):

@@ -7,7 +7,7 @@ Recorded ports fail closed: what the recording does not hold is an error, never 
 """
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
 
@@ -50,12 +50,13 @@ from turnlog.replay.recordings.recording import Recording, record_ports
 from turnlog.replay.recordings.tolerances import LIVE, Tolerances
 from turnlog.replay.recordings.tools import RecordedTools
 from turnlog.replay.recordings.workspace import RecordedWorkspace
-from turnlog.runtime.assembly import SystemClock, built_in_tools, model_client
+from turnlog.runtime.assembly import SystemClock, built_in_tools, model_client, open_sandbox
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import running
+from turnlog.runtime.foresight import ForeseeingLoader, Foresight
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.workspace.files import WorkspaceFiles
 
@@ -101,6 +102,7 @@ async def rerun(
     record: Literal["model", "tools", "none"] = "none",
     tolerances: Tolerances | None = None,
     keep: bool = True,
+    warn: Callable[[str], None] | None = None,
 ) -> RerunReport:
     """Branch from a session and give it the original's further inputs, live.
 
@@ -114,6 +116,7 @@ async def rerun(
         changes: fields of `SessionSettings` that hold in every turn of the branch.
         record: which port is recorded all the same.
         keep: whether the branch stays in the store.
+        warn: is told what the user should know, as that of `open_engine`.
 
     Raises:
         NothingToRerun: there are no inputs behind `at`, and there is no `text`.
@@ -128,6 +131,7 @@ async def rerun(
         changes=changes,
         tolerances=tolerances or Tolerances(LIVE if record == "model" else ()),
         one_by_one=record == "none",
+        warn=warn,
     )
     return await _run(prefix, home, config, order)
 
@@ -142,6 +146,7 @@ async def simulate(
     tools: Source = "recorded",
     keep: bool = False,
     tolerances: Tolerances | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> RerunReport:
     """Run a session again with its inputs in their places, and recorded ports for live ones.
 
@@ -153,6 +158,7 @@ async def simulate(
         tolerances: what may differ in a request that is answered from the recording. Default:
             nothing; with live tools, how long they took.
         keep: whether the branch stays in the store.
+        warn: is told what the user should know, as that of `open_engine`.
 
     Raises:
         NothingToRerun: no input comes from there on.
@@ -164,6 +170,7 @@ async def simulate(
         recorded_tools=tools == "recorded",
         keep=keep,
         tolerances=tolerances or Tolerances(LIVE if tools == "live" else ()),
+        warn=warn,
     )
     return await _run(prefix, home, config, order)
 
@@ -178,6 +185,7 @@ class _Order:
     text: str | None = None
     changes: Mapping[str, Any] = _NOTHING
     one_by_one: bool = False
+    warn: Callable[[str], None] | None = None
 
     @property
     def recorded_ports(self) -> tuple[str, ...]:
@@ -371,16 +379,19 @@ async def _ports(
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         tools: Tools
+        foresight: Foresight | None = None
         if order.recorded_tools:
             tools = RecordedTools(
                 recording, order.tolerances, cues if order.recorded_model else None, misses, aliases
             )
         else:
-            hidden = str(turnlog_home(environ) / STORE_FOLDER)
-            tools = await stack.enter_async_context(built_in_tools(environ, hidden=[hidden]))
+            sandbox = await stack.enter_async_context(open_sandbox(environ))
+            tools = built_in_tools(environ, sandbox)
+            foresight = Foresight(sandbox, environ, order.warn)
         live: ContextLoader | None = None
         if config is not None:
             live = TurnContextLoader(config, tools, clock, environ)
+            live = live if foresight is None else ForeseeingLoader(live, foresight)
         patient = not order.recorded_model or waits_for_user(records, after=cut)
         model: ModelClient
         if order.recorded_model:

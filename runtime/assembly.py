@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.foresight import ForeseeingLoader, Foresight
 from turnlog.runtime.model.provider import CredentialSource, Provider
 from turnlog.runtime.model.responses import ResponsesClient
 from turnlog.runtime.processes.orphans import end_orphans
@@ -62,7 +63,8 @@ async def open_engine(
         ephemeral: keep nothing: the log is in memory, and gone in the end.
         originator: which front-end this is, as providers are told.
         tools: further tools that the model is given, after the engine's own.
-        warn: is told what the user should know.
+        warn: is told what the user should know, each in one line: above all, before the model is
+            asked, that commands cannot be confined here.
 
     Raises:
         ConfigInvalid: the configuration cannot be used.
@@ -76,21 +78,21 @@ async def open_engine(
     store = turnlog_home(environ) / STORE_FOLDER
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
-        hidden = () if ephemeral else (str(store),)
-        registry = await stack.enter_async_context(
-            built_in_tools(environ, hidden=hidden, more=tools)
-        )
+        sandbox = await stack.enter_async_context(open_sandbox(environ))
+        registry = built_in_tools(environ, sandbox, more=tools)
+        foresight = Foresight(sandbox, environ, warn)
         clock = SystemClock()
         ports = Ports(
             log,
             model_client(config, environ, originator),
             registry,
-            TurnContextLoader(config, registry, clock, environ, warn),
+            ForeseeingLoader(TurnContextLoader(config, registry, clock, environ, warn), foresight),
             clock,
             workspace=WorkspaceFiles(),
             processes=SystemProcesses(),
         )
-        yield await stack.enter_async_context(running(ports, config.session_settings))
+        engine = running(ports, config.session_settings, foresight.look)
+        yield await stack.enter_async_context(engine)
 
 
 @asynccontextmanager
@@ -107,23 +109,27 @@ async def _log(store: Path, *, ephemeral: bool) -> AsyncGenerator[EventLog]:
 
 
 @asynccontextmanager
-async def built_in_tools(
-    environ: dict[str, str], *, hidden: Sequence[str] = (), more: Iterable[Tool] = ()
-) -> AsyncGenerator[ToolRegistry]:
-    """Make the engine's own tools; on leaving, none of their processes is left.
-
-    Args:
-        hidden: folders that confined commands cannot read.
-        more: further tools, which the model is given after these.
-    """
+async def open_sandbox(environ: Mapping[str, str]) -> AsyncGenerator[Sandbox]:
+    """Make the sandbox that keeps the store from commands; on leaving, no process of it is left."""
     async with Spawner() as spawner:
-        sandbox = Sandbox(spawner, hidden=hidden)
+        sandbox = Sandbox(spawner, hidden=[str(turnlog_home(environ) / STORE_FOLDER)])
         try:
-            patch = ApplyPatch(spawner, sandbox, environ)
-            shell = ExecCommand(spawner, sandbox, patch, environ)
-            yield ToolRegistry((shell, patch, UpdatePlan(), *more))
+            yield sandbox
         finally:
             sandbox.close()
+
+
+def built_in_tools(
+    environ: dict[str, str], sandbox: Sandbox, *, more: Iterable[Tool] = ()
+) -> ToolRegistry:
+    """Make the engine's own tools.
+
+    Args:
+        more: further tools, which the model is given after these.
+    """
+    patch = ApplyPatch(sandbox.spawner, sandbox, environ)
+    shell = ExecCommand(sandbox.spawner, sandbox, patch, environ)
+    return ToolRegistry((shell, patch, UpdatePlan(), *more))
 
 
 def model_client(config: Config, environ: Mapping[str, str], originator: str) -> ModelClient:

@@ -54,6 +54,7 @@ class Engine:
     ports: Ports
     _nursery: trio.Nursery
     _defaults: Callable[[str], SessionSettings]  # of a new session, by its folder
+    _look_ahead: Callable[[SessionSettings], Awaitable[None]] | None = None
     _seats: dict[SessionId, _Seat] = attrs.field(factory=dict[SessionId, _Seat], init=False)
     _closing: bool = attrs.field(default=False, init=False)
 
@@ -179,6 +180,14 @@ class Engine:
         actor = await self._run(child, self.ports.log.claim, forked, "interrupt")
         return Session(self, actor, end.sequence)
 
+    async def look_ahead(self, settings: SessionSettings) -> None:
+        """Warn, as the engine was told to, where commands under `settings` cannot be confined.
+
+        It is done for each turn before the model is asked; here also before the turn begins.
+        """
+        if self._look_ahead is not None:
+            await self._look_ahead(settings)
+
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
         """Return the store's sessions, the one with the newest turn first.
 
@@ -279,7 +288,9 @@ async def _shut_down(seat: _Seat) -> None:
 
 @asynccontextmanager
 async def running(
-    ports: Ports, defaults: Callable[[str], SessionSettings]
+    ports: Ports,
+    defaults: Callable[[str], SessionSettings],
+    look_ahead: Callable[[SessionSettings], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[Engine]:
     """Run an engine over `ports`; on leaving, close its sessions in order.
 
@@ -288,11 +299,12 @@ async def running(
 
     Args:
         defaults: gives the settings of a new session that works in a folder.
+        look_ahead: warns of what a turn under these settings could not do.
     """
     failure: Exception | KeyboardInterrupt | None = None
     async with trio.open_nursery() as outer:
         sessions = await outer.start(_shielded_nursery)
-        engine = Engine(ports, sessions, defaults)
+        engine = Engine(ports, sessions, defaults, look_ahead)
         if ports.children is None:
             engine.ports = structs.replace(ports, children=ChildSessions(engine))
         outer.start_soon(_watch_inboxes, engine)

@@ -39,7 +39,7 @@ from turnlog.protocol.ops import (
     UserTurn,
 )
 from turnlog.protocol.ops import prompt as prompt_op
-from turnlog.protocol.settings import SettingsUpdate
+from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime import doors
 from turnlog.runtime.drawn_ids import new_id
@@ -71,6 +71,13 @@ class Session:
     def usage(self) -> TokenUsage:
         """Tokens over the whole session; a fork goes on from its parent's."""
         return self._actor.state.usage
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What its next turn runs under, but for what the prompt changes."""
+        settings = self._actor.state.settings
+        assert settings is not None, "a session that is open has begun"
+        return settings
 
     @property
     def is_running(self) -> bool:

@@ -1,4 +1,4 @@
-"""`turnlog doctor`: what is wrong with the store, and what can be put right."""
+"""`turnlog doctor`: what is wrong with the store and the sandboxes, and what can be repaired."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,8 @@ import msgspec
 import trio
 
 from turnlog.frontends.cli.failing import FAILED
-from turnlog.frontends.cli.places import has_store, reading, store_path
+from turnlog.frontends.cli.places import has_store, reading, store_path, working_folder
+from turnlog.frontends.cli.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.runtime.store.doctor import ADVICE, Report, examine_path, repair
 from turnlog.runtime.store.lmdb_log import open_log
 
@@ -24,30 +25,49 @@ from turnlog.runtime.store.lmdb_log import open_log
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
-    """Check every page, event, index and stored text, and say what is wrong. Changes nothing.
+    """Check every page, event, index and stored text, and each sandbox. Changes nothing.
 
     With --repair, damaged sessions are put in quarantine (they can be read and forked, not
     continued), indexes are built anew, and what no event refers to is removed. No event of a
     session is ever removed.
 
-    The exit code is 0 for a sound store, and 1 if there was damage.
+    Of the sandboxes it says which work on this machine, why the others do not, what each does not
+    keep, and whether commands could be confined in the current folder.
+
+    The exit code is 0 for a sound store, or none, and 1 if there was damage.
     """
+    report = _store_report(repairing, backup)
+    sandboxes = examine_sandboxes(working_folder(None))
+    if as_json:
+        shown = _object(report, repairing) | {"sandbox": msgspec.to_builtins(sandboxes)}
+        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+    else:
+        _show(report, sandboxes, repaired=repairing)
+    return FAILED if report is not None and not report.is_healthy else None
+
+
+def _store_report(repairing: bool, backup: Path | None) -> Report | None:
+    """Return what is to be said of the store, once it is repaired; None: there is none."""
     if not has_store():
-        click.echo(f"There is no store in {store_path()}, so there is nothing to check.", err=True)
         return None
     if backup is not None:
         trio.run(_back_up, backup)
         click.echo(f"The store was copied to {backup}.", err=True)
     report = examine_path(store_path())
     if repairing and not any(finding.kind == "file" for finding in report.findings):
-        report = trio.run(_repair)
-    if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(_object(report, repairing)) + b"\n")
+        return trio.run(_repair)
+    return report
+
+
+def _show(report: Report | None, sandboxes: SandboxReport, *, repaired: bool) -> None:
+    if report is None:
+        click.echo(f"There is no store in {store_path()}, so there is nothing to check.", err=True)
     else:
         click.echo(f"{store_path()}\n{report.explain()}")
-        if repairing:
+        if repaired:
             click.echo("What can be repaired has been.")
-    return None if report.is_healthy else FAILED
+    for line in sandboxes.lines:
+        click.echo(line)
 
 
 async def _back_up(folder: Path) -> None:
@@ -60,7 +80,9 @@ async def _repair() -> Report:
         return await repair(log)
 
 
-def _object(report: Report, repaired: bool) -> dict[str, Any]:
+def _object(report: Report | None, repaired: bool) -> dict[str, Any]:
+    if report is None:
+        return {"store": None, "findings": []}
     return {
         "store": str(store_path()),
         "sessions": report.sessions,

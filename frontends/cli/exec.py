@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import click
 from msgspec import Struct
 
-from turnlog.frontends.cli.failing import OutputUnwritable
+from turnlog.frontends.cli.failing import FAILED, UNCONFINED, OutputUnwritable
 from turnlog.frontends.cli.prompt import read_prompt
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.runtime.private_files import open_private
@@ -38,6 +38,7 @@ Exit codes:
     0  the turn was completed
     1  the turn failed, or could not be begun; stderr says why
     2  the command line is wrong
+    3  the turn was completed, but none of its commands could be confined, so none was run
   130  interrupted by Ctrl-C; the second Ctrl-C leaves at once (143: SIGTERM, 129: SIGHUP)
 """
 
@@ -203,10 +204,12 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
         show_styles(color == "always")
     run = Run(asked, JsonReporter() if as_json else HumanReporter())
     code = trio.run(run.run)
-    if code == 0 and output is not None:
+    if code in (0, UNCONFINED) and output is not None:
         _write(output, run.last_message or "")
-    if code == 1:
+    if code == FAILED:
         click.echo(f"Error: {run.error}", err=True)
+    if code == UNCONFINED:
+        click.echo(f"Error: {run.refusals.explain()}", err=True)
     return code
 
 

@@ -10,6 +10,7 @@ from turnlog.protocol.errors import TurnlogError, UsageError
 from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 
 FAILED: Final = 1
+UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 
 

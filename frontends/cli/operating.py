@@ -1,7 +1,7 @@
 """Do one thing to a session, here or through whichever process runs it, and watch it done."""
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 from typing import Final
@@ -87,7 +87,12 @@ class TurnCutOff(TurnlogError):
 
 
 async def operate(
-    prefix: str, op: Op, *, on_recovery: OnRecovery | None = None, vain: str = "nothing was done"
+    prefix: str,
+    op: Op,
+    *,
+    on_recovery: OnRecovery | None = None,
+    vain: str = "nothing was done",
+    warn: Callable[[str], None] | None = None,
 ) -> Sequence[Recorded]:
     """Have a session do `op`; return the events from the op to the end of what it began.
 
@@ -98,6 +103,7 @@ async def operate(
         on_recovery: what becomes of a turn that was cut off, if nobody runs the session.
             None: nothing is done then.
         vain: begins what is said if the op comes to nothing.
+        warn: is told what the user should know, where the op lets a model run commands.
 
     Raises:
         ArgumentInvalid: the op cannot be stored.
@@ -114,7 +120,7 @@ async def operate(
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
         config = load_config(os.getcwd(), environ=os.environ)
-        async with open_engine(config=config) as engine:
+        async with open_engine(config=config, warn=warn) as engine:
             nursery.start_soon(tell_pauses, engine.ports.log, _tell)
             return await _operate(engine, prefix, op, on_recovery, vain)
 

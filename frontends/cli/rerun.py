@@ -13,6 +13,7 @@ from turnlog.frontends.cli.failing import FAILED
 from turnlog.frontends.cli.places import has_store, working_folder
 from turnlog.frontends.cli.terminal import secho
 from turnlog.frontends.cli.text import counted, one_line
+from turnlog.frontends.cli.warning import tell_warning
 from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 
@@ -151,6 +152,7 @@ def command(
             changes={name: getattr(settings, name) for name in fields},
             record=record,
             tolerances=tolerances,
+            warn=tell_warning,
         )
 
     report = trio.run(run)

@@ -1,12 +1,14 @@
 """`turnlog review`: have a session of its own look at the work."""
 
 import sys
+from functools import partial
 
 import click
 import trio
 
 from turnlog.actors.core.review import read_output
 from turnlog.frontends.cli.terminal import secho
+from turnlog.frontends.cli.warning import tell_warning
 from turnlog.protocol.events import ChildEnded
 from turnlog.protocol.ops import Review
 
@@ -26,7 +28,8 @@ def command(session: str, prompt: str, as_json: bool) -> None:
     """
     from turnlog.frontends.cli.operating import NotDone, operate
 
-    for recorded in trio.run(lambda: operate(session, Review(prompt), vain=_VAIN)):
+    work = partial(operate, session, Review(prompt), vain=_VAIN, warn=tell_warning)
+    for recorded in trio.run(work):
         match recorded.event:
             case ChildEnded(output=output, status="completed") if output:
                 _show(output, as_json=as_json)

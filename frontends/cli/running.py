@@ -10,9 +10,10 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.asking import question_note, tell_questions
-from turnlog.frontends.cli.failing import FAILED, INTERRUPTED
+from turnlog.frontends.cli.failing import FAILED, INTERRUPTED, UNCONFINED
 from turnlog.frontends.cli.leaving import SIGNALS, leave_at_once
 from turnlog.frontends.cli.pauses import tell_pauses
+from turnlog.frontends.cli.refusals import Refusals
 from turnlog.frontends.cli.reporting import Reporter
 from turnlog.frontends.exec_stream import ExecStream
 from turnlog.protocol.envelope import Recorded
@@ -31,6 +32,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.exec_lines import ThreadStarted, TurnStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
+from turnlog.protocol.settings import SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config
@@ -86,6 +88,7 @@ class Run:
     reporter: Reporter
     last_message: str | None = None  # of a turn that was completed
     error: str = "the turn was interrupted [interrupted]"  # why it was not completed
+    refusals: Refusals = attrs.field(factory=Refusals, init=False)
     _failed: bool = False
     _signal: int | None = None  # the first one that asked us to stop
     _prompted: Session | None = None  # has something to be interrupted
@@ -94,6 +97,8 @@ class Run:
 
     async def run(self) -> int:
         """Return the exit code: 0, 1 for a turn that failed, 128 + n for signal n.
+
+        3 for one that was completed, but none of its commands could be confined.
 
         Raises:
             TurnlogError: what the order asks for cannot be done. May be in an exception group.
@@ -107,7 +112,9 @@ class Run:
                 nursery.cancel_scope.cancel()
         if self._signal is not None:
             return INTERRUPTED if self._signal == signal.SIGINT else 128 + self._signal
-        return FAILED if self._failed else 0
+        if self._failed:
+            return FAILED
+        return UNCONFINED if self.refusals.are_all else 0
 
     # --- signals -----------------------------------------------------------------------------
 
@@ -199,6 +206,8 @@ class Run:
 
         Nothing is shown before the prompt is on disk.
         """
+        update = self.order.prompt.update if self.order.prompt else SettingsUpdate()
+        await engine.look_ahead(update.apply(session.settings))
         if self.order.prompt is not None:
             await session.submit(self.order.prompt)
         self._prompted = session
@@ -259,6 +268,7 @@ class Run:
 
     async def _show(self, recorded: Recorded, stream: ExecStream, opening: set[int]) -> None:
         event = recorded.event
+        self.refusals.take(recorded)
         if isinstance(event, TurnEnded) and recorded.cause in opening and self.order.prompt:
             # The turn that was cut off ends here, and no client of this run has seen it begin.
             for _ in stream.take(recorded):

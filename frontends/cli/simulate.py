@@ -11,6 +11,7 @@ from turnlog.frontends.cli.rerun import (
     tolerance_options,
     tolerances_of,
 )
+from turnlog.frontends.cli.warning import tell_warning
 
 if TYPE_CHECKING:
     from turnlog.replay.rerun import RerunReport
@@ -60,7 +61,13 @@ def command(
 
     async def run() -> "RerunReport":
         return await simulate(
-            session, at=at, model=model, tools=tools, keep=keep, tolerances=tolerances
+            session,
+            at=at,
+            model=model,
+            tools=tools,
+            keep=keep,
+            tolerances=tolerances,
+            warn=tell_warning,
         )
 
     report = trio.run(run)

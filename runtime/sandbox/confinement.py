@@ -284,5 +284,6 @@ def _unavailable(tried: Sequence[str]) -> SandboxUnavailable:
     return SandboxUnavailable(
         "commands cannot be confined on this machine; nothing was run. Tried:\n  "
         + "\n  ".join(tried or ["nothing: the sandbox is switched off"])
-        + f"\n{text[:1].upper()}{text[1:]}."
+        + f"\n{text[:1].upper()}{text[1:]}.",
+        tried or ["the sandbox is switched off"],
     )

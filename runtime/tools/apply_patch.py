@@ -153,6 +153,8 @@ class ApplyPatch:
                 await trio.to_thread.run_sync(planned.apply)
                 return None
             return await self._write_confined(text, cwd, order)
+        except SandboxUnavailable as error:
+            return f"{error} ({error.code})\n"
         except TurnlogError as error:
             return f"{error}\n"
 

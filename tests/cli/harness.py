@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -12,11 +12,14 @@ from typing import IO, Any, TypeVar
 import attrs
 import trio
 
+from tests.surroundings import without
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Item, Response, Script
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
 
 TURNLOG = (sys.executable, "-m", "turnlog")
+# In front of a program: it then runs on a machine where no sandbox works.
+UNCONFINED = (sys.executable, without.__file__, without.LANDLOCK, without.NAMESPACES, "--")
 _CONFIG = """\
 model = "scripted"
 model_provider = "local"
@@ -109,11 +112,15 @@ class User:
                 yield server
 
     async def run(
-        self, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> Outcome:
-        """Run a command to its end."""
+        """Run a command to its end, with the words of `under` in front of it."""
         done = await trio.run_process(
-            [*TURNLOG, *words],
+            [*under, *TURNLOG, *words],
             stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,

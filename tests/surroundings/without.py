@@ -107,7 +107,7 @@ def _parse(words: Sequence[str]) -> tuple[list[str], list[str]]:
         what, argv = list(words[:cut]), list(words[cut + 1 :])
         if what and argv and {LANDLOCK, NAMESPACES}.issuperset(what):
             return what, argv
-    sys.exit(f"usage: python -m {__spec__.name} [landlock] [namespaces] -- PROGRAM ...")
+    sys.exit("usage: without.py [landlock] [namespaces] -- PROGRAM ...")
 
 
 if __name__ == "__main__":
