@@ -41,8 +41,16 @@ class SystemClock:
 class SystemProcesses:
     """The `Processes` port over those of this machine."""
 
+    warn: Callable[[str], None] | None = None
+
     async def end_left(self) -> None:
-        await end_orphans()
+        left = (await end_orphans()).left
+        if left and self.warn is not None:
+            self.warn(
+                "commands of an engine that was killed still run, as processes "
+                f"{', '.join(map(str, left))}: another user's, or waiting for a device. End them "
+                "by hand."
+            )
 
 
 @asynccontextmanager
@@ -89,7 +97,7 @@ async def open_engine(
             ForeseeingLoader(TurnContextLoader(config, registry, clock, environ, warn), foresight),
             clock,
             workspace=WorkspaceFiles(),
-            processes=SystemProcesses(),
+            processes=SystemProcesses(warn),
         )
         engine = running(ports, config.session_settings, foresight.look)
         yield await stack.enter_async_context(engine)

@@ -10,9 +10,11 @@ import pytest
 import trio
 
 from turnlog.protocol.settings import ShellEnvironmentPolicy
-from turnlog.runtime.processes.command import PIPE_GRACE, CommandResult, Running, run_command
+from turnlog.runtime.launcher.attend import KILL_PATIENCE, PIPE_GRACE, TERM_GRACE
+from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.environment import child_environment
-from turnlog.runtime.processes.family import KILL_PATIENCE, TERM_GRACE, read_process
+from turnlog.runtime.processes.family import read_process
+from turnlog.runtime.processes.launch import attended
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
@@ -36,7 +38,7 @@ async def run(
     with trio.fail_after(30):
         return await run_command(
             spawner,
-            ["bash", "-c", script],
+            attended(["bash", "-c", script]),
             cwd="/",
             env=ENV,
             stdin=stdin,
@@ -246,20 +248,20 @@ async def test_descriptors_do_not_leak(spawner: Spawner) -> None:
     await run(spawner, "echo a", stdin=b"x")
     await run(spawner, "sleep 600", timeout_ms=20)
     with pytest.raises(CommandNotStarted):
-        await run_command(spawner, ["no-such-program"], cwd="/", env=ENV)
+        await run_command(spawner, attended(["no-such-program"]), cwd="/", env=ENV)
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_child_gets_no_descriptor_but_the_three(spawner: Spawner) -> None:
     listing = "import os; print(*os.listdir('/proc/self/fd'))"
-    result = await run_command(spawner, [sys.executable, "-c", listing], cwd="/", env=ENV)
+    result = await run_command(spawner, attended([sys.executable, "-c", listing]), cwd="/", env=ENV)
     assert result.output.split() == [b"0", b"1", b"2", b"3"]  # 3: the listing itself
 
 
 async def test_a_command_does_not_get_the_engines_keys(spawner: Spawner) -> None:
     inherited = {**ENV, "OPENAI_API_KEY": "sk-engine", "GH_TOKEN": "gh-engine"}
     env = child_environment(ShellEnvironmentPolicy(inherit="all"), inherited)
-    result = await run_command(spawner, ["env"], cwd="/", env=env)
+    result = await run_command(spawner, attended(["env"]), cwd="/", env=env)
     names = {line.partition(b"=")[0].decode() for line in result.output.splitlines()}
     assert names == {*env, "TURNLOG_COMMAND_ID"}
     assert b"engine" not in result.output
@@ -270,10 +272,14 @@ async def test_a_command_does_not_get_the_engines_keys(spawner: Spawner) -> None
     [
         (["no-such-program"], "/", "cannot run 'no-such-program': there is no such program"),
         (["/etc/passwd"], "/", "cannot run '/etc/passwd' in '/': permission denied"),
-        (["true"], "/no/such/folder", "cannot run 'true' in '/no/such/folder': this is not an"),
-        (["true"], "/etc/passwd", "cannot run 'true' in '/etc/passwd': this is not an existing"),
-        (["true", "a\0b"], "/", "cannot run 'true': embedded null byte"),
-        (["true", "a" * 3_000_000], "/", "cannot run 'true' in '/': Argument list too long"),
+        (["true"], "/no/such/folder", "cannot run a command in '/no/such/folder': this is not an"),
+        (["true"], "/etc/passwd", "cannot run a command in '/etc/passwd': this is not an existing"),
+        (["true", "a\0b"], "/", "cannot run the command: embedded null byte."),
+        (
+            ["true", "a" * 3_000_000],
+            "/",
+            "cannot run the command in '/': Argument list too long (E2BIG)",
+        ),
         ([], "/", "an empty command cannot be run"),
     ],
 )
@@ -281,22 +287,25 @@ async def test_what_cannot_be_started_is_explained(
     spawner: Spawner, argv: list[str], cwd: str, said: str
 ) -> None:
     with pytest.raises(CommandNotStarted) as caught:
-        await run_command(spawner, argv, cwd=cwd, env=ENV)
+        await run_command(spawner, attended(argv), cwd=cwd, env=ENV)
     assert str(caught.value).startswith(said)
     assert caught.value.code == "command_not_started"
 
 
 async def test_a_start_in_a_cancelled_scope_still_gives_the_process(spawner: Spawner) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
     with trio.CancelScope() as scope:
         scope.cancel()
-        null = os.open(os.devnull, os.O_WRONLY)
-        process = await spawner.start(["sleep", "600"], cwd="/", env=ENV, output=null)
-        os.close(null)
+        process, pidfd = await spawner.start(
+            ["sleep", "600"], cwd="/", env=ENV, output=null, control=null
+        )
         process.kill()
         assert process.wait() == -9
+    os.close(null)
+    os.close(pidfd)
     assert not scope.cancelled_caught
 
 
 async def test_processes_start_only_inside_the_block() -> None:
     with pytest.raises(RuntimeError, match="inside its `async with` block"):
-        await run_command(Spawner(), ["true"], cwd="/", env=ENV)
+        await run_command(Spawner(), attended(["true"]), cwd="/", env=ENV)

@@ -16,7 +16,7 @@ def process(
 
 def members(*processes: Process, marked: frozenset[int] = frozenset()) -> set[int]:
     table = {each.pid: each for each in processes}
-    found = family(ROOT, table, engine=ENGINE, is_ours=marked.__contains__)
+    found = family({ROOT}, table, engine=ENGINE, is_ours=marked.__contains__)
     return {each.pid for each in found}
 
 

@@ -17,6 +17,7 @@ from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.family import read_process, read_processes
+from turnlog.runtime.processes.launch import LaunchLine, attended
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import (
     LIMITS,
@@ -83,7 +84,7 @@ class Ground:
         cwd: Path | None = None,
         workspace: Path | None = None,
         writable_extra: Sequence[str] = (),
-    ) -> list[str]:
+    ) -> LaunchLine:
         return await self.sandbox.prepare(
             argv,
             cwd=str(cwd or self.workspace),
@@ -93,7 +94,7 @@ class Ground:
             writable_extra=writable_extra,
         )
 
-    async def run_in(self, cwd: Path, argv: Sequence[str]) -> CommandResult:
+    async def run_in(self, cwd: Path, argv: LaunchLine) -> CommandResult:
         return await run_command(self.spawner, argv, cwd=str(cwd), env=ENV)
 
 
@@ -377,7 +378,7 @@ async def test_full_access_runs_the_command_as_it_is(
         argv = await Sandbox(spawner, prefer=prefer).prepare(
             ["a", "b"], cwd="/", workspace=str(tmp_path), policy=PLAIN, env={}
         )
-    assert argv == ["a", "b"]
+    assert argv == attended(["a", "b"])
 
 
 async def test_without_a_sandbox_a_confined_command_is_refused(tmp_path: Path) -> None:
@@ -459,6 +460,7 @@ ENGINE = """
 import os, sys, trio
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.command import run_command
+from turnlog.runtime.processes.launch import LaunchLine, attended
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
 

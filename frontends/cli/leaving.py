@@ -10,6 +10,7 @@ import click
 import trio
 
 from turnlog.runtime.processes.family import Process, read_processes
+from turnlog.runtime.processes.launch import kill_by_attendants
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROUNDS = 20  # a process that is killed may just have started another
@@ -52,8 +53,10 @@ async def _obey(signals: AsyncIterator[int], scope: trio.CancelScope, received: 
 def leave_at_once(code: int) -> NoReturn:
     """Kill every descendant of this process, and end it. The log is whole at any moment.
 
-    We are a child subreaper, so what has lost its parents is among our children, and is found.
+    The attendants of commands kill what is theirs, and find all of it. For what one of them has
+    lost we are a child subreaper, so that it is among our children.
     """
+    kill_by_attendants()
     for _ in range(_ROUNDS):
         living = [
             process for process in _descendants(read_processes().values()) if process.is_alive

@@ -9,7 +9,7 @@ less confinement than was asked.
 
 from __future__ import annotations
 
-import sys
+import os
 
 from . import attend
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> NoReturn:
         options = Options(arguments)
     except ValueError as error:
         attend.leave(attend.FAILED, f"the command was not run: {error}")
-    sys.exit(attend.run(options.argv, confine=_confinement(options)))
+    os._exit(attend.run(options.argv, confine=_confinement(options)))  # at once: 3 ms
 
 
 def _confinement(options: Options) -> Callable[[], None] | None:

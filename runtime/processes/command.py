@@ -1,23 +1,28 @@
 """Runs one command to its end: output streamed and bounded, nothing left running."""
 
 import os
-import select
 import signal
 import subprocess
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from typing import Final, Literal
 
 import attrs
 import trio
 from msgspec import Struct
 
+from turnlog.runtime.launcher import kin
+from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
+from turnlog.runtime.launcher.messages import STOP, VARIABLE, Ended, Refused, Started
+from turnlog.runtime.processes.channel import CHUNK, Channel, open_channel
 from turnlog.runtime.processes.family import Mark, end_family
+from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.processes.output import HeadTailBuffer
-from turnlog.runtime.processes.spawner import Spawner
+from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner, explain
 
-PIPE_GRACE: Final = 0.25  # seconds that a background child may go on printing after the command
-_CHUNK: Final = 65536  # bytes; what a pipe holds by default
+_NAMESPACE: Final = kin.namespace()
+# Seconds from the request to stop until an attendant that does not answer is killed.
+_STOP_PATIENCE: Final = TERM_GRACE + KILL_PATIENCE + 2
 
 
 class CommandResult(Struct, frozen=True):
@@ -28,7 +33,10 @@ class CommandResult(Struct, frozen=True):
     omitted_bytes: int  # left out of `output`
     duration_seconds: float
     timed_out: bool
+    ended: int = 0  # processes that still ran when it was over, and were ended with it
+    ended_names: tuple[str, ...] = ()  # of the first of them, with their pids; cleaned
     survivors: tuple[int, ...] = ()  # pids that even SIGKILL did not end; normally none
+    lost: bool = False  # its attendant was killed: something that it started may still run
 
 
 @attrs.define(eq=False)
@@ -62,7 +70,7 @@ class Running:
 
 async def run_command(
     spawner: Spawner,
-    argv: Sequence[str],
+    line: LaunchLine,
     *,
     cwd: str,
     env: Mapping[str, str],
@@ -71,128 +79,187 @@ async def run_command(
     on_started: Callable[[Running], None] | None = None,
     on_output: Callable[[bytes], None] | None = None,
 ) -> CommandResult:
-    """Run `argv` and return when it and everything that it started are gone.
+    """Run a command and return when it and everything that it started are gone.
 
-    It ends when its leader has ended. A child left in the background may print for another
-    `PIPE_GRACE`; then it is ended, as it would be with the sandbox around it. Cancelling and the
-    timeout end the whole family with SIGTERM, then SIGKILL, before this returns or raises. Memory
-    is bounded, whatever it prints.
+    It is over when its leader has ended and its own pipeline has done its work; what it has left
+    in the background is ended then. See `turnlog.runtime.launcher.attend`. Cancelling and the
+    timeout end all of it with SIGTERM, then SIGKILL, before this returns or raises. Memory is
+    bounded, whatever it prints.
 
     Args:
-        argv: as `Spawner.start`.
-        cwd: as `Spawner.start`.
-        env: as `Spawner.start`; one variable is added, by which its processes are found.
+        line: from `attended`, or from the sandbox.
+        cwd: an existing folder.
+        env: the whole environment of the command; one variable is added, which names the engine.
         stdin: what it reads; nothing by default.
         timeout_ms: from its start; None for no limit.
         on_started: called once; what it is given shows partial output if this call is cancelled.
-        on_output: called with each piece of output, in order, 1 to 65,536 bytes.
+        on_output: called with each piece of output, in order.
 
     Raises:
         CommandNotStarted: nothing ran.
     """
-    source, sink = os.pipe()
-    mark = Mark.make(sink)
-    os.set_blocking(source, False)
-    try:
+    with ExitStack() as stack:
         try:
-            with _standard_input(stdin) as descriptor:
-                process = await spawner.start(
-                    argv, cwd=cwd, env=mark.put_on(env), stdin=descriptor, output=sink
-                )
+            channel = stack.enter_context(open_channel(stdin))
+        except OSError as error:
+            raise CommandNotStarted(explain(line[0], cwd, error)) from error
+        mark = Mark.make(channel.output_of_command)
+        try:
+            process, pidfd = await spawner.start(
+                line,
+                cwd=cwd,
+                env={**mark.put_on(env), VARIABLE: str(channel.control_of_command)},
+                stdin=channel.stdin_of_command,
+                output=channel.output_of_command,
+                control=channel.control_of_command,
+            )
         finally:
-            os.close(sink)
-        return await _attend(process, mark, source, timeout_ms, on_started, on_output)
-    finally:
-        os.close(source)
+            channel.release()
+        stack.callback(os.close, pidfd)
+        command = _Command(
+            spawner, channel, process, pidfd, mark, Running(process.pid, trio.current_time())
+        )
+        return await command.run(timeout_ms, on_started, on_output)
 
 
-async def _attend(
-    process: subprocess.Popen[bytes],
-    mark: Mark,
-    source: int,
-    timeout_ms: int | None,
-    on_started: Callable[[Running], None] | None,
-    on_output: Callable[[bytes], None] | None,
-) -> CommandResult:
-    running = Running(process.pid, trio.current_time())
-    survivors: list[int] = []
-    try:
-        with trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000) as limit:
-            if on_started is not None:
-                on_started(running)
-            await _follow(process.pid, source, running, on_output)
-    finally:
-        survivors = await end_family(process.pid, mark)
-        last_words = _drain(source)
-        running.take(last_words)
-        running.end()
-        process.poll()
-    if last_words and on_output is not None:
-        on_output(last_words)
-    return CommandResult(
-        exit_code=_exit_code(process.returncode),
-        output=running.output(),
-        omitted_bytes=running.omitted_bytes,
-        duration_seconds=running.elapsed(),
-        timed_out=limit.cancelled_caught,
-        survivors=tuple(survivors),
-    )
+@attrs.define(eq=False)
+class _Command:
+    """A command that was started, seen through its attendant."""
 
+    spawner: Spawner
+    channel: Channel
+    process: subprocess.Popen[bytes]  # the attendant, or the sandbox around it
+    pidfd: int
+    mark: Mark
+    running: Running
+    _has_exited: bool = False
+    _leader: int | None = None  # its pid, where that is visible
+    _refused: Refused | None = None
+    _ended: Ended | None = None
+    _survivors: tuple[int, ...] = ()
 
-async def _follow(
-    pid: int, source: int, running: Running, on_output: Callable[[bytes], None] | None
-) -> None:
-    """Read until the leader has ended and the pipe is at its end, or the grace is over.
+    async def run(
+        self,
+        timeout_ms: int | None,
+        on_started: Callable[[Running], None] | None,
+        on_output: Callable[[bytes], None] | None,
+    ) -> CommandResult:
+        try:
+            self.channel.follow(self.pidfd)
+            seconds = float("inf") if timeout_ms is None else timeout_ms / 1000
+            with trio.move_on_after(seconds) as limit:
+                if on_started is not None:
+                    on_started(self.running)
+                await self._follow(on_output)
+            if limit.cancelled_caught:
+                await self._stop(on_output)
+        finally:
+            await self._stop(None)
+            last_words = await self._settle()
+        if self._refused is not None:
+            raise CommandNotStarted(self._refused.why)
+        if last_words and on_output is not None:
+            on_output(last_words)
+        return self._result(timed_out=limit.cancelled_caught)
 
-    The exit and the output are waited for together, in one task: an error of a callback arrives
-    as it was raised.
-    """
-    leader = os.pidfd_open(pid)
-    with _closing(leader), select.epoll() as both, trio.CancelScope() as grace:
-        both.register(leader, select.EPOLLIN)
-        both.register(source, select.EPOLLIN)
-        open_ends = 2
-        while open_ends:
-            await trio.lowlevel.wait_readable(both.fileno())
-            for descriptor, _ in both.poll(0):
-                if descriptor == leader:
-                    grace.deadline = trio.current_time() + PIPE_GRACE
-                elif chunk := os.read(source, _CHUNK):
-                    running.take(chunk)
-                    if on_output is not None:
-                        on_output(chunk)
-                    continue
-                both.unregister(descriptor)
-                open_ends -= 1
+    def _result(self, *, timed_out: bool) -> CommandResult:
+        ended = self._ended
+        return CommandResult(
+            exit_code=_exit_code(self.process.returncode) if ended is None else ended.code,
+            output=self.running.output(),
+            omitted_bytes=self.running.omitted_bytes,
+            duration_seconds=self.running.elapsed(),
+            timed_out=timed_out,
+            ended=0 if ended is None else ended.ended,
+            ended_names=() if ended is None else ended.names,
+            survivors=self._survivors,
+            lost=self._is_lost,
+        )
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is to be waited for; not for survivors, which may take for ever."""
+        return self._has_exited or (self._ended is not None and bool(self._ended.survivors))
 
-def _drain(source: int) -> bytes:
-    """Return what still is in the pipe: at most what a pipe holds."""
-    try:
-        return os.read(source, _CHUNK)
-    except BlockingIOError:
-        return b""
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the attendant was killed before it could end the command.
 
+        In a pid namespace of its own it may be: the command dies with the namespace.
+        """
+        return self._ended is None and self._leader is not None
 
-@contextmanager
-def _standard_input(content: bytes) -> Generator[int]:
-    """Give `content` as a file in memory: no task has to feed it, whatever its size."""
-    if not content:
-        yield subprocess.DEVNULL
-        return
-    descriptor = os.memfd_create("turnlog-stdin")
-    with _closing(descriptor), open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-        file.seek(0)
-        yield descriptor
+    async def _follow(self, on_output: Callable[[bytes], None] | None) -> None:
+        """Read what the command prints and its attendant says, until it is over.
 
+        All is waited for in one task: an error of a callback arrives as it was raised.
+        """
+        while not self._is_over:
+            for descriptor in await self.channel.wait():
+                if descriptor == self.pidfd:
+                    self._has_exited = True
+                elif self.channel.is_control(descriptor):
+                    if self._hear() == "end":
+                        self.channel.forget(descriptor)
+                elif chunk := os.read(descriptor, CHUNK):
+                    self._take(chunk, on_output)
+                else:
+                    self.channel.forget(descriptor)
 
-@contextmanager
-def _closing(descriptor: int) -> Generator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    def _take(self, chunk: bytes, on_output: Callable[[bytes], None] | None) -> None:
+        self.running.take(chunk)
+        if chunk and on_output is not None:
+            on_output(chunk)
+
+    def _hear(self) -> Literal["more", "end"]:
+        """Note what the attendant has said; say whether it may say more."""
+        try:
+            while (message := self.channel.hear()) is not None:
+                match message:
+                    case Started():
+                        if (message.namespace, message.attendant) == (_NAMESPACE, self.process.pid):
+                            self._leader = message.leader
+                    case Refused():
+                        self._refused = message
+                    case Ended():
+                        self._ended = message
+        except EOFError:
+            return "end"
+        return "more"
+
+    async def _stop(self, on_output: Callable[[bytes], None] | None) -> None:
+        """End the command, unless it is over. Not cancellable."""
+        for ask, patience in ((self._ask_to_stop, _STOP_PATIENCE), (self._kill, KILL_PATIENCE)):
+            if not self._is_over:
+                ask()
+                with trio.move_on_after(patience, shield=True):
+                    await self._follow(on_output)
+
+    def _ask_to_stop(self) -> None:
+        self.channel.tell(STOP)
+        self._send(signal.SIGCONT)  # a command without a sandbox may have stopped its attendant
+
+    def _kill(self) -> None:
+        """Kill the attendant, which does not answer. Its children become ours."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    async def _settle(self) -> bytes:
+        """End what an attendant has left that was killed; reap it. Return the last output."""
+        self._hear()
+        if self._ended is not None:
+            self._survivors = self._ended.survivors
+        elif self._refused is None:
+            left = await end_family(self.process.pid, self._leader, self.mark)
+            self._survivors = tuple(left)
+        last_words = self.channel.drain()
+        self.running.take(last_words)
+        self.running.end()
+        self.spawner.reap(self.process)
+        return last_words
 
 
 def _exit_code(returncode: int | None) -> int:

@@ -1,33 +1,30 @@
-"""Everything that a command started, however far it ran away, and how it is ended.
+"""The command of an attendant that was killed: everything that it started, and how it is ended.
 
-A process belongs to the command whose leader is `root` when it
+An attendant finds all by parentage. Without it its children become ours (we are a child subreaper),
+and a process belongs to its command when it
 
-* is in the leader's session or group, or
+* is in the session or group of the command's leader, or
 * descends from a process that belongs to it, or
-* lost its parents, so became our child (we are a child subreaper), and still has about it what
-  the command was given: the mark in its environment, or the pipe for its output. That finds what
-  called `setsid` before its parents ended.
+* became our child, and still has about it what the command was given: the mark in its
+  environment, or the pipe for its output. That finds what called `setsid`.
 
-Not found: a daemon that left the session, outlived its parents, cleared its environment and closed
-its output, all four. The process namespace of the bubblewrap sandbox ends that one too.
+Not found: what left the session, outlived its parents, cleared its environment and closed its
+output, all four. So a result says that its attendant was lost.
 """
 
-import ctypes
 import os
 import secrets
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 import attrs
 import trio
 
-TERM_GRACE: Final = 0.5  # seconds from SIGTERM to SIGKILL
-KILL_PATIENCE: Final = 5.0  # seconds; a process in an uninterruptible wait may outlast them
+from turnlog.runtime.launcher.attend import KILL_PATIENCE
 
 _VARIABLE: Final = "TURNLOG_COMMAND_ID"
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @attrs.frozen
@@ -96,13 +93,6 @@ class Process(NamedTuple):
         return self.state not in "ZX"
 
 
-def become_subreaper() -> None:
-    """Let orphaned descendants become children of this process. Source: prctl(2)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
 def read_process(pid: int) -> Process | None:
     """Return the process, a zombie too; None once it has been reaped."""
     stat = _read(f"/proc/{pid}/stat")
@@ -119,7 +109,7 @@ def read_processes() -> dict[int, Process]:
 
 
 def family(
-    root: int,
+    roots: Container[int],
     table: Mapping[int, Process],
     *,
     engine: int,
@@ -128,7 +118,7 @@ def family(
     """Return the command's processes in `table`, in no particular order. Pure.
 
     Args:
-        root: pid of the command's leader; it must not have been reaped, or may be another's.
+        roots: pids of those that the command's sessions are named after.
         table: the processes there are.
         engine: our pid: the parent of orphans.
         is_ours: whether a process has the command's mark.
@@ -136,7 +126,11 @@ def family(
     children: dict[int, list[Process]] = {}
     for process in table.values():
         children.setdefault(process.parent, []).append(process)
-    found = {p.pid: p for p in table.values() if root in (p.pid, p.group, p.session)}
+    found = {
+        process.pid: process
+        for process in table.values()
+        if process.pid in roots or process.group in roots or process.session in roots
+    }
     for process in children.get(engine, ()):
         if process.pid not in found and process.is_alive and is_ours(process.pid):
             found[process.pid] = process
@@ -149,52 +143,36 @@ def family(
     return list(found.values())
 
 
-def living_family(root: int, mark: Mark) -> list[Process]:
-    """Return the command's processes that run. `root` must not have been reaped yet."""
-    engine = os.getpid()
-    if _has_ended(root) and (children := _children_of_this_process()) is not None:
-        # What a dead leader left is among our own few children: no need to read all of /proc.
-        near = {pid: process for pid in children if (process := read_process(pid)) is not None}
-        if not any(
-            process.is_alive and (root in (process.group, process.session) or mark.is_on(pid))
-            for pid, process in near.items()
-        ):
-            _reap_adopted(near.values())
-            return []
-    table = read_processes()
-    _reap_adopted(table.values())
-    members = family(root, table, engine=engine, is_ours=mark.is_on)
-    return [process for process in members if process.is_alive]
+async def end_family(attendant: int, leader: int | None, mark: Mark) -> list[int]:
+    """Kill every process of a command whose attendant has ended, but is not reaped yet.
 
+    Not cancellable.
 
-async def end_family(root: int, mark: Mark) -> list[int]:
-    """End every process of a command: SIGTERM, a grace, SIGKILL. Not cancellable.
+    Args:
+        attendant: its pid; it is reaped by who started it.
+        leader: the pid of the command's first process, where it is known.
+        mark: the command's.
 
     Returns:
         The pids that still run after `KILL_PATIENCE`: processes in an uninterruptible wait, or of
         another user. Normally none.
     """
-    members = living_family(root, mark)
-    if not members:
-        return []
-    with trio.CancelScope(shield=True):
-        _signal(root, members, signal.SIGTERM)
-        _signal(root, members, signal.SIGCONT)  # a stopped process would not see it
-        with trio.move_on_after(TERM_GRACE):
-            await _all_ended(members)
-        with trio.move_on_after(KILL_PATIENCE):
-            while members := _settle(root, mark, members):
-                _signal(root, members, signal.SIGKILL)
-                await _all_ended(members)
-    return [process.pid for process in members]
-
-
-def _settle(root: int, mark: Mark, signalled: Iterable[Process]) -> list[Process]:
-    """Reap those of `signalled` that are dead, and return what runs now."""
-    for process in signalled:
-        if process.pid != root:  # its owner waits for the leader
-            _reap(process.pid)
-    return living_family(root, mark)
+    roots = {attendant} if leader is None else {attendant, leader}
+    living: list[Process] = []
+    with trio.move_on_after(KILL_PATIENCE, shield=True):
+        while True:
+            members = family(roots, read_processes(), engine=os.getpid(), is_ours=mark.is_on)
+            living = [process for process in members if process.is_alive]
+            for process in living:
+                send_signal(process, signal.SIGKILL)
+            for process in living:
+                await wait_for_exit(process.pid)
+            for process in members:
+                if process.pid != attendant:
+                    _reap(process.pid)
+            if not living:
+                break
+    return [process.pid for process in living]
 
 
 async def wait_for_exit(pid: int) -> None:
@@ -209,18 +187,10 @@ async def wait_for_exit(pid: int) -> None:
         os.close(descriptor)
 
 
-async def _all_ended(members: Iterable[Process]) -> None:
-    for process in members:
-        await wait_for_exit(process.pid)
-
-
-def _signal(root: int, members: Iterable[Process], number: signal.Signals) -> None:
-    """Signal the leader's group at once, then each process that has left it."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(root, number)
-    for process in members:
-        if process.group != root:
-            send_signal(process, number)
+def _reap(pid: int) -> None:
+    """Reap a process if it has ended, and is a child of ours."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def send_signal(process: Process, number: signal.Signals) -> bool:
@@ -240,41 +210,6 @@ def send_signal(process: Process, number: signal.Signals) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def _reap_adopted(processes: Iterable[Process]) -> None:
-    """Reap dead children that we did not start.
-
-    A child that we (or a library) started is in our session or leads its own, and its owner waits
-    for it. Any other session means that it was adopted, and that nobody else will.
-    """
-    engine, own_session = os.getpid(), os.getsid(0)
-    for process in processes:
-        adopted = process.session not in (own_session, process.pid)
-        if process.parent == engine and not process.is_alive and adopted:
-            _reap(process.pid)
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def _has_ended(pid: int) -> bool:
-    process = read_process(pid)
-    return process is None or not process.is_alive
-
-
-def _children_of_this_process() -> list[int] | None:
-    """Return our children's pids; None where the kernel does not list them (proc_tid_children)."""
-    children: list[int] = []
-    try:
-        for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children", "rb") as listing:
-                children += map(int, listing.read().split())
-    except OSError:
-        return None
-    return children
 
 
 def _read(path: str) -> bytes:

@@ -1,18 +1,18 @@
 """Commands whose engine was killed before it could end them.
 
-The sandboxes end what they hold together with their engine. A command that ran without one lives
-on; its processes have the name of their engine about them, so the next engine ends them.
+Their attendants notice that and end them; the next engine waits for that. Where an attendant was
+killed too, its command's processes have the name of their engine about them, and are ended by it.
 """
 
 import os
 import signal
 from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 import trio
 
+from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
 from turnlog.runtime.processes.family import (
-    KILL_PATIENCE,
-    TERM_GRACE,
     EngineName,
     Process,
     engine_of,
@@ -22,25 +22,48 @@ from turnlog.runtime.processes.family import (
     this_engine,
     wait_for_exit,
 )
+from turnlog.runtime.processes.launch import is_launcher
+
+# Seconds for an attendant whose engine is gone: it sends SIGTERM, and then SIGKILL.
+_ATTENDANT_PATIENCE: Final = TERM_GRACE + KILL_PATIENCE
 
 
-async def end_orphans() -> int:
-    """End what engines that are gone have left running; return how many processes that were.
+class Orphans(NamedTuple):
+    """What was found of the commands of engines that are gone."""
 
-    SIGTERM first, SIGKILL after a grace. Found are processes that have an engine's name in their
-    environment, and what descends from them without one. Not cancellable.
+    ended: int  # processes
+    left: tuple[int, ...]  # pids: another user's, or in an uninterruptible wait
+
+
+async def end_orphans() -> Orphans:
+    """End what engines that are gone have left running. Not cancellable.
+
+    An attendant is given time to do that. Then SIGTERM, and after a grace SIGKILL, go to processes
+    that have an engine's name in their environment, and to what descends from them without one.
     """
     ended, refused = set[int](), set[int]()  # pids; a process of another user's takes no signal
     with trio.CancelScope(shield=True):
+        await _wait_for_attendants(ended)
         _signal(orphans(), ended, refused, signal.SIGTERM)
         with trio.move_on_after(TERM_GRACE):
             await _wait_for(ended)
         with trio.move_on_after(KILL_PATIENCE):
             # What an orphan starts meanwhile, or an engine among them leaves, is one, too.
-            while left := [process for process in orphans() if process.pid not in refused]:
-                _signal(left, ended, refused, signal.SIGKILL)
+            while found := [process for process in orphans() if process.pid not in refused]:
+                _signal(found, ended, refused, signal.SIGKILL)
                 await _wait_for(ended)
-    return len(ended)
+    left = tuple(process.pid for process in orphans())
+    return Orphans(len(ended.difference(left)), left)
+
+
+async def _wait_for_attendants(ended: set[int]) -> None:
+    """Wait until the attendants of engines that are gone have ended their commands."""
+    with trio.move_on_after(_ATTENDANT_PATIENCE):
+        while attendants := [each for each in orphans() if is_launcher(each.pid)]:
+            for attendant in attendants:
+                send_signal(attendant, signal.SIGCONT)  # its command may have stopped it
+                await wait_for_exit(attendant.pid)
+                ended.add(attendant.pid)
 
 
 def _signal(

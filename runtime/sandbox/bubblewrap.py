@@ -13,6 +13,7 @@ from turnlog.runtime.launcher.landlock import (
     AF_NETLINK,
     KEPT_CAPABILITIES,
 )
+from turnlog.runtime.processes.launch import LaunchLine, attended
 
 Access = Literal["write", "read", "hide"]
 
@@ -47,8 +48,8 @@ def bubblewrap_argv(
     network: bool,
     user_namespace: bool,
     filter_path: str | None,
-) -> list[str]:
-    """Return the command line that runs `argv` confined.
+) -> LaunchLine:
+    """Return the command line that runs `argv` confined, with its attendant inside.
 
     Args:
         program: path of bwrap.
@@ -69,9 +70,10 @@ def bubblewrap_argv(
         options += [word for name in KEPT_CAPABILITIES for word in ("--cap-add", name)]
     options += [*_mounts(paths), "--chdir", cwd]
     if filter_path is None:
-        return [program, *options, "--", *argv]
+        return LaunchLine([program, *options, "--", *attended(argv)])
     options += ["--seccomp", _FILTER_DESCRIPTOR]
-    return ["/bin/sh", "-c", _OPEN_FILTER, filter_path, program, *options, "--", *argv]
+    shell = ["/bin/sh", "-c", _OPEN_FILTER, filter_path]
+    return LaunchLine([*shell, program, *options, "--", *attended(argv)])
 
 
 def _mounts(paths: Mapping[str, Access]) -> list[str]:

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.settings import SandboxPolicy
-from turnlog.runtime import launcher
 from turnlog.runtime.launcher.landlock import socket_filter
 from turnlog.runtime.processes.command import run_command
+from turnlog.runtime.processes.launch import LaunchLine, attended
 from turnlog.runtime.processes.output import decode_output
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 from turnlog.runtime.sandbox.bubblewrap import SOCKET_FAMILIES, accesses, bubblewrap_argv
@@ -41,7 +41,6 @@ LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
 
 _PROBE_TIMEOUT_MS: Final = 10_000
 _NOT_INSTALLED: Final = "bubblewrap: bwrap is not installed"
-_LAUNCHER: Final = os.path.dirname(os.path.realpath(launcher.__file__))
 _BIN: Final = "/usr/bin:/usr/local/bin:/bin"
 
 
@@ -89,7 +88,7 @@ class Sandbox:
         policy: SandboxPolicy,
         env: Mapping[str, str],
         writable_extra: Sequence[str] = (),
-    ) -> list[str]:
+    ) -> LaunchLine:
         """Return the command line that runs `argv` confined; `argv` under danger-full-access.
 
         Args:
@@ -105,13 +104,13 @@ class Sandbox:
             SandboxUnavailable: it cannot be confined so; nothing was run.
         """
         if policy.mode == "danger-full-access":
-            return list(argv)
+            return attended(argv)
         confinement = await self.probe()
         roots = writable_roots(policy, workspace=workspace, env=env, extra=writable_extra)
         network = policy.network_access and policy.mode == "workspace-write"
         if confinement.mechanism == "bubblewrap":
             return self._bubblewrap(confinement, argv, cwd, roots, network)
-        return self._landlock(confinement.program, argv, roots, network)
+        return self._landlock(argv, roots, network)
 
     async def probe(self) -> Confinement:
         """Return what works on this machine. It is tried once; the answer is kept.
@@ -170,7 +169,7 @@ class Sandbox:
             if candidate.mechanism == "bubblewrap":
                 argv = self._bubblewrap(candidate, ["true"], "/", [], network=False)
             else:
-                argv = self._landlock(candidate.program, ["true"], [], network=False)
+                argv = self._landlock(["true"], [], network=False)
             if (failure := await self._failure(argv)) is None:
                 return Confinement(
                     candidate.mechanism,
@@ -200,11 +199,11 @@ class Sandbox:
             found.append(Confinement("landlock", sys.executable))
         return found
 
-    async def _failure(self, argv: Sequence[str]) -> str | None:
+    async def _failure(self, line: LaunchLine) -> str | None:
         env = {"PATH": _BIN, "LC_ALL": "C.UTF-8"}
         try:
             result = await run_command(
-                self.spawner, argv, cwd="/", env=env, timeout_ms=_PROBE_TIMEOUT_MS
+                self.spawner, line, cwd="/", env=env, timeout_ms=_PROBE_TIMEOUT_MS
             )
         except CommandNotStarted as error:
             return str(error)
@@ -222,7 +221,7 @@ class Sandbox:
         cwd: str,
         roots: Sequence[str],
         network: bool,
-    ) -> list[str]:
+    ) -> LaunchLine:
         for root in roots:
             if is_within(confinement.program, root):
                 raise SandboxUnavailable(
@@ -244,9 +243,7 @@ class Sandbox:
             filter_path=None if network else self._filter_path(),
         )
 
-    def _landlock(
-        self, python: str, argv: Sequence[str], roots: Sequence[str], network: bool
-    ) -> list[str]:
+    def _landlock(self, argv: Sequence[str], roots: Sequence[str], network: bool) -> LaunchLine:
         hidden = [os.path.realpath(path) for path in self.hidden if os.path.exists(path)]
         for path in hidden:
             for root in roots:
@@ -259,7 +256,7 @@ class Sandbox:
         options = ["--landlock", *(["--network"] if network else [])]
         options += [word for path in roots for word in ("--write", path)]
         options += [word for path in hidden for word in ("--hide", path)]
-        return [python, "-I", "-S", _LAUNCHER, *options, "--", *argv]
+        return attended(argv, options)
 
     def _filter_path(self) -> str:
         """Return a path at which each command opens the filter anew, from its beginning."""

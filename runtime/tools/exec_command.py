@@ -19,6 +19,7 @@ from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.detect import detect_patch_call
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.environment import child_environment
+from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.processes.output import decode_output, exec_reply, truncate_for_model
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
@@ -139,20 +140,20 @@ class ExecCommand:
         session = order.settings.session
         env = child_environment(session.shell_environment, self.inherited)
         try:
-            argv = await self.sandbox.prepare(
+            line = await self.sandbox.prepare(
                 arguments.argv,
                 cwd=cwd,
                 workspace=session.cwd,
                 policy=order.dispatched.sandbox,
                 env=env,
             )
-            return await self._run(argv, arguments, cwd, env, order, monitor)
+            return await self._run(line, arguments, cwd, env, order, monitor)
         except (SandboxUnavailable, CommandNotStarted) as error:
             return ToolResult("failed", "", f"{error} ({error.code})")
 
     async def _run(
         self,
-        argv: list[str],
+        line: LaunchLine,
         arguments: ExecArguments,
         cwd: str,
         env: dict[str, str],
@@ -164,7 +165,7 @@ class ExecCommand:
         try:
             result = await run_command(
                 self.spawner,
-                argv,
+                line,
                 cwd=cwd,
                 env=env,
                 timeout_ms=max(1, min(arguments.timeout_ms, MAX_TIMEOUT_MS)),

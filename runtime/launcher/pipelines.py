@@ -1,0 +1,93 @@
+"""Which processes still do a command's own work after its leader has ended. `working` is pure.
+
+A shell waits for its last pipeline, but not for `>(...)`, nor for what a script has sent its
+output through (`exec > >(tee log)`). Such a process reads a pipe; it works until that is empty and
+it has done its part. What a shell puts in the background reads /dev/null instead.
+
+A reader works if nothing in the background feeds it: of `tail -f log | grep x &` neither does.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from . import kin
+
+
+class Member:
+    """One process of a command.
+
+    Args:
+        pid: its pid.
+        parent: its parent's.
+        reads: the pipe on its standard input, as the kernel names it; None if that is no pipe.
+        writes: the pipes that it can write to.
+    """
+
+    def __init__(
+        self, pid: int, parent: int, reads: str | None = None, writes: frozenset[str] = frozenset()
+    ) -> None:
+        self.pid, self.parent, self.reads, self.writes = pid, parent, reads, writes
+
+
+def look(ignored: str) -> list[Member]:
+    """Return this process's descendants that run, parents before children.
+
+    Args:
+        ignored: the standard input that all of them were given; it feeds no pipeline.
+    """
+    found: list[Member] = []
+    for pid in kin.descendants(os.getpid()):
+        known = kin.status(pid)
+        if known is None or known[0] in kin.ENDED:
+            continue
+        pipes = _pipes(pid)
+        reads = next((pipe for number, pipe, _ in pipes if number == "0"), None)
+        writes = frozenset(pipe for _, pipe, is_written in pipes if is_written)
+        found.append(Member(pid, known[1], reads if reads != ignored else None, writes))
+    return found
+
+
+def _pipes(pid: int) -> list[tuple[str, str, bool]]:
+    """Return the process's pipes: descriptor, name, and whether it can be written."""
+    folder = f"/proc/{pid}/fd"
+    found: list[tuple[str, str, bool]] = []
+    try:
+        for number in os.listdir(folder):
+            name = os.readlink(f"{folder}/{number}")
+            if name.startswith("pipe:"):
+                mode = os.lstat(f"{folder}/{number}").st_mode
+                found.append((number, name, bool(mode & stat.S_IWUSR)))
+    except OSError:  # it ended meanwhile, or is another user's
+        pass
+    return found
+
+
+def in_a_pipeline(members: list[Member]) -> set[int]:
+    """Return the pids of those that read a pipe, and of what descends from them."""
+    found: set[int] = set()
+    for member in members:
+        if member.reads is not None or member.parent in found:
+            found.add(member.pid)
+    return found
+
+
+def working(members: list[Member]) -> set[int]:
+    """Return the pids of those that are doing the command's work.
+
+    Args:
+        members: the command's processes, parents before children.
+    """
+    idle = {member.pid for member in members} - in_a_pipeline(members)
+    while True:
+        # By whom each pipe may still be filled, though nobody waits for it.
+        fed = {pipe for member in members if member.pid in idle for pipe in member.writes}
+        more = {
+            member.pid
+            for member in members
+            if member.pid not in idle and (member.reads in fed or member.parent in idle)
+        }
+        if not more:
+            return {member.pid for member in members} - idle
+        idle |= more
