@@ -57,6 +57,8 @@ from turnlog.runtime.config.schema import Config
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import running
 from turnlog.runtime.foresight import ForeseeingLoader, Foresight
+from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.guard import OPEN
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.workspace.files import WorkspaceFiles
 
@@ -378,6 +380,9 @@ async def _ports(
         config = _config(settings.cwd, environ)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        sandbox: Sandbox | None = None
+        if config is not None:
+            sandbox = await stack.enter_async_context(open_sandbox(environ, config))
         tools: Tools
         foresight: Foresight | None = None
         if order.recorded_tools:
@@ -385,12 +390,12 @@ async def _ports(
                 recording, order.tolerances, cues if order.recorded_model else None, misses, aliases
             )
         else:
-            sandbox = await stack.enter_async_context(open_sandbox(environ))
+            assert sandbox is not None  # a configuration was loaded for that
             tools = built_in_tools(environ, sandbox)
             foresight = Foresight(sandbox, environ, order.warn)
         live: ContextLoader | None = None
-        if config is not None:
-            live = TurnContextLoader(config, tools, clock, environ)
+        if config is not None and sandbox is not None:
+            live = TurnContextLoader(config, tools, clock, environ, sandbox)
             live = live if foresight is None else ForeseeingLoader(live, foresight)
         patient = not order.recorded_model or waits_for_user(records, after=cut)
         model: ModelClient
@@ -410,7 +415,7 @@ async def _ports(
         if order.recorded_model or order.recorded_tools:
             ordered = cues if order.recorded_model else None
             children = RecordedChildren(recording, aliases, ordered, misses)
-        workspace: Workspace = WorkspaceFiles()
+        workspace: Workspace = WorkspaceFiles(OPEN if sandbox is None else sandbox.guard)
         if order.recorded_tools:
             workspace = RecordedWorkspace(recording, cues if order.recorded_model else None)
         ports = Ports(made_of.log, model, tools, context, clock, children, workspace)

@@ -20,7 +20,8 @@ from turnlog.runtime.model.provider import CredentialSource, Provider
 from turnlog.runtime.model.responses import ResponsesClient
 from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import Spawner
-from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.confinement import Sandbox, preference
+from turnlog.runtime.sandbox.engine_paths import kept_by_engine
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry
@@ -86,7 +87,7 @@ async def open_engine(
     store = turnlog_home(environ) / STORE_FOLDER
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
-        sandbox = await stack.enter_async_context(open_sandbox(environ))
+        sandbox = await stack.enter_async_context(open_sandbox(environ, config))
         registry = built_in_tools(environ, sandbox, more=tools)
         foresight = Foresight(sandbox, environ, warn)
         clock = SystemClock()
@@ -94,9 +95,11 @@ async def open_engine(
             log,
             model_client(config, environ, originator),
             registry,
-            ForeseeingLoader(TurnContextLoader(config, registry, clock, environ, warn), foresight),
+            ForeseeingLoader(
+                TurnContextLoader(config, registry, clock, environ, sandbox, warn), foresight
+            ),
             clock,
-            workspace=WorkspaceFiles(),
+            workspace=WorkspaceFiles(sandbox.guard),
             processes=SystemProcesses(warn),
         )
         engine = running(ports, config.session_settings, foresight.look)
@@ -117,14 +120,19 @@ async def _log(store: Path, *, ephemeral: bool) -> AsyncGenerator[EventLog]:
 
 
 @asynccontextmanager
-async def open_sandbox(environ: Mapping[str, str]) -> AsyncGenerator[Sandbox]:
-    """Make the sandbox that keeps the store from commands; on leaving, no process of it is left."""
+async def open_sandbox(
+    environ: Mapping[str, str], config: Config | None = None
+) -> AsyncGenerator[Sandbox]:
+    """Make the sandbox that keeps the engine's home, and what runs later, from commands.
+
+    On leaving, no process that was started for it is left.
+
+    Raises:
+        ConfigInvalid: $TURNLOG_SANDBOX names no mechanism.
+    """
+    kept = kept_by_engine(environ, turnlog_home(environ), config or Config())
     async with Spawner() as spawner:
-        sandbox = Sandbox(spawner, hidden=[str(turnlog_home(environ) / STORE_FOLDER)])
-        try:
-            yield sandbox
-        finally:
-            sandbox.close()
+        yield Sandbox(spawner, kept, preference(environ))
 
 
 def built_in_tools(

@@ -29,6 +29,9 @@ from turnlog.runtime.context.prompts import BASE_INSTRUCTIONS
 from turnlog.runtime.context.render import render_environment, render_permissions
 from turnlog.runtime.context.timezone import date_in
 from turnlog.runtime.context.user_input import MAX_IMAGE_BYTES, image_type, user_message
+from turnlog.runtime.processes.spawner import Spawner
+from turnlog.runtime.sandbox.confinement import Bounds, Preference, Sandbox
+from turnlog.runtime.sandbox.layout import Kept
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -65,6 +68,7 @@ class Place:
     cwd: Path
     home: Path
     warnings: list[str] = attrs.field(factory=list[str])
+    mechanism: Preference = "none"
 
     @property
     def settings(self) -> SessionSettings:
@@ -74,9 +78,17 @@ class Place:
         self, settings: SessionSettings, *items: UserInputItem, config: Config = CONFIG
     ) -> ContextLoaded:
         environ = {"TURNLOG_HOME": str(self.home), "TZ": "Etc/UTC"}
-        loader = TurnContextLoader(config, OneTool(), Noon(), environ, self.warnings.append)
         request = ContextRequest(EffectId("1.context.0"), SessionId("s"), settings, items)
-        return await loader.load(request)
+        async with Spawner() as spawner:
+            sandbox = Sandbox(spawner, self.kept, self.mechanism)
+            loader = TurnContextLoader(
+                config, OneTool(), Noon(), environ, sandbox, self.warnings.append
+            )
+            return await loader.load(request)
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(hidden=(str(self.home),))
 
 
 @pytest.fixture
@@ -86,6 +98,9 @@ def place(tmp_path: Path) -> Place:
     place.cwd.mkdir()
     place.home.mkdir()
     return place
+
+
+NOT_CONFINED = Bounds(None, complaint="switched off")
 
 
 def environment(settings: SessionSettings, *roots: str) -> ContextFragment:
@@ -99,7 +114,7 @@ async def test_a_plain_turn_starts_with_instructions_permissions_and_environment
     place: Place,
 ) -> None:
     settings = place.settings
-    permissions = render_permissions(settings.sandbox, [], "on-request")
+    permissions = render_permissions(settings.sandbox, NOT_CONFINED, "on-request")
     assert await place.load(settings, TextInput("hi"), TextInput("there")) == ContextLoaded(
         EffectId("1.context.0"),
         TurnSettings(
@@ -134,12 +149,11 @@ async def test_every_fragment_has_its_place(place: Place) -> None:
         ),
         approval_policy="never",
     )
-    root = str(place.cwd)
     loaded = await place.load(settings)
     assert loaded.fragments == (
         ContextFragment("base_instructions", "developer", "base"),
         ContextFragment(
-            "permissions", "developer", render_permissions(settings.sandbox, [root], "never")
+            "permissions", "developer", render_permissions(settings.sandbox, NOT_CONFINED, "never")
         ),
         ContextFragment("developer_instructions", "developer", "dev"),
         ContextFragment(
@@ -148,7 +162,7 @@ async def test_every_fragment_has_its_place(place: Place) -> None:
             f"# AGENTS.md instructions for {place.cwd}\n\n<INSTRUCTIONS>\n"
             "said\n\nmine\n\n\n--- project-doc ---\n\nits\ufffd\n</INSTRUCTIONS>",
         ),
-        environment(settings, root),
+        environment(settings),
     )
     assert place.warnings == [
         f"{place.cwd / 'AGENTS.md'} is not UTF-8; what cannot be read is shown as U+FFFD."

@@ -14,6 +14,7 @@ from turnlog.runtime.context.render import (
     render_permissions,
 )
 from turnlog.runtime.context.timezone import date_in, local_timezone
+from turnlog.runtime.sandbox.confinement import Bounds
 
 FULL = SandboxPolicy("danger-full-access")
 READ = SandboxPolicy("read-only")
@@ -22,7 +23,7 @@ DAY = date(2026, 11, 21)
 
 
 def test_permissions_without_a_sandbox() -> None:
-    assert render_permissions(FULL, [], "never") == (
+    assert render_permissions(FULL, Bounds(None), "never") == (
         "<permissions instructions>\n"
         "Files (`sandbox_mode` is `danger-full-access`): there is no sandbox; commands can read "
         "and write every file that the user can.\n"
@@ -35,9 +36,10 @@ def test_permissions_without_a_sandbox() -> None:
 
 
 def test_permissions_to_read() -> None:
-    assert render_permissions(READ, [], "on-request") == (
+    assert render_permissions(READ, Bounds("landlock"), "on-request") == (
         "<permissions instructions>\n"
-        "Files (`sandbox_mode` is `read-only`): commands can read every file and write none.\n"
+        "Files (`sandbox_mode` is `read-only`): commands can read every file but "
+        "turnlog's own, and write none.\n"
         "Network: closed; commands cannot connect to anything.\n"
         "Approvals (`approval_policy` is `on-request`): commands run without a question. To run a "
         'command outside of the sandbox, set `sandbox_permissions` to "require_escalated" and say '
@@ -47,18 +49,43 @@ def test_permissions_to_read() -> None:
     )
 
 
+WRITING = (
+    "Files (`sandbox_mode` is `workspace-write`): commands can read every file but turnlog's own, "
+    "and write below these folders: /tmp, /work. In them, .git, .codex, .agents and .turnlog stay "
+    "as they are and cannot be made, and so do the folders on PATH and other files that run later "
+    "outside of the sandbox."
+)
+
+
 def test_permissions_to_write() -> None:
     sandbox = SandboxPolicy("workspace-write", network_access=True)
-    assert render_permissions(sandbox, ["/tmp", "/work"], "never") == (
-        "<permissions instructions>\n"
-        "Files (`sandbox_mode` is `workspace-write`): commands can read every file, and write "
-        "below these folders: /tmp, /work. In them, .git, .codex, .agents and .turnlog stay "
-        "read-only.\n"
+    bounds = Bounds("namespaces", ("/tmp", "/work"))
+    assert render_permissions(sandbox, bounds, "never") == (
+        f"<permissions instructions>\n{WRITING}\n"
         "Network: open.\n"
         "Approvals (`approval_policy` is `never`): nobody is asked; work within these limits, and "
         "say what they kept you from. Leave `sandbox_permissions` out: calls that set it are "
         "refused.\n"
         "</permissions instructions>"
+    )
+
+
+def test_permissions_tell_what_landlock_alone_cannot_allow() -> None:
+    bounds = Bounds("landlock", ("/tmp", "/work"), closed=("/work",), private_tmp=True)
+    text = render_permissions(WRITE, bounds, "never")
+    assert text.splitlines()[1] == (
+        f"{WRITING} Directly in /work, commands can change the files that are there, but not add, "
+        "rename, remove or replace any; in the folders below they can. Use apply_patch for that. "
+        "Temporary files go to $TMPDIR, which is new for each command and removed after it."
+    )
+
+
+@pytest.mark.parametrize("sandbox", [READ, WRITE])
+def test_permissions_tell_that_nothing_can_be_confined(sandbox: SandboxPolicy) -> None:
+    text = render_permissions(sandbox, Bounds(None, complaint="no mechanism"), "never")
+    assert text.splitlines()[1] == (
+        f"Files (`sandbox_mode` is `{sandbox.mode}`): commands cannot be confined on this machine, "
+        "so that all of them are refused."
     )
 
 
@@ -69,12 +96,14 @@ def test_permissions_to_write() -> None:
 def test_the_way_out_of_the_sandbox_is_told_where_there_is_one(
     approvals: ApprovalPolicy, escalates: bool
 ) -> None:
-    assert ("require_escalated" in render_permissions(WRITE, ["/w"], approvals)) is escalates
+    assert (
+        "require_escalated" in render_permissions(WRITE, Bounds("landlock", ("/w",)), approvals)
+    ) is escalates
 
 
 def test_the_network_of_a_read_only_sandbox_stays_closed() -> None:
     sandbox = SandboxPolicy("read-only", network_access=True)
-    assert "Network: closed" in render_permissions(sandbox, [], "never")
+    assert "Network: closed" in render_permissions(sandbox, Bounds("landlock"), "never")
 
 
 def test_the_environment_is_what_codex_sends() -> None:

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,15 +17,17 @@ from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.family import read_process, read_processes
-from turnlog.runtime.processes.launch import LaunchLine, attended
+from turnlog.runtime.processes.launch import attended
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import (
     LIMITS,
     MECHANISMS,
+    Confined,
     Confinement,
     Mechanism,
     Sandbox,
 )
+from turnlog.runtime.sandbox.layout import Kept
 
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 READ_ONLY = SandboxPolicy()
@@ -49,16 +51,14 @@ def why_not(mechanism: Mechanism) -> str:
     return trio.run(probe)
 
 
-REASONS: dict[Mechanism, str] = {
-    "bubblewrap": why_not("bubblewrap"),
-    "landlock": why_not("landlock"),
+REASONS: dict[Mechanism, str] = {mechanism: why_not(mechanism) for mechanism in MECHANISMS}
+MARKS = {
+    mechanism: pytest.mark.skipif(bool(reason), reason=reason)
+    for mechanism, reason in REASONS.items()
 }
-BUBBLEWRAP = pytest.mark.skipif(bool(REASONS["bubblewrap"]), reason=REASONS["bubblewrap"])
-LANDLOCK = pytest.mark.skipif(bool(REASONS["landlock"]), reason=REASONS["landlock"])
-BOTH = [
-    pytest.param("bubblewrap", marks=BUBBLEWRAP),
-    pytest.param("landlock", marks=LANDLOCK),
-]
+ALL = [pytest.param(mechanism, marks=mark) for mechanism, mark in MARKS.items()]
+MOUNTING = [each for each in ALL if each.values != ("landlock",)]
+LANDLOCK = MARKS["landlock"]
 
 
 @attrs.frozen
@@ -72,30 +72,36 @@ class Ground:
     store: Path
 
     async def run(self, script: str, policy: SandboxPolicy) -> CommandResult:
-        argv = await self.prepare(["bash", "-c", script], policy)
-        with trio.fail_after(30):
-            return await run_command(self.spawner, argv, cwd=str(self.workspace), env=ENV)
+        return await self.run_program(["bash", "-c", script], policy)
 
-    async def prepare(
+    async def run_program(
         self,
         argv: Sequence[str],
         policy: SandboxPolicy,
         *,
         cwd: Path | None = None,
-        workspace: Path | None = None,
         writable_extra: Sequence[str] = (),
-    ) -> LaunchLine:
-        return await self.sandbox.prepare(
-            argv,
-            cwd=str(cwd or self.workspace),
-            workspace=str(workspace or self.workspace),
-            policy=policy,
-            env=ENV,
-            writable_extra=writable_extra,
-        )
-
-    async def run_in(self, cwd: Path, argv: LaunchLine) -> CommandResult:
-        return await run_command(self.spawner, argv, cwd=str(cwd), env=ENV)
+        on_started: Callable[[Running], None] | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        folder = str(cwd or self.workspace)
+        with trio.fail_after(30):
+            async with self.sandbox.confined(
+                argv,
+                cwd=folder,
+                workspace=str(self.workspace),
+                policy=policy,
+                env=ENV,
+                writable_extra=writable_extra,
+            ) as command:
+                return await run_command(
+                    self.spawner,
+                    command.line,
+                    cwd=folder,
+                    env=command.env,
+                    on_started=on_started,
+                    on_output=on_output,
+                )
 
 
 async def ground(prefer: Mechanism, tmp_path: Path) -> AsyncGenerator[Ground]:
@@ -105,21 +111,22 @@ async def ground(prefer: Mechanism, tmp_path: Path) -> AsyncGenerator[Ground]:
     workspace, outside, store = folders
     (outside / "file").write_text("kept")
     (store / "log").write_text("secret")
+    (workspace / "top").write_text("old")
+    (workspace / "below").mkdir()
     async with Spawner() as spawner:
-        sandbox = Sandbox(spawner, hidden=[str(store)], prefer=prefer)
+        sandbox = Sandbox(spawner, Kept(hidden=(str(store),)), prefer)
         yield Ground(spawner, sandbox, workspace, outside, store)
-        sandbox.close()
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=ALL)
 async def confined(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Ground]:
     async for each in ground(request.param, tmp_path):
         yield each
 
 
-@pytest.fixture
-async def bubblewrapped(tmp_path: Path) -> AsyncGenerator[Ground]:
-    async for each in ground("bubblewrap", tmp_path):
+@pytest.fixture(params=MOUNTING)
+async def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Ground]:
+    async for each in ground(request.param, tmp_path):
         yield each
 
 
@@ -133,26 +140,39 @@ async def test_a_read_only_command_reads_and_writes_nothing(confined: Ground) ->
     result = await confined.run("cat ../outside/file; touch mine || echo no", READ_ONLY)
     assert result.output.startswith(b"kept")
     assert result.output.endswith(b"no\n")
-    assert os.listdir(confined.workspace) == []
+    assert sorted(os.listdir(confined.workspace)) == ["below", "top"]
+
+
+FILE_WORK = "mkdir a b && echo text > a/f && mv a/f b/g && rmdir a && ln b/g hard && cat b/g"
 
 
 async def test_a_command_writes_in_the_workspace(confined: Ground) -> None:
-    script = "mkdir a b && echo text > a/f && mv a/f b/g && rmdir a && ln b/g hard && cat b/g; pwd"
-    result = await confined.run(script, WRITE)
-    assert (result.exit_code, result.output) == (0, f"text\n{confined.workspace}\n".encode())
-    assert sorted(os.listdir(confined.workspace)) == ["b", "hard"]
+    result = await confined.run(f"echo new > top && cd below && {FILE_WORK}; pwd", WRITE)
+    said = f"text\n{confined.workspace}/below\n"
+    assert (result.exit_code, result.output) == (0, said.encode())
+    assert sorted(os.listdir(confined.workspace / "below")) == ["b", "hard"]
+    assert (confined.workspace / "top").read_text() == "new\n"
+    assert sorted(os.listdir(confined.workspace)) == ["below", "top"]
+
+
+async def test_a_command_makes_files_in_the_workspace_where_there_are_mounts(
+    mounted: Ground,
+) -> None:
+    result = await mounted.run(f"{FILE_WORK}; rm top", WRITE)
+    assert result.exit_code == 0
+    assert sorted(os.listdir(mounted.workspace)) == ["b", "below", "hard"]
 
 
 OUTWARD = {
     "directly": "echo lost > ../outside/file",
     "by a new file": "touch ../outside/new",
     "by removing": "rm -f ../outside/file",
-    "by moving out": "echo lost > f; mv f ../outside/file",
-    "by moving in": "mv ../outside/file here",
+    "by moving out": "echo lost > below/f; mv below/f ../outside/file",
+    "by moving in": "mv ../outside/file below/here",
     "by truncating": "truncate --size 0 ../outside/file",
-    "through a symbolic link": "ln -s ../outside/file link; echo lost > link",
-    "through a linked folder": "ln -s ../outside link; touch link/new",
-    "through a hard link": "ln ../outside/file link && echo lost > link",
+    "through a symbolic link": "ln -s ../../outside/file below/link; echo lost > below/link",
+    "through a linked folder": "ln -s ../../outside below/link; touch below/link/new",
+    "through a hard link": "ln ../outside/file below/link && echo lost > below/link",
     "through another's root folder": f"echo lost > /proc/{os.getpid()}/root$PWD/../outside/file",
     "after a remount": "mount -o remount,rw,bind / ; mount -o remount,rw / ; touch ../outside/new",
     "in a namespace of its own": (
@@ -186,22 +206,25 @@ async def test_a_writable_root_and_an_extra_folder_are_writable(confined: Ground
     )
     assert (await confined.run("echo new > ../outside/file", policy)).exit_code == 0
     extra = [str(confined.outside)]
-    argv = await confined.prepare(["touch", "../outside/made"], READ_ONLY, writable_extra=extra)
-    assert (await confined.run_in(confined.workspace, argv)).exit_code == 0
-    assert sorted(os.listdir(confined.outside)) == ["file", "made"]
+    (confined.outside / "below").mkdir()
+    made = ["touch", "../outside/below/made"]
+    result = await confined.run_program(made, READ_ONLY, writable_extra=extra)
+    assert result.exit_code == 0
+    assert sorted(os.listdir(confined.outside / "below")) == ["made"]
 
 
 async def test_the_folder_that_a_command_starts_in_is_not_opened_by_that(
     confined: Ground,
 ) -> None:
-    argv = await confined.prepare(["touch", "made"], WRITE, cwd=confined.outside)
-    assert (await confined.run_in(confined.outside, argv)).exit_code == 1
+    made = ["touch", "made"]
+    assert (await confined.run_program(made, WRITE, cwd=confined.outside)).exit_code == 1
     assert os.listdir(confined.outside) == ["file"]
 
 
 async def test_the_store_can_be_neither_read_nor_written(confined: Ground) -> None:
     script = (
-        "cat ../store/log; ln -s ../store/log l; cat l; echo x > ../store/log; touch ../store/n"
+        "cat ../store/log; ln -s ../../store/log below/l; cat below/l; echo x > ../store/log; "
+        "touch ../store/n"
     )
     result = await confined.run(script, WRITE)
     assert b"secret" not in result.output
@@ -277,8 +300,7 @@ for kind in (socket.socketpair, lambda: socket.socket(socket.AF_UNIX), lambda: s
 
 async def test_unix_and_other_sockets_cannot_be_made_but_pairs_can(confined: Ground) -> None:
     """A unix socket may lead to the container daemon, and so out of every sandbox."""
-    argv = await confined.prepare([sys.executable, "-I", "-S", "-c", SOCKETS], WRITE)
-    result = await confined.run_in(confined.workspace, argv)
+    result = await confined.run_program([sys.executable, "-I", "-S", "-c", SOCKETS], WRITE)
     refused = b"Operation not permitted\n"
     assert (result.exit_code, result.output) == (0, b"made\n" + refused + refused)
 
@@ -288,13 +310,10 @@ async def test_a_confined_command_can_be_ended_with_all_it_started(confined: Gro
     started: list[Running] = []
     seconds = str(100_000 + os.getpid())
     script = f"(env -i setsid sleep {seconds} &); echo begun; sleep 600"
-    argv = await confined.prepare(["bash", "-c", script], READ_ONLY)
-    with trio.fail_after(30), trio.CancelScope() as scope:
-        await run_command(
-            confined.spawner,
-            argv,
-            cwd=str(confined.workspace),
-            env=ENV,
+    with trio.CancelScope() as scope:
+        await confined.run_program(
+            ["bash", "-c", script],
+            READ_ONLY,
             on_started=started.append,
             on_output=lambda _: scope.cancel(),
         )
@@ -314,49 +333,27 @@ def command_lines() -> list[list[str]]:
     return found
 
 
-@BUBBLEWRAP
-async def test_git_and_settings_folders_stay_read_only(bubblewrapped: Ground) -> None:
-    names = (".git", ".codex", ".agents", ".turnlog")
-    for name in names:
-        (bubblewrapped.workspace / name).mkdir()
-    script = f"for d in {' '.join(names)}; do touch $d/new; mv $d away; rmdir $d; done 2>&1; ls -A"
-    result = await bubblewrapped.run(script, WRITE)
-    assert result.output.splitlines()[-4:] == [name.encode() for name in sorted(names)]
-    assert all(os.listdir(bubblewrapped.workspace / name) == [] for name in names)
-
-
-@BUBBLEWRAP
-async def test_loopback_of_its_own_can_be_used(bubblewrapped: Ground) -> None:
+async def test_loopback_of_its_own_can_be_used(mounted: Ground) -> None:
     script = (
         f'{sys.executable} -I -c \'import socket; s = socket.create_server(("127.0.0.1", 0)); '
         'socket.create_connection(s.getsockname()); print("met")\''
     )
-    assert (await bubblewrapped.run(script, WRITE)).output == b"met\n"
+    assert (await mounted.run(script, WRITE)).output == b"met\n"
 
 
-@BUBBLEWRAP
-async def test_other_processes_cannot_be_seen(bubblewrapped: Ground) -> None:
-    result = await bubblewrapped.run(f"test -e /proc/{os.getpid()}/status || echo alone", WRITE)
+async def test_other_processes_cannot_be_seen(mounted: Ground) -> None:
+    result = await mounted.run(f"test -e /proc/{os.getpid()}/status || echo alone", WRITE)
     assert result.output == b"alone\n"
 
 
-@BUBBLEWRAP
-async def test_a_workspace_inside_a_hidden_folder_can_be_used(bubblewrapped: Ground) -> None:
-    inner = bubblewrapped.store / "tree"
+async def test_a_workspace_inside_a_hidden_folder_is_refused(confined: Ground) -> None:
+    inner = confined.store / "tree"
     inner.mkdir()
-    script = "touch made; ls -A ..; touch ../more"
-    argv = await bubblewrapped.prepare(["bash", "-c", script], WRITE, cwd=inner, workspace=inner)
-    result = await bubblewrapped.run_in(inner, argv)
-    assert (result.exit_code, result.output.splitlines()[0]) == (1, b"tree")
-    assert sorted(os.listdir(bubblewrapped.store)) == ["log", "tree"]
-    assert os.listdir(inner) == ["made"]
-
-
-@LANDLOCK
-async def test_landlock_refuses_a_store_in_a_writable_folder(landlocked: Ground) -> None:
-    policy = SandboxPolicy(mode="workspace-write")  # with /tmp, where the tests' store is
-    with pytest.raises(SandboxUnavailable, match="landlock cannot take a part back"):
-        await landlocked.run("true", policy)
+    env = ENV | {"TMPDIR": str(inner)}
+    for workspace in (inner, confined.store):
+        complaint = await confined.sandbox.complaint(WRITE, workspace=str(workspace), env=env)
+        assert complaint is not None
+        assert f"commands cannot work in {workspace}: it is in {confined.store}" in str(complaint)
 
 
 @LANDLOCK
@@ -374,19 +371,22 @@ def kernel_at_least(major: int, minor: int) -> bool:
 async def test_full_access_runs_the_command_as_it_is(
     prefer: Literal["auto", "none"], tmp_path: Path
 ) -> None:
-    async with Spawner() as spawner:
-        argv = await Sandbox(spawner, prefer=prefer).prepare(
-            ["a", "b"], cwd="/", workspace=str(tmp_path), policy=PLAIN, env={}
-        )
-    assert argv == attended(["a", "b"])
+    async with (
+        Spawner() as spawner,
+        Sandbox(spawner, prefer=prefer).confined(
+            ["a", "b"], cwd="/", workspace=str(tmp_path), policy=PLAIN, env={"A": "b"}
+        ) as command,
+    ):
+        assert command == Confined(attended(["a", "b"]), {"A": "b"})
 
 
 async def test_without_a_sandbox_a_confined_command_is_refused(tmp_path: Path) -> None:
     async with Spawner() as spawner:
         with pytest.raises(SandboxUnavailable) as caught:
-            await Sandbox(spawner, prefer="none").prepare(
+            async with Sandbox(spawner, prefer="none").confined(
                 ["true"], cwd="/", workspace=str(tmp_path), policy=READ_ONLY, env={}
-            )
+            ):
+                raise AssertionError
     assert str(caught.value).startswith("commands cannot be confined on this machine; nothing was")
     assert "the sandbox is switched off" in str(caught.value)
 
@@ -411,7 +411,6 @@ async def test_whether_commands_can_be_confined_is_known_before_one_is_run(
             await sandbox.complaint(policy, workspace=str(tmp_path), env=ENV)
             for policy in (PLAIN, READ_ONLY)
         ]
-        sandbox.close()
     is_refused = prefer == "none" or all(REASONS.values())
     assert [each is not None for each in asked] == [False, is_refused]
 
@@ -446,7 +445,7 @@ async def test_a_bubblewrap_that_fails_is_told_with_its_words(
     assert f"bubblewrap ({failing}): {said}" in str(caught.value)
 
 
-@pytest.mark.parametrize("prefer", BOTH)
+@pytest.mark.parametrize("prefer", ALL)
 async def test_the_probe_answers_once_and_for_all(prefer: Mechanism) -> None:
     async with Spawner() as spawner:
         sandbox = Sandbox(spawner, prefer=prefer)
@@ -466,18 +465,22 @@ from turnlog.runtime.sandbox.confinement import Sandbox
 
 async def main(prefer, script):
     async with Spawner() as spawner:
-        argv = await Sandbox(spawner, prefer=prefer).prepare(
+        async with Sandbox(spawner, prefer=prefer).confined(
             ["bash", "-c", script], cwd="/", workspace="/", policy=SandboxPolicy(), env=os.environ
-        )
-        await run_command(
-            spawner, argv, cwd="/", env=os.environ, on_output=lambda _: print(flush=True)
-        )
+        ) as command:
+            await run_command(
+                spawner,
+                command.line,
+                cwd="/",
+                env=command.env,
+                on_output=lambda _: print(flush=True),
+            )
 
 trio.run(main, *sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("prefer", BOTH)
+@pytest.mark.parametrize("prefer", ALL)
 async def test_a_confined_command_dies_with_a_killed_engine(prefer: Mechanism) -> None:
     """The kernel ends it: nobody is left to do it."""
     script = "echo begun; exec sleep 600"
@@ -488,7 +491,8 @@ async def test_a_confined_command_dies_with_a_killed_engine(prefer: Mechanism) -
         assert engine.stdout is not None
         with trio.fail_after(30):
             assert await engine.stdout.receive_some(1) == b"\n"
-            (child,) = [each for each in read_processes().values() if each.parent == engine.pid]
+            found = [each for each in read_processes().values() if each.parent == engine.pid]
+            (child,) = [each for each in found if each.is_alive]  # the trial may not be reaped yet
             ended = os.pidfd_open(child.pid)
             engine.kill()
             await trio.lowlevel.wait_readable(ended)

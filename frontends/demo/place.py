@@ -19,6 +19,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.layout import Kept
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 
 _NOT_YET: Final = SessionId("")
@@ -108,13 +109,10 @@ class Demo:
 
     async def _complaint(self) -> SandboxUnavailable | None:
         async with Spawner() as spawner:
-            sandbox = Sandbox(spawner, hidden=[str(self.home)])
-            try:
-                return await sandbox.complaint(
-                    POLICY, workspace=str(self.project), env=self.environment
-                )
-            finally:
-                sandbox.close()
+            sandbox = Sandbox(spawner, Kept(hidden=(str(self.home),)))
+            return await sandbox.complaint(
+                POLICY, workspace=str(self.project), env=self.environment
+            )
 
     # --- processes ---------------------------------------------------------------------------
 

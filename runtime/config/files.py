@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
+
 
 def size_of_regular(path: Path) -> int:
     """Return the size in bytes.
@@ -15,17 +17,19 @@ def size_of_regular(path: Path) -> int:
     return _regular(os.stat(_usable(path)), path)
 
 
-def read_regular(path: Path, limit: int, *, cut: bool = False) -> bytes:
+def read_regular(path: Path, limit: int, *, cut: bool = False, guard: ReadGuard = OPEN) -> bytes:
     """Return the bytes of a regular file, at most `limit` of them.
 
     Args:
         cut: return the beginning of a longer file, where it would be an error.
+        guard: refuses (EACCES) what must not be read for the model.
 
     Raises:
         OSError: it cannot be read, is longer than `limit` (EFBIG), or is a folder (EISDIR), a
             device or a pipe (EINVAL): those could be endless, or never answer.
     """
     with open(_usable(path), "rb", opener=_open_at_once) as file:
+        guard.check(file.fileno(), path)
         if _regular(os.fstat(file.fileno()), path) > limit and not cut:
             raise _too_large(path, limit)
         data = file.read(limit if cut else limit + 1)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from turnlog.runtime.config.files import read_regular, size_of_regular
 from turnlog.runtime.config.project import project_root
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 
 NAMES: Final = ("AGENTS.override.md", "AGENTS.md")
 SEPARATOR: Final = "\n\n--- project-doc ---\n\n"  # Codex's; before the project's part
@@ -59,11 +60,12 @@ def first_doc(
     return next((path for path in candidates if is_file(path)), None)
 
 
-def read_docs(paths: Iterable[Path], budget: int) -> Docs:
+def read_docs(paths: Iterable[Path], budget: int, guard: ReadGuard = OPEN) -> Docs:
     """Return the texts of `paths`, joined by blank lines, from at most `budget` bytes.
 
     A file that is blank, or that cannot be read, is left out. What is over the budget is cut off,
-    and bytes that are not UTF-8 become U+FFFD; the warnings say so.
+    and bytes that are not UTF-8 become U+FFFD; the warnings say so. `guard` refuses what must not
+    be read for the model.
     """
     texts: list[str] = []
     warnings: list[str] = []
@@ -71,7 +73,7 @@ def read_docs(paths: Iterable[Path], budget: int) -> Docs:
     for path in paths:
         try:
             size = size_of_regular(path)
-            data = read_regular(path, left, cut=True)
+            data = read_regular(path, left, cut=True, guard=guard)
         except OSError as error:
             warnings.append(f"{path} is left out: it cannot be read ({error.strerror}).")
             continue
@@ -110,6 +112,7 @@ def load_docs(
     fallback_names: Sequence[str],
     budget: int,
     user_instructions: str | None,
+    guard: ReadGuard = OPEN,
 ) -> Docs:
     """Return all instructions that hold for `cwd`, the user's before the project's.
 
@@ -117,12 +120,13 @@ def load_docs(
         home: the folder of the user's own file.
         budget: bytes of the user's file, and of the project's files together; 0: none is read.
         user_instructions: what the configuration says; goes first, and counts for no budget.
+        guard: refuses files of the project that must not be read for the model.
     """
     if not budget:
         return Docs(user_instructions or "")
     own = first_doc(home)
     of_user = read_docs([own] if own is not None else [], budget)
-    of_project = read_docs(find_project_docs(cwd, markers, fallback_names), budget)
+    of_project = read_docs(find_project_docs(cwd, markers, fallback_names), budget, guard)
     users_text = "\n\n".join(text for text in (user_instructions, of_user.text) if text)
     return Docs(
         SEPARATOR.join(text for text in (users_text, of_project.text) if text),

@@ -30,7 +30,8 @@ from turnlog.runtime.context.render import (
 from turnlog.runtime.context.timezone import date_in, local_timezone
 from turnlog.runtime.context.user_input import local_image_bytes, user_message
 from turnlog.runtime.processes.environment import child_environment
-from turnlog.runtime.sandbox.paths import writable_roots
+from turnlog.runtime.sandbox.confinement import Bounds, Sandbox
+from turnlog.runtime.sandbox.guard import ReadGuard
 
 _LARGE: Final = 64 << 10  # bytes; more is read in a thread
 _WORDS_SHARE: Final = 4  # of a limit, the part that the user's words may be behind a compaction
@@ -43,6 +44,7 @@ class TurnContextLoader:
 
     Args:
         environ: the engine's environment; gives the home folder and the time zone.
+        sandbox: says how commands are confined, and what is not read for the model.
         warn: is told what the user should know, such as that AGENTS.md was cut.
     """
 
@@ -50,6 +52,7 @@ class TurnContextLoader:
     tools: Tools
     clock: Clock
     environ: Mapping[str, str] = attrs.field(repr=False)
+    sandbox: Sandbox
     warn: Callable[[str], None] | None = None
 
     async def load(self, request: ContextRequest) -> ContextLoaded:
@@ -66,8 +69,10 @@ class TurnContextLoader:
             effect=request.effect,
             settings=self._turn_settings(settings, asks_model=request.asks_model),
             tools_json=self.tools.specs(settings),
-            fragments=tuple(fragment for fragment in self._fragments(settings) if fragment.text),
-            input_json=await _message(request.input),
+            fragments=tuple(
+                fragment for fragment in await self._fragments(settings) if fragment.text
+            ),
+            input_json=await _message(request.input, self.sandbox.guard),
         )
 
     def _turn_settings(self, settings: SessionSettings, *, asks_model: bool) -> TurnSettings:
@@ -86,13 +91,16 @@ class TurnContextLoader:
             compaction=structs.replace(limits.compaction, at_tokens=at_tokens, user_tokens=words),
         )
 
-    def _fragments(self, settings: SessionSettings) -> Iterator[ContextFragment]:
-        """Yield the fragments in the order in which the model gets them."""
-        roots = writable_roots(
+    async def _fragments(self, settings: SessionSettings) -> list[ContextFragment]:
+        bounds = await self.sandbox.bounds(
             settings.sandbox,
             workspace=settings.cwd,
             env=child_environment(settings.shell_environment, self.environ),
         )
+        return [*self._rendered(settings, bounds)]
+
+    def _rendered(self, settings: SessionSettings, bounds: Bounds) -> Iterator[ContextFragment]:
+        """Yield the fragments in the order in which the model gets them."""
         base = settings.base_instructions
         yield ContextFragment(
             "base_instructions", "developer", BASE_INSTRUCTIONS if base is None else base
@@ -100,7 +108,7 @@ class TurnContextLoader:
         yield ContextFragment(
             "permissions",
             "developer",
-            render_permissions(settings.sandbox, roots, settings.approval_policy),
+            render_permissions(settings.sandbox, bounds, settings.approval_policy),
         )
         yield ContextFragment(
             "developer_instructions", "developer", settings.developer_instructions or ""
@@ -110,7 +118,7 @@ class TurnContextLoader:
         timezone = local_timezone(self.environ)
         today = date_in(timezone, self.clock.now_us())
         environment = render_environment(
-            settings.cwd, SHELL, today, timezone, settings.sandbox, roots
+            settings.cwd, SHELL, today, timezone, settings.sandbox, bounds.writable
         )
         yield ContextFragment("environment", "user", environment)
 
@@ -122,6 +130,7 @@ class TurnContextLoader:
             fallback_names=self.config.project_doc_fallback_filenames,
             budget=self.config.project_doc_max_bytes,
             user_instructions=settings.user_instructions,
+            guard=self.sandbox.guard,
         )
         if self.warn is not None:
             for warning in docs.warnings:
@@ -129,10 +138,10 @@ class TurnContextLoader:
         return render_agents_md(settings.cwd, docs.text) if docs.text else ""
 
 
-async def _message(items: tuple[UserInputItem, ...]) -> JsonText:
+async def _message(items: tuple[UserInputItem, ...], guard: ReadGuard) -> JsonText:
     if local_image_bytes(items) > _LARGE:
-        return await trio.to_thread.run_sync(partial(user_message, items))
-    return user_message(items)
+        return await trio.to_thread.run_sync(partial(user_message, items, guard))
+    return user_message(items, guard)
 
 
 def _check_folder(cwd: str) -> None:

@@ -4,12 +4,13 @@ The tags, and the form of the environment, are what Codex sends (recorded reques
 clients and models know them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
 from turnlog.protocol.settings import ApprovalPolicy, SandboxPolicy
 from turnlog.runtime.context.prompts import DO_NOT_ESCALATE, ESCALATE, NO_SANDBOX
+from turnlog.runtime.sandbox.confinement import Bounds
 from turnlog.runtime.sandbox.paths import PROTECTED
 
 _NOT_ASKED: Final = "nobody is asked; work within these limits, and say what they kept you from."
@@ -21,34 +22,51 @@ _APPROVALS: Final[Mapping[ApprovalPolicy, str]] = {
 }
 
 
-def render_permissions(
-    sandbox: SandboxPolicy, roots: Sequence[str], approvals: ApprovalPolicy
-) -> str:
+def render_permissions(sandbox: SandboxPolicy, bounds: Bounds, approvals: ApprovalPolicy) -> str:
     """Return what the model may do.
 
     Args:
-        roots: the folders that `workspace-write` opens.
+        bounds: how commands are confined on this machine.
     """
     lines = [
-        _sandbox_text(sandbox, roots),
+        _sandbox_text(sandbox, bounds),
         _network_text(sandbox),
         _approval_text(sandbox, approvals),
     ]
     return "<permissions instructions>\n" + "\n".join(lines) + "\n</permissions instructions>"
 
 
-def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
+def _sandbox_text(sandbox: SandboxPolicy, bounds: Bounds) -> str:
     if sandbox.mode == "danger-full-access":
         text = "there is no sandbox; commands can read and write every file that the user can."
+    elif bounds.complaint:
+        text = "commands cannot be confined on this machine, so that all of them are refused."
     elif sandbox.mode == "read-only":
-        text = "commands can read every file and write none."
+        text = "commands can read every file but turnlog's own, and write none."
     else:
-        protected = ", ".join(PROTECTED[:-1]) + f" and {PROTECTED[-1]}"
-        text = (
-            "commands can read every file, and write below these folders: "
-            f"{', '.join(roots)}. In them, {protected} stay read-only."
-        )
+        text = " ".join(_writing(bounds))
     return f"Files (`sandbox_mode` is `{sandbox.mode}`): {text}"
+
+
+def _writing(bounds: Bounds) -> Iterator[str]:
+    """Yield what `workspace-write` means under the mechanism that confines commands here."""
+    protected = ", ".join(PROTECTED[:-1]) + f" and {PROTECTED[-1]}"
+    yield (
+        "commands can read every file but turnlog's own, and write below these folders: "
+        f"{', '.join(bounds.writable)}."
+    )
+    yield (
+        f"In them, {protected} stay as they are and cannot be made, and so do the folders on PATH "
+        "and other files that run later outside of the sandbox."
+    )
+    if bounds.closed:
+        yield (
+            f"Directly in {', '.join(bounds.closed)}, commands can change the files that are "
+            "there, but not add, rename, remove or replace any; in the folders below they can. "
+            "Use apply_patch for that."
+        )
+    if bounds.private_tmp:
+        yield "Temporary files go to $TMPDIR, which is new for each command and removed after it."
 
 
 def _network_text(sandbox: SandboxPolicy) -> str:

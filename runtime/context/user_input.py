@@ -11,6 +11,7 @@ from turnlog.protocol.items import ContentPart, JsonText, Message, encode_item
 from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
 from turnlog.runtime.config.files import read_regular, size_of_regular
 from turnlog.runtime.context.render import escape
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 
 MAX_IMAGE_BYTES: Final = 20 << 20  # the local images of one message together
 _HEAD: Final = 12  # bytes that tell an image's type
@@ -47,17 +48,20 @@ def local_image_bytes(items: Iterable[UserInputItem]) -> int:
     return total
 
 
-def user_message(items: Iterable[UserInputItem]) -> JsonText:
+def user_message(items: Iterable[UserInputItem], guard: ReadGuard = OPEN) -> JsonText:
     """Return the message of these items, in their order. Reads the local images.
+
+    Args:
+        guard: refuses images that must not be read for the model.
 
     Raises:
         InputUnreadable: an image cannot be read, is of a type that is not sent, or is too
             large, or the URL of one is not http, https or data.
     """
-    return encode_item(Message("user", list(_parts(items))))
+    return encode_item(Message("user", list(_parts(items, guard))))
 
 
-def _parts(items: Iterable[UserInputItem]) -> Iterator[ContentPart]:
+def _parts(items: Iterable[UserInputItem], guard: ReadGuard) -> Iterator[ContentPart]:
     images, room = 0, MAX_IMAGE_BYTES
     for item in items:
         match item:
@@ -68,7 +72,7 @@ def _parts(items: Iterable[UserInputItem]) -> Iterator[ContentPart]:
                 yield _remote_image(url)
             case LocalImageInput(path=path):
                 images += 1
-                data = _read_image(path, room)
+                data = _read_image(path, room, guard)
                 room -= len(data)
                 name = f'<image name=[Image #{images}] path="{escape(path)}">'
                 yield ContentPart("input_text", text=name)
@@ -90,9 +94,9 @@ def _remote_image(url: str) -> ContentPart:
     return _image_part(url)
 
 
-def _read_image(path: str, room: int) -> bytes:
+def _read_image(path: str, room: int, guard: ReadGuard) -> bytes:
     try:
-        return read_regular(Path(path), room)
+        return read_regular(Path(path), room, guard=guard)
     except OSError as error:
         limit = f" Images may have {MAX_IMAGE_BYTES} bytes in one message, all together."
         raise InputUnreadable(

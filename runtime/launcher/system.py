@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the launcher's start does not pay for typing
@@ -11,6 +12,10 @@ if TYPE_CHECKING:  # the launcher's start does not pay for typing
 
 # sys/prctl.h
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
+
+# openat2(2)
+_OPENAT2 = 437  # the same on every machine
+_AT_FDCWD, _RESOLVE_NO_SYMLINKS = -100, 0x04
 
 
 def call(what: str, function: Callable[..., int], *arguments: object) -> int:
@@ -32,3 +37,25 @@ def end_with_parent(number: int) -> None:
     """Get signal `number` when the thread that started this process ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     call("prctl(PR_SET_PDEATHSIG)", libc.prctl, _SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def open_plain(path: str) -> int:
+    """Return a descriptor that names what is at `path`, without a link anywhere on the way.
+
+    Raises:
+        OSError: it is not there, or a part of the path is a link.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    at = ctypes.c_long(_AT_FDCWD)
+    return call(
+        f"open {path}", libc.syscall, _OPENAT2, at, os.fsencode(path), how, ctypes.c_long(len(how))
+    )
+
+
+def close_descriptors() -> None:
+    """Close all descriptors. The standard streams lead nowhere then."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -1,4 +1,5 @@
-"""`python -I -X utf8 -m turnlog.runtime.patch --cwd DIR`: apply the patch on standard input.
+"""`python -I -X utf8 -m turnlog.runtime.patch --cwd DIR [--hidden DIR]...`: apply the patch on
+standard input. Nothing in a hidden folder is read.
 
 Exit status 0 and the summary on standard output; 1 and the error on standard error; 2 for a wrong
 command line. Runs confined, so that the kernel judges each write.
@@ -10,14 +11,18 @@ import sys
 from turnlog.protocol.errors import PatchInvalid, TurnlogError
 from turnlog.runtime.patch.apply import plan_patch
 from turnlog.runtime.patch.parse import MAX_PATCH_BYTES, parse_patch
+from turnlog.runtime.sandbox.guard import ReadGuard
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or arguments[0] != "--cwd" or not os.path.isabs(arguments[1]):
-        return _fail("usage: python -m turnlog.runtime.patch --cwd DIR < PATCH (DIR absolute)", 2)
+    names, paths = arguments[::2], arguments[1::2]
+    wanted = ["--cwd", *["--hidden"] * (len(paths) - 1)]
+    if names != wanted or len(paths) != len(names) or not all(map(os.path.isabs, paths)):
+        usage = "python -m turnlog.runtime.patch --cwd DIR [--hidden DIR]... < PATCH"
+        return _fail(f"usage: {usage} (each DIR absolute)", 2)
     try:
         patch = parse_patch(_standard_input())
-        summary = plan_patch(patch, arguments[1]).apply().summary
+        summary = plan_patch(patch, paths[0], ReadGuard(paths[1:])).apply().summary
     except TurnlogError as error:
         return _fail(str(error), 1)
     sys.stdout.buffer.write(summary.encode())

@@ -13,6 +13,7 @@ from turnlog.protocol.errors import PatchInvalid
 from turnlog.runtime.patch.edit import edited
 from turnlog.runtime.patch.parse import AddFile, DeleteFile, Hunk, Patch, UpdateFile
 from turnlog.runtime.patch.write import Removal, Write, carry_out
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 
 MAX_FILE_BYTES = 16 << 20  # of a file that is updated
 MAX_READ_BYTES = 256 << 20  # of all files that one patch updates
@@ -64,19 +65,20 @@ def touched_paths(patch: Patch, cwd: str) -> tuple[str, ...]:
     return tuple(sorted({_absolute(path, cwd) for path in named}))
 
 
-def plan_patch(patch: Patch, cwd: str) -> PlannedPatch:
+def plan_patch(patch: Patch, cwd: str, guard: ReadGuard = OPEN) -> PlannedPatch:
     """Compute every new content; hunks see what earlier hunks did. Nothing is written.
 
     Args:
         patch: as parsed; relative paths start from `cwd`.
         cwd: an absolute path.
+        guard: refuses files that must not be read for the model.
 
     Raises:
         PatchInvalid: the patch is empty, or a hunk does not fit; the text names hunk and file.
     """
     if not patch.hunks:
         raise PatchInvalid("No files were modified.")
-    planner = _Planner(cwd)
+    planner = _Planner(cwd, guard)
     for hunk in patch.hunks:
         try:
             planner.take(hunk)
@@ -138,8 +140,9 @@ class _Place:
 class _Planner:
     """An overlay over the file system, which is only read."""
 
-    def __init__(self, cwd: str) -> None:
+    def __init__(self, cwd: str, guard: ReadGuard) -> None:
         self.cwd = cwd
+        self.guard = guard
         self.places: dict[str, _Place] = {}
         self.named: dict[str, _Place] = {}  # by absolute path, as the patch names it
         self.read_bytes = 0
@@ -217,6 +220,7 @@ class _Planner:
             return place.content
         descriptor = os.open(place.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
+            self.guard.check(descriptor, hunk.path)
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             why = f"has more than {MAX_FILE_BYTES} bytes, the most that a patch updates"

@@ -3,11 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from turnlog.protocol.errors import TurnlogError
+from turnlog.runtime.workspace.folders import open_folder
 
 _NEW_FILE_MODE = 0o666  # before the umask
 
@@ -54,39 +55,80 @@ def carry_out(writes: Sequence[Write], removals: Sequence[Removal]) -> None:
     Raises:
         PatchNotWritten: something refused, or a file changed since it was planned.
     """
-    folders: list[str] = []
-    staged: list[str] = []
+    made: list[str] = []
+    staged: list[tuple[str, str]] = []  # the path, and the temporary name beside it
     written: list[str] = []
+    folders = _Folders()
     try:
         for write in writes:
-            _check_unchanged(write.path, write.before)
-            _make_folders(os.path.dirname(write.path), folders)
-            _stage(write, staged)
+            with _about(write.path):
+                _check_unchanged(write.path, write.before, folders)
+                _make_folders(os.path.dirname(write.path), made, folders)
+                _stage(write, staged, folders)
         for removal in removals:
-            _check_unchanged(removal.path, removal.before)
+            with _about(removal.path):
+                _check_unchanged(removal.path, removal.before, folders)
         for write in writes:
-            os.replace(staged[0], write.path)
+            with _about(write.path):
+                at = folders.of(write.path)
+                os.replace(staged[0][1], _name(write.path), src_dir_fd=at, dst_dir_fd=at)
             del staged[0]
             written.append(write.path)
         for removal in removals:
-            os.unlink(removal.path)
+            with _about(removal.path):
+                os.unlink(_name(removal.path), dir_fd=folders.of(removal.path))
             written.append(removal.path)
     except OSError as error:
-        error.filename = error.filename2 or error.filename  # a temporary name tells nobody anything
         raise PatchNotWritten(error, written) from error
     finally:
-        for path in staged:
+        for path, name in staged:
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(name, dir_fd=folders.of(path))
         if not written:
-            for folder in reversed(folders):
+            for folder in reversed(made):
                 with suppress(OSError):
-                    os.rmdir(folder)
+                    os.rmdir(_name(folder), dir_fd=folders.of(folder))
+        folders.close()
 
 
-def _check_unchanged(path: str, before: os.stat_result | None) -> None:
+class _Folders:
+    """The folders of the files, each opened once, without following a link anywhere on the way.
+
+    So whatever is done in one of them is done where it was when it was checked.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    def of(self, path: str) -> int:
+        """Return a descriptor of the folder that `path` is in."""
+        folder = os.path.dirname(path)
+        if folder not in self._open:
+            self._open[folder] = open_folder(folder)
+        return self._open[folder]
+
+    def close(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+def _name(path: str) -> str:
+    return os.path.basename(path)
+
+
+@contextmanager
+def _about(path: str) -> Generator[None]:
+    """Let an error name `path`: a temporary name tells nobody anything."""
     try:
-        now = os.lstat(path)
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def _check_unchanged(path: str, before: os.stat_result | None, folders: _Folders) -> None:
+    try:
+        now = os.lstat(_name(path), dir_fd=folders.of(path))
     except FileNotFoundError:
         now = None
     if _identity(now) != _identity(before):
@@ -97,32 +139,33 @@ def _identity(found: os.stat_result | None) -> tuple[int, ...] | None:
     return found and (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _make_folders(folder: str, made: list[str]) -> None:
+def _make_folders(folder: str, made: list[str], folders: _Folders) -> None:
     missing: list[str] = []
     while not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
     for path in reversed(missing):
-        os.mkdir(path)
+        os.mkdir(_name(path), dir_fd=folders.of(path))
         made.append(path)
 
 
-def _stage(write: Write, staged: list[str]) -> None:
-    """Write the content beside its place and add the temporary path to `staged`."""
+def _stage(write: Write, staged: list[tuple[str, str]], folders: _Folders) -> None:
+    """Write the content beside its place and add its temporary name to `staged`."""
+    at = folders.of(write.path)
     if write.before is not None and stat.S_ISREG(write.before.st_mode):
         # Replacing asks the folder for permission only; a read-only file must refuse as well.
-        os.close(os.open(write.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        os.close(os.open(_name(write.path), flags, dir_fd=at))
     mode = _NEW_FILE_MODE if write.like is None else 0o600
-    path = f"{os.path.dirname(write.path)}/.turnlog-patch-{os.urandom(8).hex()}"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        staged.append(path)
-        with open(descriptor, "wb") as file:
-            file.write(write.content)
+    name = f".turnlog-patch-{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(name, flags, mode, dir_fd=at)
+    staged.append((write.path, name))
+    with open(descriptor, "wb") as file:
+        file.write(write.content)
+        file.flush()
         if write.like is not None:
             with suppress(OSError):  # not permitted, or no such owner in this namespace
-                os.chown(path, write.like.st_uid, write.like.st_gid)
-            os.chmod(path, write.like.st_mode & 0o777)  # writing in place clears set-id bits too
-    except OSError as error:
-        error.filename = write.path
-        raise
+                os.fchown(descriptor, write.like.st_uid, write.like.st_gid)
+            # Writing in place clears set-id bits too.
+            os.fchmod(descriptor, write.like.st_mode & 0o777)

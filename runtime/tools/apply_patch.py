@@ -6,6 +6,7 @@ and no link or race can trick a check of ours.
 
 import os
 import sys
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -24,7 +25,7 @@ from turnlog.runtime.processes.environment import child_environment
 from turnlog.runtime.processes.output import decode_output
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
-from turnlog.runtime.sandbox.paths import writable_roots
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 from turnlog.runtime.tools.tool import CallRefused
 
 # What clients and models match on. Source: measured on Codex 0.169.
@@ -102,11 +103,11 @@ class ApplyPatch:
             return _READ_ONLY
         env = child_environment(session.shell_environment, self.inherited)
         try:
-            roots = writable_roots(session.sandbox, workspace=session.cwd, env=env)
+            layout = self.sandbox.layout(session.sandbox, workspace=session.cwd, env=env)
         except SandboxUnavailable as error:
             raise CallRefused(str(error)) from error
-        inside = all(any(_is_below(path, root) for root in roots) for path in paths)
-        return None if inside else _OUTSIDE
+        places = {place for path in paths for place in _places(path)}
+        return None if all(map(layout.can_write, places)) else _OUTSIDE
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         assert isinstance(order.call, CustomToolCall)  # as planned
@@ -120,12 +121,15 @@ class ApplyPatch:
 
         begun = trio.current_time()
         try:
-            planned = await trio.to_thread.run_sync(lambda: plan_patch(parse_patch(text), cwd))
+            planned = await trio.to_thread.run_sync(
+                lambda: plan_patch(parse_patch(text), cwd, self._guard(order))
+            )
         except TurnlogError as error:
             return ToolResult("failed", "", _REFUSED.format(why=error))
         written = {write.path: write.content for write in planned.writes}
         touched = [*written, *(removal.path for removal in planned.removals)]
-        before = await trio.to_thread.run_sync(images_of, touched)
+        guard = self.sandbox.guard
+        before = await trio.to_thread.run_sync(partial(images_of, touched, guard=guard))
         await monitor.saved(before)
         await monitor.started()
         changes = tuple(FileChange(change.path, change.kind) for change in planned.changes)
@@ -134,7 +138,9 @@ class ApplyPatch:
         # A patch is short, and half of one is worse than a moment's wait.
         with trio.CancelScope(shield=True):
             failure = await self._write(planned, text, cwd, order)
-            after = await trio.to_thread.run_sync(images_after, before, written)
+            after = await trio.to_thread.run_sync(
+                partial(images_after, before, written, guard=guard)
+            )
         seconds = trio.current_time() - begun
         if failure is None:
             preamble = _DONE.format(seconds=seconds)
@@ -144,6 +150,10 @@ class ApplyPatch:
         report = PatchReport(changes, applied=False, after=after)
         return ToolResult("failed", preamble, failure, report=report)
 
+    def _guard(self, order: ToolOrder) -> ReadGuard:
+        is_confined = order.dispatched.sandbox.mode != "danger-full-access"
+        return self.sandbox.guard if is_confined else OPEN
+
     async def _write(
         self, planned: PlannedPatch, text: str, cwd: str, order: ToolOrder
     ) -> str | None:
@@ -152,20 +162,34 @@ class ApplyPatch:
             if order.dispatched.sandbox.mode == "danger-full-access":
                 await trio.to_thread.run_sync(planned.apply)
                 return None
-            return await self._write_confined(text, cwd, order)
+            touched = [
+                *(write.path for write in planned.writes),
+                *(removal.path for removal in planned.removals),
+            ]
+            return await self._write_confined(text, cwd, touched, order)
         except SandboxUnavailable as error:
             return f"{error} ({error.code})\n"
         except TurnlogError as error:
             return f"{error}\n"
 
-    async def _write_confined(self, text: str, cwd: str, order: ToolOrder) -> str | None:
+    async def _write_confined(
+        self, text: str, cwd: str, touched: list[str], order: ToolOrder
+    ) -> str | None:
         session = order.settings.session
         env = child_environment(session.shell_environment, self.inherited)
         script = [sys.executable, "-I", "-X", "utf8", "-m", "turnlog.runtime.patch", "--cwd", cwd]
-        argv = await self.sandbox.prepare(
-            script, cwd=cwd, workspace=session.cwd, policy=order.dispatched.sandbox, env=env
-        )
-        result = await run_command(self.spawner, argv, cwd=cwd, env=env, stdin=text.encode())
+        script += [word for path in self.sandbox.kept.hidden for word in ("--hidden", path)]
+        async with self.sandbox.confined(
+            script,
+            cwd=cwd,
+            workspace=session.cwd,
+            policy=order.dispatched.sandbox,
+            env=env,
+            changed=touched,
+        ) as command:
+            result = await run_command(
+                self.spawner, command.line, cwd=cwd, env=command.env, stdin=text.encode()
+            )
         return None if result.exit_code == 0 else decode_output(result.output)
 
 
@@ -184,6 +208,7 @@ def _preview(patch: Patch, cwd: str) -> tuple[FileChange, ...]:
     return tuple(kinds[path] for path in sorted(kinds))
 
 
-def _is_below(path: str, root: str) -> bool:
-    real = os.path.realpath(root)
-    return os.path.commonpath((os.path.realpath(path), real)) == real
+def _places(path: str) -> tuple[str, str]:
+    """Return where a path really is, and what it leads to if it is a link."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name), os.path.realpath(path)

@@ -19,10 +19,9 @@ from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.detect import detect_patch_call
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.environment import child_environment
-from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.processes.output import decode_output, exec_reply, truncate_for_model
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
-from turnlog.runtime.sandbox.confinement import Sandbox
+from turnlog.runtime.sandbox.confinement import Confined, Sandbox
 from turnlog.runtime.sandbox.denial import denial
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.tool import CallRefused, parse_arguments
@@ -140,23 +139,22 @@ class ExecCommand:
         session = order.settings.session
         env = child_environment(session.shell_environment, self.inherited)
         try:
-            line = await self.sandbox.prepare(
+            async with self.sandbox.confined(
                 arguments.argv,
                 cwd=cwd,
                 workspace=session.cwd,
                 policy=order.dispatched.sandbox,
                 env=env,
-            )
-            return await self._run(line, arguments, cwd, env, order, monitor)
+            ) as command:
+                return await self._run(command, arguments, cwd, order, monitor)
         except (SandboxUnavailable, CommandNotStarted) as error:
             return ToolResult("failed", "", f"{error} ({error.code})")
 
     async def _run(
         self,
-        line: LaunchLine,
+        command: Confined,
         arguments: ExecArguments,
         cwd: str,
-        env: dict[str, str],
         order: ToolOrder,
         monitor: ToolMonitor,
     ) -> ToolResult:
@@ -165,9 +163,9 @@ class ExecCommand:
         try:
             result = await run_command(
                 self.spawner,
-                line,
+                command.line,
                 cwd=cwd,
-                env=env,
+                env=command.env,
                 timeout_ms=max(1, min(arguments.timeout_ms, MAX_TIMEOUT_MS)),
                 on_started=running.append,
                 on_output=_shown_to(monitor),

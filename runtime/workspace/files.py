@@ -10,6 +10,7 @@ import trio
 from turnlog.actors.ports import RestoreRequest, RestoreResult, Save, ScanResult
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import SessionId
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 
 if TYPE_CHECKING:
     from turnlog.runtime.workspace.scan import ScanIndex
@@ -19,8 +20,13 @@ REMEMBERED_SCANS = 16  # sessions whose next scan looks at what has changed only
 
 @attrs.define(eq=False)
 class WorkspaceFiles:
-    """Scans and restores, in worker threads. What it needs is imported when it is needed."""
+    """Scans and restores, in worker threads. What it needs is imported when it is needed.
 
+    Args:
+        guard: names what is neither read nor restored.
+    """
+
+    guard: ReadGuard = OPEN
     _known: "OrderedDict[tuple[SessionId, str], ScanIndex]" = attrs.field(
         factory=lambda: OrderedDict(), init=False
     )
@@ -28,7 +34,7 @@ class WorkspaceFiles:
     async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
         from turnlog.runtime.workspace.scan import WorkspaceScan
 
-        scan = WorkspaceScan(cwd, self._known.get((session, cwd), {}))
+        scan = WorkspaceScan(cwd, self._known.get((session, cwd), {}), guard=self.guard)
         batches, files = scan.batches(), 0
         while batch := await trio.to_thread.run_sync(partial(next, batches, ())):
             files += len(batch)
@@ -46,7 +52,13 @@ class WorkspaceFiles:
         from turnlog.runtime.workspace.restore import plan_restore
 
         plan = await trio.to_thread.run_sync(
-            partial(plan_restore, request.edits, roots=[request.cwd], force=request.force)
+            partial(
+                plan_restore,
+                request.edits,
+                roots=[request.cwd],
+                force=request.force,
+                guard=self.guard,
+            )
         )
         replaced: tuple[FileImage, ...] = plan.replaced
         await save(replaced)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from turnlog.protocol.files import FileImage, digest_of
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 from turnlog.runtime.workspace.folders import first_link
 
 MAX_IMAGE_BYTES: Final = 8 << 20  # of one file's content
@@ -27,7 +28,11 @@ class _Changed(Exception):
 
 
 def image_of(
-    path: str, limit: int = MAX_IMAGE_BYTES, *, digest_limit: int = MAX_DIGEST_BYTES
+    path: str,
+    limit: int = MAX_IMAGE_BYTES,
+    *,
+    digest_limit: int = MAX_DIGEST_BYTES,
+    guard: ReadGuard = OPEN,
 ) -> FileImage:
     """Return what stands at `path` now. Whatever is wrong with it is in the image.
 
@@ -37,6 +42,7 @@ def image_of(
         path: absolute.
         limit: most bytes of content that are kept.
         digest_limit: most bytes of a longer file that are read for its digest.
+        guard: makes a file `unreadable` that must not be read for the model.
     """
     if not os.path.isabs(path):
         raise ValueError(f"path must be absolute, not {path!r}")
@@ -44,7 +50,7 @@ def image_of(
         return FileImage(shown(path), skipped="name")
     for _ in range(_ATTEMPTS):
         try:
-            return _look(path, limit, digest_limit)
+            return _look(path, limit, digest_limit, guard)
         except (FileNotFoundError, NotADirectoryError):
             return FileImage(path, missing=True)
         except _Changed:
@@ -55,15 +61,23 @@ def image_of(
 
 
 def image_in_place(
-    path: str, limit: int = MAX_IMAGE_BYTES, *, digest_limit: int = MAX_DIGEST_BYTES
+    path: str,
+    limit: int = MAX_IMAGE_BYTES,
+    *,
+    digest_limit: int = MAX_DIGEST_BYTES,
+    guard: ReadGuard = OPEN,
 ) -> FileImage:
     """Return what stands at `path`: nothing does where the way to it leads through a link."""
+    if guard.covers(path):
+        return FileImage(path, skipped="unreadable")
     if first_link(path) is not None:
         return FileImage(path, missing=True)
-    return image_of(path, limit, digest_limit=digest_limit)
+    return image_of(path, limit, digest_limit=digest_limit, guard=guard)
 
 
-def images_of(paths: Iterable[str], limit: int = MAX_IMAGE_BYTES) -> tuple[FileImage, ...]:
+def images_of(
+    paths: Iterable[str], limit: int = MAX_IMAGE_BYTES, *, guard: ReadGuard = OPEN
+) -> tuple[FileImage, ...]:
     """Return the images of `paths` and of every folder above them that is missing.
 
     Sorted by path, each once, under the path that it has without links on the way. Of all
@@ -75,18 +89,22 @@ def images_of(paths: Iterable[str], limit: int = MAX_IMAGE_BYTES) -> tuple[FileI
         while folder not in wanted and not os.path.lexists(folder):
             wanted.add(folder)
             folder = os.path.dirname(folder)
-    return _images(sorted(wanted), limit)
+    return _images(sorted(wanted), limit, guard)
 
 
 def images_after(
-    before: Sequence[FileImage], written: Mapping[str, bytes], limit: int = MAX_IMAGE_BYTES
+    before: Sequence[FileImage],
+    written: Mapping[str, bytes],
+    limit: int = MAX_IMAGE_BYTES,
+    *,
+    guard: ReadGuard = OPEN,
 ) -> tuple[FileImage, ...]:
     """Return what stands now at the places of `before`, after `written` was to be written there.
 
     A file that is neither as before nor as written is `changing`: somebody else changed it between
     the image of before and the write, so that the one does not lead to the other.
     """
-    after = _images([image.path for image in before], limit)
+    after = _images([image.path for image in before], limit, guard)
     old = {image.path: image.digest for image in before}
     images: list[FileImage] = []
     for image in after:
@@ -102,11 +120,11 @@ def _resolved(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _images(paths: Sequence[str], limit: int) -> tuple[FileImage, ...]:
+def _images(paths: Sequence[str], limit: int, guard: ReadGuard) -> tuple[FileImage, ...]:
     left = MAX_TOTAL_BYTES
     images: list[FileImage] = []
     for path in paths:
-        image = image_in_place(path, min(limit, left))
+        image = image_in_place(path, min(limit, left), guard=guard)
         left -= size_of(image)
         images.append(image)
     return tuple(images)
@@ -146,7 +164,7 @@ def shown(path: str) -> str:
     return path.encode(errors="replace").decode()
 
 
-def _look(path: str, limit: int, digest_limit: int) -> FileImage:
+def _look(path: str, limit: int, digest_limit: int, guard: ReadGuard) -> FileImage:
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
         return _link(path)
@@ -163,6 +181,7 @@ def _look(path: str, limit: int, digest_limit: int) -> FileImage:
     except OSError as error:  # it is a link now, or a pipe
         raise _Changed from error
     try:
+        guard.check(file, path)
         return _file(path, file, status, limit, digest_limit)
     finally:
         os.close(file)

@@ -23,6 +23,7 @@ from turnlog.protocol.files import (
     is_same,
     mark_of,
 )
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 from turnlog.runtime.workspace.folders import first_link
 from turnlog.runtime.workspace.images import MAX_IMAGE_BYTES, image_in_place, with_digest
 
@@ -82,6 +83,7 @@ def plan_restore(
     roots: Sequence[str] = (),
     force: bool = False,
     limit: int = MAX_IMAGE_BYTES,
+    guard: ReadGuard = OPEN,
 ) -> RestorePlan:
     """Compare every file with what the edits left behind; nothing is written. Blocks.
 
@@ -94,6 +96,7 @@ def plan_restore(
             with files in it, a device, an unreadable file) is never replaced, nor anything
             reached through a link or in a `.git` folder.
         limit: most bytes of a present file that are kept.
+        guard: names what is neither read nor restored.
     """
     real_roots = [os.path.realpath(root) for root in roots]
     chains: dict[str, list[FileEdit]] = {}
@@ -104,7 +107,7 @@ def plan_restore(
         link = first_link(path)
         if link is not None and _makes_way(steps.get(link)):
             link = None
-        steps[path] = _step(chains[path], link, force, limit)
+        steps[path] = _step(chains[path], link, force, limit, guard)
     _add_folders(steps, real_roots)
     _keep_used_folders(steps)
     return RestorePlan(tuple(_told_if_outside(steps[path], real_roots) for path in sorted(steps)))
@@ -115,7 +118,9 @@ def _makes_way(step: PlannedStep | None) -> bool:
     return step is not None and step.acts and (step.target.folder or step.target.missing)
 
 
-def _step(chain: Sequence[FileEdit], link: str | None, force: bool, limit: int) -> PlannedStep:
+def _step(
+    chain: Sequence[FileEdit], link: str | None, force: bool, limit: int, guard: ReadGuard
+) -> PlannedStep:
     target, after = with_digest(chain[0].before), chain[-1].after
     path = target.path
 
@@ -130,9 +135,11 @@ def _step(chain: Sequence[FileEdit], link: str | None, force: bool, limit: int) 
         return refused("not_covered", "It is no absolute, normal path.", nobody_knows)
     if ".git" in path.split("/"):
         return refused("not_covered", "What is in a .git folder is never touched.", nobody_knows)
+    if guard.covers(path):
+        return refused("not_covered", "It is in turnlog's home.", nobody_knows)
     if link is not None:
         return refused("conflict", "The way to it leads through a link now.", nobody_knows)
-    present = image_in_place(path, limit)
+    present = image_in_place(path, limit, guard=guard)
     if present.skipped is not None and present.skipped != "too_large":
         why = SKIPPED[present.skipped]
         return refused("conflict", f"What stands there could not be kept: {why}.", present)

@@ -15,6 +15,7 @@ import attrs
 from msgspec import Struct
 
 from turnlog.protocol.files import SKIPPED, FileImage, FileMark, LeftOut, mark_of
+from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 from turnlog.runtime.workspace.images import image_of, is_text, shown, size_of
 
 SKIPPED_FOLDERS: Final = frozenset(
@@ -26,6 +27,7 @@ SKIPPED_FOLDERS: Final = frozenset(
 # it. pyvenv.cfg stands in every virtual environment (PEP 405).
 MARKER_FILES: Final = ("CACHEDIR.TAG", "pyvenv.cfg")
 _TIME_OVER: Final = "the time was over"
+_OF_TURNLOG: Final = "it is in turnlog's home"
 _EXAMPLES: Final = 3  # of each reason
 _SETTLED_NS: Final = 50_000_000  # how old a change must be for the clock to tell the next apart
 
@@ -63,6 +65,7 @@ class WorkspaceScan:
         root: an absolute path; folders below it that are links are not entered.
         known: the `index` of the last scan of this root; empty for the first one.
         skip: names of folders that are not entered.
+        guard: names what must not be read for the model; it is left out.
 
     `index` and `left_out` count once the batches have ended. What was tracked before is looked at
     even where the walk did not get to it, so a deleted file comes out as a `missing` image.
@@ -72,6 +75,7 @@ class WorkspaceScan:
     known: ScanIndex = attrs.field(factory=dict[str, Tracked])
     limits: ScanLimits = attrs.field(factory=ScanLimits)
     skip: Collection[str] = SKIPPED_FOLDERS
+    guard: ReadGuard = OPEN
     index: dict[str, Tracked] = attrs.field(init=False, factory=dict[str, Tracked])
     _left_out: dict[str, list[str]] = attrs.field(init=False, factory=dict[str, list[str]])
     _counts: dict[str, int] = attrs.field(init=False, factory=dict[str, int])
@@ -151,6 +155,8 @@ class WorkspaceScan:
                     self._leave_out(SKIPPED["name"], entry.path)
                 elif not entry.is_dir(follow_symlinks=False):
                     yield from self._entry(entry)
+                elif self.guard.covers(entry.path):
+                    self._leave_out(_OF_TURNLOG, entry.path)
                 elif entry.name in self.skip:
                     self._leave_out(f"folders named {entry.name} are not covered", entry.path)
                 else:
@@ -182,7 +188,7 @@ class WorkspaceScan:
             return None
         is_full = self._total + status.st_size > self.limits.max_total_bytes
         limit = 0 if is_full else self.limits.max_file_bytes
-        image = image_of(path, limit, digest_limit=limit)
+        image = image_of(path, limit, digest_limit=limit, guard=self.guard)
         if image.missing or image.folder:
             return image if known is not None else None
         mark = mark_of(image)

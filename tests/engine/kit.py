@@ -34,6 +34,7 @@ from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import Engine, running
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Preference, Sandbox
+from turnlog.runtime.sandbox.layout import Kept
 from turnlog.runtime.scripted_model.script import Item, Response, Script, call
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
 from turnlog.runtime.session import Session
@@ -93,8 +94,7 @@ async def house(
         server = await stack.enter_async_context(serve_script(Script.of(*script, loop=loop)))
         settings = configured(server.base_url, **config)
         spawner = await stack.enter_async_context(Spawner())
-        confinement = Sandbox(spawner, prefer=sandbox)
-        stack.callback(confinement.close)
+        confinement = Sandbox(spawner, Kept(hidden=(str(folder / "home"),)), sandbox)
         patch = ApplyPatch(spawner, confinement, environ)
         shell = ExecCommand(spawner, confinement, patch, environ)
         tools: Tools = ToolRegistry((shell, patch, UpdatePlan(), *more_tools))
@@ -103,9 +103,9 @@ async def house(
             log,
             wrap_model(model_client(settings, environ, "test")),
             tools,
-            wrap_context(TurnContextLoader(settings, tools, clock, environ)),
+            wrap_context(TurnContextLoader(settings, tools, clock, environ, confinement)),
             clock,
-            workspace=WorkspaceFiles(),
+            workspace=WorkspaceFiles(confinement.guard),
         )
         async with running(ports, settings.session_settings) as engine:
             with trio.fail_after(PATIENCE):

@@ -26,8 +26,6 @@ async def _why_not() -> str:
             await sandbox.probe()
         except SandboxUnavailable as error:
             return str(error)
-        finally:
-            sandbox.close()
     return ""
 
 
