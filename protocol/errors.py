@@ -12,7 +12,7 @@ happened, where, and what to do next.
     * `SessionBusy`: somebody else is writing; follow, fork or wait
     * `Overloaded`: the session's mailbox is full; try again later
     * `StoreError`: the log cannot do it
-        * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `WriteLost`
+        * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `StoreDamaged`, `WriteLost`
     * `SandboxUnavailable`: commands cannot be confined here as the settings ask
     * `CredentialMissing`: a key is needed and none was found
     * `RecordingMiss`: what is played back was asked for something that it does not hold
@@ -301,6 +301,15 @@ class StoreUnsuitable(StoreError):
     """
 
     code = "store_unsuitable"
+
+
+class StoreDamaged(StoreError):
+    """Pages of the store's file are not what was written, so that it is not written to.
+
+    What is sound can be read and exported; a repair moves it into a new file.
+    """
+
+    code = "store_damaged"
 
 
 class WriteLost(StoreError):

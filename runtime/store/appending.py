@@ -7,11 +7,12 @@ from turnlog.protocol.errors import SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.blobs import pack
-from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import event_key, inbox_key, recent_key, session_key
 from turnlog.runtime.store.reading import find_row
 from turnlog.runtime.store.rows import encode, recent_place
 from turnlog.runtime.store.rules import follow_on
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables
 
 Packed = dict[bytes, bytes]  # digest -> stored form: kept while a transaction is repeated
 
@@ -95,6 +96,7 @@ def _put_events(txn: Txn, tables: Tables, key: bytes, batch: Batch) -> bool:
 
 
 def _put_blob(txn: Txn, tables: Tables, digest: bytes, content: bytes, packed: Packed) -> None:
+    txn.check(tables.blobs, digest)
     if txn.cursor(db=tables.blobs).set_key(digest):
         return
     stored = packed.get(digest)

@@ -16,13 +16,15 @@ from turnlog.protocol.errors import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.appending import put_summary
-from turnlog.runtime.store.environment import Tables, Txn
-from turnlog.runtime.store.keys import child_key, new_session_key, session_key
+from turnlog.runtime.store.keys import child_key, event_key, new_session_key, session_key
 from turnlog.runtime.store.lease import Lease
 from turnlog.runtime.store.lineage import holder_of
+from turnlog.runtime.store.pages import PageDamaged
 from turnlog.runtime.store.reading import find_row, head_at
 from turnlog.runtime.store.rows import SessionRow, encode, row_of, summary_of
 from turnlog.runtime.store.rules import fork_summary
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables
 
 SEQUENCE_BYTES = 8
 
@@ -30,6 +32,7 @@ SEQUENCE_BYTES = 8
 def create(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
     """Make an empty session, claimed by this engine."""
     key = _new_key(txn, tables, session)
+    _require_sound_end(txn, tables, session, sequence=0)
     row = SessionRow(fence=1, engine=lease.engine)
     txn.put(key, encode(row), db=tables.sessions)
     put_summary(txn, tables, key, SessionSummary(session))
@@ -50,9 +53,22 @@ def claim(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
     row = require_free(txn, tables, lease, session)
     if row.damaged_at:
         raise LogDamaged(session, row.damaged_at, f"it is in quarantine: {row.damage}")
+    _require_sound_end(txn, tables, session, row.sequence)
     row = msgspec.structs.replace(row, fence=row.fence + 1, engine=lease.engine)
     txn.put(session_key(session), encode(row), db=tables.sessions)
     return Claim(session, row.fence, row.head)
+
+
+def _require_sound_end(txn: Txn, tables: Tables, session: SessionId, sequence: int) -> None:
+    """Check the pages that the session's next event goes to.
+
+    Raises:
+        LogDamaged: LMDB must not be led there.
+    """
+    try:
+        txn.check(tables.events, event_key(session_key(session), sequence + 1))
+    except PageDamaged as damage:
+        raise LogDamaged(session, max(sequence, 1), damage.short) from damage
 
 
 def release(txn: Txn, tables: Tables, lease: Lease, claim: Claim) -> None:

@@ -5,10 +5,11 @@ import msgspec
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
-from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import inbox_end, inbox_key, session_key, session_of
 from turnlog.runtime.store.reading import find_row
 from turnlog.runtime.store.rows import InboxRow, decode_inbox, encode
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables, View
 
 
 def leave(txn: Txn, tables: Tables, session: SessionId, submission: Submission) -> None:
@@ -19,14 +20,14 @@ def leave(txn: Txn, tables: Tables, session: SessionId, submission: Submission) 
     txn.put(place, encode(InboxRow(last + 1, submission)), overwrite=False, db=tables.inbox)
 
 
-def submissions(txn: Txn, tables: Tables, session: SessionId) -> list[Submission]:
+def submissions(txn: View, tables: Tables, session: SessionId) -> list[Submission]:
     """Return what is in the inbox, oldest first."""
     find_row(txn, tables, session)
     rows = sorted(_rows(txn, tables, session), key=lambda row: row.arrival)
     return [row.submission for row in rows]
 
 
-def waiting(txn: Txn, tables: Tables) -> list[SessionId]:
+def waiting(txn: View, tables: Tables) -> list[SessionId]:
     """Return the sessions in whose inbox something waits: one look-up each, and one for none."""
     found = list[SessionId]()
     cursor = txn.cursor(db=tables.inbox)
@@ -38,7 +39,7 @@ def waiting(txn: Txn, tables: Tables) -> list[SessionId]:
     return found
 
 
-def _rows(txn: Txn, tables: Tables, session: SessionId) -> list[InboxRow]:
+def _rows(txn: View, tables: Tables, session: SessionId) -> list[InboxRow]:
     key, rows = session_key(session), list[InboxRow]()
     cursor = txn.cursor(db=tables.inbox)
     if not cursor.set_range(key):

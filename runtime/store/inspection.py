@@ -6,7 +6,7 @@ Walks in pages, a transaction each, so that a store in use can be inspected.
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import attrs
 import msgspec
@@ -15,7 +15,7 @@ from turnlog.protocol.envelope import GENESIS, chain, read_envelope, unseal
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import BlobDamaged, unpack
-from turnlog.runtime.store.environment import Environment, Tables, Txn
+from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.keys import (
     SESSION_BYTES,
     child_key,
@@ -27,9 +27,7 @@ from turnlog.runtime.store.reading import DIGEST_BYTES, load_blob
 from turnlog.runtime.store.rows import SessionRow, decode_inbox, decode_row, recent_place
 from turnlog.runtime.store.rules import MAX_PAGE
 from turnlog.runtime.store.snapshots import flaw
-
-if TYPE_CHECKING:
-    from lmdb import _Database as Table  # pyright: ignore[reportPrivateUsage]
+from turnlog.runtime.store.views import Table, Tables, View
 
 LAST_SUFFIX: Final = b"\xff" * 8  # behind every event of a session
 
@@ -71,7 +69,7 @@ class Inspection:
                 self._add("snapshot", key, why)
         return self
 
-    def _keys(self, table: "Table") -> Iterator[bytes]:
+    def _keys(self, table: Table) -> Iterator[bytes]:
         after = b""
         while page := self.environment.read(partial(_keys_behind, table=table, after=after)):
             yield from page
@@ -101,7 +99,7 @@ class Inspection:
             self.quarantined.add(session_of(key))
             self._add("row", key, f"it is in quarantine: {row.damage}", row.damaged_at)
 
-    def _inspect_row(self, txn: Txn, key: bytes) -> SessionRow | None:
+    def _inspect_row(self, txn: View, key: bytes) -> SessionRow | None:
         tables = self.environment.tables
         value = txn.get(key, db=tables.sessions)
         if value is None:
@@ -124,7 +122,7 @@ class Inspection:
             self._add("index", key, "it is missing in the list of recent sessions")
         return row
 
-    def _recent_place(self, txn: Txn, key: bytes) -> bytes | None:
+    def _recent_place(self, txn: View, key: bytes) -> bytes | None:
         """Return where a session belongs in the list of recent ones, by its summary."""
         return recent_place(key, txn.get(key, b"", db=self.environment.tables.summaries))
 
@@ -150,7 +148,7 @@ class Inspection:
         last: int,
         previous: bytes | None,
         time_us: int,
-        txn: Txn,
+        txn: View,
     ) -> tuple[bytes | None, int]:
         for sequence in range(after + 1, last + 1):
             value = txn.get(event_key(key, sequence), db=self.environment.tables.events)
@@ -169,7 +167,7 @@ class Inspection:
         return previous, time_us
 
     def _flaw(
-        self, txn: Txn, sequence: int, data: bytes, digest: bytes, time_us: int
+        self, txn: View, sequence: int, data: bytes, digest: bytes, time_us: int
     ) -> tuple[str | None, int]:
         tables = self.environment.tables
         try:
@@ -205,11 +203,11 @@ class Inspection:
                     self._add("event", session, "it lies behind the head", row.sequence + 1)
             place = behind
 
-    def _first_event(self, txn: Txn, place: bytes) -> bytes | None:
+    def _first_event(self, txn: View, place: bytes) -> bytes | None:
         cursor = txn.cursor(db=self.environment.tables.events)
         return cursor.key() if cursor.set_range(place) else None
 
-    def _row(self, txn: Txn, key: bytes) -> SessionRow | None:
+    def _row(self, txn: View, key: bytes) -> SessionRow | None:
         value = txn.get(key, db=self.environment.tables.sessions)
         try:
             return None if value is None else decode_row(value)
@@ -219,7 +217,7 @@ class Inspection:
     def _inspect_indexes(self) -> None:
         self.environment.read(self._inspect_entries)
 
-    def _inspect_entries(self, txn: Txn) -> None:
+    def _inspect_entries(self, txn: View) -> None:
         tables = self.environment.tables
         for place in txn.cursor(db=tables.recent).iternext(keys=True, values=False):
             key = place[8:]
@@ -253,13 +251,13 @@ class Inspection:
             self._add("blob", None, str(error))
 
 
-def _keys_behind(txn: Txn, table: "Table", after: bytes) -> list[bytes]:
+def _keys_behind(txn: View, table: Table, after: bytes) -> list[bytes]:
     cursor = txn.cursor(db=table)
     if not cursor.set_range(after + b"\0"):
         return []
     return list(islice(cursor.iternext(keys=True, values=False), MAX_PAGE))
 
 
-def _has_children(txn: Txn, tables: Tables, key: bytes) -> bool:
+def _has_children(txn: View, tables: Tables, key: bytes) -> bool:
     cursor = txn.cursor(db=tables.children)
     return cursor.set_range(key) and cursor.key().startswith(key)

@@ -57,16 +57,30 @@ class Lease:
         os.close(self._file)
 
     def holder(self, engine: bytes) -> str | None:
-        """Return the owner's text of a living engine; None if it is gone."""
-        return holder(self.folder, engine)
+        """Return the owner's text of a living engine; None if it is gone.
+
+        One whose file this user may not read counts as living: nothing is taken from it.
+        """
+        try:
+            return _holder(self.folder, engine)
+        except PermissionError:
+            return f"a process of another user (who keeps {self.folder / engine.hex()})"
 
 
 def holder(folder: Path, engine: bytes) -> str | None:
     """Return the owner's text of a living engine, whose files are in `folder`; None if it is gone.
 
     Args:
-        engine: its id, from a session's row; empty if nobody claims it.
+        engine: its id, from a session's row; empty if nobody claims it. Where this user may not
+            read its file, it counts as gone.
     """
+    try:
+        return _holder(folder, engine)
+    except PermissionError:
+        return None
+
+
+def _holder(folder: Path, engine: bytes) -> str | None:
     if not engine:
         return None
     path = folder / engine.hex()

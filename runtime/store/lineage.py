@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
-from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import event_key
 from turnlog.runtime.store.rows import SessionRow, row_of
+from turnlog.runtime.store.views import Tables, View
 
 REMEMBERED: Final = 256  # lineages; one of a thousand ancestors takes about 100 KB
 
@@ -39,7 +39,7 @@ def stretches(lineage: Lineage, own: Stretch, after: int, last: int) -> Iterator
             after = end
 
 
-def holder_of(txn: Txn, tables: Tables, session: bytes, row: SessionRow, sequence: int) -> bytes:
+def holder_of(txn: View, tables: Tables, session: bytes, row: SessionRow, sequence: int) -> bytes:
     """Return the key of the session under which event `sequence` of `session` lies."""
     while sequence <= row.cut:
         session, row = row.base, _base_row(txn, tables, row)
@@ -47,7 +47,7 @@ def holder_of(txn: Txn, tables: Tables, session: bytes, row: SessionRow, sequenc
 
 
 def event_value(
-    txn: Txn, tables: Tables, session: bytes, row: SessionRow, sequence: int
+    txn: View, tables: Tables, session: bytes, row: SessionRow, sequence: int
 ) -> bytes | None:
     """Return the stored bytes of one event: digest, envelope."""
     holder = holder_of(txn, tables, session, row, sequence)
@@ -60,7 +60,7 @@ class Lineages:
 
     _known: dict[tuple[bytes, int], Lineage] = attrs.field(factory=dict[tuple[bytes, int], Lineage])
 
-    def of(self, txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
+    def of(self, txn: View, tables: Tables, row: SessionRow) -> Lineage:
         """Return what comes before the session's own events."""
         if not row.base:
             return ()
@@ -74,7 +74,7 @@ class Lineages:
         return lineage
 
 
-def _walk(txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
+def _walk(txn: View, tables: Tables, row: SessionRow) -> Lineage:
     found: list[Stretch] = []
     while row.base:
         found.append(Stretch(row.base, row.cut))
@@ -82,7 +82,7 @@ def _walk(txn: Txn, tables: Tables, row: SessionRow) -> Lineage:
     return tuple(reversed(found))
 
 
-def _base_row(txn: Txn, tables: Tables, row: SessionRow) -> SessionRow:
+def _base_row(txn: View, tables: Tables, row: SessionRow) -> SessionRow:
     """Return the row of `row`'s base; an empty one if damage has broken the line.
 
     Raises:

@@ -6,21 +6,21 @@ from itertools import islice
 from turnlog.protocol.errors import AmbiguousSession, SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.environment import Tables, Txn
 from turnlog.runtime.store.keys import first_key, session_of
 from turnlog.runtime.store.rows import row_of, summary_of
 from turnlog.runtime.store.rules import SHOWN_MATCHES
+from turnlog.runtime.store.views import Tables, View
 
 TIME_BYTES = 8
 
 
-def recent(txn: Txn, tables: Tables, limit: int) -> list[SessionSummary]:
+def recent(txn: View, tables: Tables, limit: int) -> list[SessionSummary]:
     """Return the sessions that have begun, the one with the newest turn first."""
     places = txn.cursor(db=tables.recent).iterprev(keys=True, values=False)
     return list(islice(_summaries(txn, tables, places), max(limit, 0)))
 
 
-def _summaries(txn: Txn, tables: Tables, places: Iterator[bytes]) -> Iterator[SessionSummary]:
+def _summaries(txn: View, tables: Tables, places: Iterator[bytes]) -> Iterator[SessionSummary]:
     for place in places:
         key = place[TIME_BYTES:]
         if (value := txn.get(key, db=tables.summaries)) is None:
@@ -34,7 +34,7 @@ def _summaries(txn: Txn, tables: Tables, places: Iterator[bytes]) -> Iterator[Se
             yield summary
 
 
-def _has_begun(txn: Txn, tables: Tables, key: bytes) -> bool:
+def _has_begun(txn: View, tables: Tables, key: bytes) -> bool:
     """Say whether a session has an event: its engine may have gone away before its first."""
     row = txn.get(key, db=tables.sessions)
     try:
@@ -43,7 +43,7 @@ def _has_begun(txn: Txn, tables: Tables, key: bytes) -> bool:
         return True
 
 
-def resolve(txn: Txn, tables: Tables, prefix: str) -> SessionId:
+def resolve(txn: View, tables: Tables, prefix: str) -> SessionId:
     """Return the one session whose id begins with `prefix`, in either case of letters."""
     wanted, matches = prefix.lower(), list[SessionId]()
     lowest = first_key(wanted)

@@ -17,11 +17,13 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store import claims, inbox, listing, removal, snapshots
-from turnlog.runtime.store.environment import MAP_SIZE, Environment, Tables, Txn
+from turnlog.runtime.store.environment import MAP_SIZE, Environment
 from turnlog.runtime.store.follow import Follower, Page
 from turnlog.runtime.store.lease import Lease, describe_process, holder
 from turnlog.runtime.store.reading import Damage, Reader, find_row
 from turnlog.runtime.store.suitability import ENGINES
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room
 from turnlog.runtime.store.writer import Writer
 

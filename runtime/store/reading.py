@@ -6,7 +6,6 @@ Damage is a value here, and raised outside of the transaction.
 from itertools import islice
 
 import attrs
-import lmdb
 import msgspec
 
 from turnlog.actors.ports import Head
@@ -14,11 +13,13 @@ from turnlog.protocol.envelope import GENESIS, Digest, Recorded, chain, read_env
 from turnlog.protocol.errors import LogDamaged, SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import unpack
-from turnlog.runtime.store.environment import Environment, Tables, Txn
+from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.keys import event_key, session_key
 from turnlog.runtime.store.lineage import Lineages, Stretch, event_value, stretches
+from turnlog.runtime.store.pages import PageDamaged
 from turnlog.runtime.store.rows import SessionRow, row_of
 from turnlog.runtime.store.rules import last_of_page
+from turnlog.runtime.store.views import Tables, View
 
 DIGEST_BYTES = 16  # before the envelope, in an event's value
 _REMEMBERED_TEXTS = 64  # of one walk: what every turn refers to comes early in it
@@ -30,7 +31,7 @@ class Damage:
     why: str
 
 
-def find_row(txn: Txn, tables: Tables, session: SessionId) -> SessionRow:
+def find_row(txn: View, tables: Tables, session: SessionId) -> SessionRow:
     """Return the row of a session that is there.
 
     Raises:
@@ -47,7 +48,7 @@ def find_row(txn: Txn, tables: Tables, session: SessionId) -> SessionRow:
     return row
 
 
-def load_blob(txn: Txn, tables: Tables, digest: Digest) -> bytes:
+def load_blob(txn: View, tables: Tables, digest: Digest) -> bytes:
     """Return what a blob holds.
 
     Raises:
@@ -60,7 +61,7 @@ def load_blob(txn: Txn, tables: Tables, digest: Digest) -> bytes:
     return unpack(stored, digest)
 
 
-def head_at(txn: Txn, tables: Tables, session: SessionId, row: SessionRow, sequence: int) -> Head:
+def head_at(txn: View, tables: Tables, session: SessionId, row: SessionRow, sequence: int) -> Head:
     """Return where a session stood at one of its events.
 
     Raises:
@@ -76,11 +77,24 @@ def head_at(txn: Txn, tables: Tables, session: SessionId, row: SessionRow, seque
     return Head(sequence, value[:DIGEST_BYTES], envelope.time_us)
 
 
+def digest_at(
+    txn: View, tables: Tables, key: bytes, row: SessionRow, sequence: int
+) -> Digest | None:
+    """Return the digest of an event, which the next is chained to; None if it cannot be read."""
+    if sequence == 0:
+        return GENESIS
+    try:
+        value = event_value(txn, tables, key, row, sequence)
+    except PageDamaged:
+        return None
+    return None if value is None else value[:DIGEST_BYTES]
+
+
 @attrs.define(eq=False)
 class Scan:
     """One walk over events in order, within one transaction."""
 
-    txn: Txn
+    txn: View
     tables: Tables
     events: list[Recorded]
     after: int
@@ -89,16 +103,16 @@ class Scan:
 
     def take(self, stretch: Stretch) -> Damage | None:
         """Read on to the end of `stretch`; return what stops it."""
-        cursor = self.txn.cursor(db=self.tables.events)
         try:
+            cursor = self.txn.cursor(db=self.tables.events)
             if cursor.set_range(event_key(stretch.holder, self.after + 1)):
                 values = cursor.iternext(keys=False, values=True)
                 for value in islice(values, stretch.last - self.after):
                     why = self.take_value(value)
                     if why:
                         return Damage(self.after + 1, why)
-        except lmdb.Error as error:
-            return Damage(self.after + 1, f"the store's pages are damaged: {error}")
+        except PageDamaged as damage:
+            return Damage(self.after + 1, damage.short)
         return None if self.after == stretch.last else Damage(self.after + 1, "it is missing")
 
     def take_value(self, value: bytes) -> str | None:
@@ -145,7 +159,7 @@ class Reader:
         """Return the events behind `after`, and what stopped the reading early."""
         events: list[Recorded] = []
 
-        def look(txn: Txn) -> Damage | None:
+        def look(txn: View) -> Damage | None:
             events.clear()
             return self._look(txn, session, (max(after, 0), until, limit), events)
 
@@ -154,7 +168,7 @@ class Reader:
 
     def _look(
         self,
-        txn: Txn,
+        txn: View,
         session: SessionId,
         bounds: tuple[int, int | None, int],
         events: list[Recorded],
@@ -165,8 +179,8 @@ class Reader:
         last = last_of_page(after, until, limit, row.sequence)
         if last <= after:
             return None
-        before = event_value(txn, tables, key, row, after) if after else GENESIS
-        scan = Scan(txn, tables, events, after, before and before[:DIGEST_BYTES])
+        before = digest_at(txn, tables, key, row, after)
+        scan = Scan(txn, tables, events, after, before)
         lineage = self.lineages.of(txn, tables, row)
         for stretch in stretches(lineage, Stretch(key, row.sequence), after, last):
             damage = scan.take(stretch)

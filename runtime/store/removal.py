@@ -12,10 +12,11 @@ from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.appending import drop_summary
 from turnlog.runtime.store.claims import require_free
-from turnlog.runtime.store.environment import Tables, Txn, keys_under
 from turnlog.runtime.store.keys import child_key, event_key, session_key
 from turnlog.runtime.store.lease import Lease
 from turnlog.runtime.store.rows import encode, row_of
+from turnlog.runtime.store.transactions import Txn, keys_under
+from turnlog.runtime.store.views import Tables
 
 EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
 
@@ -24,6 +25,7 @@ def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
     """Take a session out of sight; return the key that `trim` goes on with."""
     row = require_free(txn, tables, lease, session)
     key = session_key(session)
+    txn.check_range(tables.snapshots, event_key(key, 0), event_key(key, row.sequence))
     txn.put(key, encode(msgspec.structs.replace(row, deleted=True, engine=b"")), db=tables.sessions)
     drop_summary(txn, tables, key)
     for table in (tables.snapshots, tables.inbox):
@@ -48,6 +50,7 @@ def trim(txn: Txn, tables: Tables, key: bytes) -> bytes | None:
         return None
     keep = max(_largest_cut(txn, tables, key), row.cut)
     low = max(keep, row.sequence - EVENTS_AT_ONCE)
+    txn.check_range(tables.events, event_key(key, low + 1), event_key(key, row.sequence))
     for sequence in range(row.sequence, low, -1):
         txn.delete(event_key(key, sequence), db=tables.events)
     if low > row.cut:

@@ -18,7 +18,6 @@ from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded
 from turnlog.protocol.errors import SequenceOutOfRange, StoreError
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.environment import Tables, Txn, keys_under
 from turnlog.runtime.store.keys import (
     SESSION_BYTES,
     event_key,
@@ -29,6 +28,8 @@ from turnlog.runtime.store.lineage import Lineages, event_value
 from turnlog.runtime.store.reading import DIGEST_BYTES, Damage, Reader, Scan, find_row
 from turnlog.runtime.store.rows import SessionRow, encode, row_of
 from turnlog.runtime.store.rules import surplus_snapshots
+from turnlog.runtime.store.transactions import Txn, keys_under
+from turnlog.runtime.store.views import Tables, View
 
 
 class SnapshotRow(Struct, frozen=True, array_like=True, gc=False):
@@ -52,6 +53,7 @@ def save(
     """
     row, key = find_row(txn, tables, session), session_key(session)
     if (row.engine, row.fence) == (engine, fence) and _fits(txn, tables, key, row, new):
+        txn.check_range(tables.snapshots, event_key(key, 0), event_key(key, new.sequence))
         stored = SnapshotRow(new.sequence, new.digest, new.data)
         txn.put(event_key(key, new.sequence), encode(stored), db=tables.snapshots)
         kept = (sequence_of(place) for place in keys_under(txn, tables.snapshots, key))
@@ -60,7 +62,7 @@ def save(
 
 
 def newest(
-    txn: Txn, tables: Tables, session: SessionId, until: int | None = None
+    txn: View, tables: Tables, session: SessionId, until: int | None = None
 ) -> StoredSnapshot | None:
     """Return the session's newest snapshot that is not behind `until`, or else that of the nearest
     ancestor which has one that is not behind what the session has of it.
@@ -84,7 +86,7 @@ def newest(
         row = row_of(key, value)
 
 
-def _last_value(txn: Txn, tables: Tables, key: bytes, last: int) -> bytes:
+def _last_value(txn: View, tables: Tables, key: bytes, last: int) -> bytes:
     """Return the value of a session's last snapshot up to event `last`; nothing without one."""
     cursor = txn.cursor(db=tables.snapshots)
     is_before = cursor.prev() if cursor.set_range(event_key(key, last + 1)) else cursor.last()
@@ -92,7 +94,7 @@ def _last_value(txn: Txn, tables: Tables, key: bytes, last: int) -> bytes:
     return value if place.startswith(key) else b""
 
 
-def flaw(txn: Txn, tables: Tables, key: bytes) -> str | None:
+def flaw(txn: View, tables: Tables, key: bytes) -> str | None:
     """Return what is wrong with the snapshot that is stored under `key`, if there is one."""
     stored = txn.get(key, db=tables.snapshots)
     if stored is None:
@@ -129,7 +131,7 @@ def _read(value: bytes) -> SnapshotRow | None:
 
 
 def _fits(
-    txn: Txn, tables: Tables, key: bytes, row: SessionRow, one: StoredSnapshot | SnapshotRow
+    txn: View, tables: Tables, key: bytes, row: SessionRow, one: StoredSnapshot | SnapshotRow
 ) -> bool:
     if not 1 <= one.sequence <= row.sequence:
         return False
@@ -154,7 +156,7 @@ def read_at(
     """
     tables, events = reader.environment.tables, list[Recorded]()
 
-    def look(txn: Txn) -> Damage | None:
+    def look(txn: View) -> Damage | None:
         events.clear()
         row = find_row(txn, tables, session)
         own = session_key(session)
@@ -179,7 +181,7 @@ class _Places:
     """Where the events of one session lie, within one transaction."""
 
     def __init__(
-        self, txn: Txn, tables: Tables, own: bytes, row: SessionRow, lineages: Lineages
+        self, txn: View, tables: Tables, own: bytes, row: SessionRow, lineages: Lineages
     ) -> None:
         lineage = lineages.of(txn, tables, row)
         self._txn, self._table = txn, tables.events

@@ -68,6 +68,8 @@ def prepare_folder(path: Path, *, read_only: bool) -> None:
         name = network_file_system(file_system_magic(path))
         _require_data(path)
     except OSError as error:
+        if read_only:
+            raise StoreUnsuitable(f"{path} cannot be read: {error.strerror}.") from error
         raise StoreUnsuitable(
             f"{path} cannot hold a store: {error.strerror}. Set TURNLOG_HOME to a folder that "
             "you may write to."

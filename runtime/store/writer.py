@@ -25,10 +25,14 @@ import lmdb
 import trio
 
 from turnlog.actors.ports import Batch, Fate, Refused, Stored, Unknown
-from turnlog.protocol.errors import LogPaused, StoreError, TurnlogError
+from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreError, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.appending import Packed, append_batch
-from turnlog.runtime.store.environment import CommitUncertain, Environment, Tables, Txn
+from turnlog.runtime.store.environment import Environment
+from turnlog.runtime.store.mapped import CommitUncertain
+from turnlog.runtime.store.pages import PageDamaged
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables
 from turnlog.runtime.store.waiting import Bell, PendingTicket, Room, weight
 
 T = TypeVar("T")
@@ -283,7 +287,7 @@ class Writer:
             for job in group:
                 self._commit([job])
         else:
-            why = f"{_described(error)}. `turnlog doctor` reports more."
+            why = f"{_described(error).removesuffix('.')}. `turnlog doctor` reports more."
             self._fail(group, Refused(why), StoreError, why)
 
     def _refuse_paused(self, group: list[_Job], paused: str) -> None:
@@ -309,20 +313,23 @@ def _apply_change(txn: Txn, tables: Tables, job: _Change[Any]) -> None:
         job.results.append(job.change(txn, tables))
     except TurnlogError as error:
         job.error = error
-        del txn  # the error's traceback keeps this frame
 
 
 def _concerns_all(error: Exception) -> bool:
     """Return whether an error is the disk's or the whole store's, and not that of one job."""
     if isinstance(error, OSError):
         return error.errno in DISK_ERRORS
-    return isinstance(error, (LogPaused, lmdb.Error))
+    if isinstance(error, PageDamaged):
+        return False
+    return isinstance(error, (LogPaused, StoreDamaged, lmdb.Error))
 
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
 
 
 def pause_text(why: str) -> str:
-    """Say that the log is paused, and what ends that."""
+    """Say that the log is paused, and what ends that, unless `why` is a sentence that does."""
+    if why.endswith("."):
+        return f"the log takes no writes: {why}"
     return f"the log takes no writes: {why}. Free some space on its disk; writing then resumes."

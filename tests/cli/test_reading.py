@@ -158,7 +158,8 @@ async def test_damage_is_shown_at_its_place_and_what_precedes_it_is_shown(user: 
         {name: finding[name] for name in ("kind", "session", "sequence")} for finding in found
     ]
     repaired = await user.run("doctor", "--repair")
-    assert (repaired.code, repaired.out.splitlines()[-1]) == (1, "What can be repaired has been.")
+    assert repaired.code == 1
+    assert "What can be repaired has been." in repaired.out.splitlines()
     resumed = await user.run("exec", "resume", thread, "go on")
     assert (resumed.code, resumed.err.endswith("[log_damaged]\n")) == (1, True)
 

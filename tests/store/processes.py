@@ -65,6 +65,13 @@ async def running(name: str, *arguments: object) -> AsyncGenerator[Running]:
     process = await trio.lowlevel.open_process(
         command(name, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
+    async with attending(process) as program:
+        yield program
+
+
+@asynccontextmanager
+async def attending(process: trio.Process) -> AsyncGenerator[Running]:
+    """Use a process that was started with pipes; it is killed in the end if it still runs."""
     try:
         yield Running(process)
     finally:

@@ -14,6 +14,7 @@ from tests.store.support import Stream, start, text_of, write
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.turns import nobody_writes
 
 
 def say(*words: object) -> None:
@@ -68,20 +69,31 @@ async def fork(path: Path) -> None:
         await trio.to_thread.run_sync(os.wait)
 
 
-async def read_on(path: Path, session: str) -> None:
-    """Be in the middle of a read transaction until killed."""
+async def hold(path: Path) -> None:
+    """Keep writers waiting until killed."""
+    with nobody_writes(path):
+        say("holding")
+        await trio.sleep_forever()
+
+
+async def read_as(path: Path, user: str, session: str) -> None:
+    """Say a session's events, as a user that may not write."""
+    os.setgroups([])
+    os.setresgid(int(user), int(user), int(user))
+    os.setresuid(int(user), int(user), int(user))
     async with open_log(path, read_only=True) as log:
-        await log.head(SessionId(session))
-        log.environment.read(wait_in_transaction)
-
-
-def wait_in_transaction(_: object) -> None:
-    say("reading")
-    sys.stdin.read()
+        say(len(await log.sessions()), await log.holder(SessionId(session)))
+        for event in await log.read(SessionId(session)):
+            say(text_of(event))
+    try:
+        async with open_log(path):
+            say("could write")
+    except TurnlogError as error:
+        say(error)
 
 
 PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
-    program.__name__: program for program in (own, follow, append, fork, read_on)
+    program.__name__: program for program in (own, follow, append, fork, hold, read_as)
 }
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ from turnlog.protocol.errors import LogPaused, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.doctor import examine, repair
-from turnlog.runtime.store.environment import Environment, Tables, Txn
+from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.keys import event_key, session_key
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 from turnlog.runtime.store.rows import decode_row, encode
 from turnlog.runtime.store.suitability import DATA_FILE, ENGINES
+from turnlog.runtime.store.transactions import Txn
+from turnlog.runtime.store.views import Tables
 
 GARBAGE = b"\xc1"  # the one byte that begins nothing in MessagePack
 TIME_THAT_NO_KEY_HOLDS = -1
@@ -292,7 +294,7 @@ async def test_the_writer_outlives_a_folder_whose_free_space_cannot_be_told(tmp_
         with pytest.raises(LogPaused):
             await log.commit(fail)
         store.rename(away)
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(PATIENCE_S), pytest.raises(LogPaused, match="Put it back"):
             await log.create(new_session())
         assert log.paused
         away.rename(store)

@@ -13,9 +13,10 @@ import trio
 from tests.store.support import Stream, new_session, op, start, texts, write
 from turnlog.actors.ports import Claim, Head, Stored
 from turnlog.protocol.envelope import GENESIS
-from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound, StoreUnsuitable
-from turnlog.runtime.store.environment import Environment, Txn
+from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.views import PageView, View
 
 LARGE = "large " * 2000
 
@@ -28,15 +29,9 @@ def last_txn(log: LmdbLog) -> int:
     return log.environment.read(lambda txn: txn.id())
 
 
-def readers(log: LmdbLog) -> list[str]:
-    """Return the transactions of the reader table's slots: a dash for an idle one."""
-    lines = log.environment.reader_table().splitlines()[1:]
-    return [line.split()[-1] for line in lines]
-
-
 async def test_sync_is_on_and_the_map_is_not_written(tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
-        found = log.environment._env.flags()  # pyright: ignore[reportPrivateUsage]
+        found = log.environment.mapped.flags()
         assert (found["sync"], found["metasync"]) == (True, True)
         assert (found["writemap"], found["map_async"]) == (False, False)
 
@@ -98,23 +93,6 @@ async def test_one_batch_may_be_larger_than_the_map(tmp_path: Path) -> None:
         assert texts(await log.read(stream.session)) == large
 
 
-async def test_no_transaction_outlives_its_use_even_when_errors_are_kept(tmp_path: Path) -> None:
-    async with open_log(tmp_path) as log:
-        stream, _ = await start(log, "a", LARGE)
-        kept: list[BaseException] = []
-        for _ in range(600):
-            with pytest.raises(SessionNotFound) as caught:
-                await log.head(new_session())
-            kept.append(caught.value)
-        for _ in range(20):
-            with pytest.raises(SequenceOutOfRange) as refused:
-                await log.fork(stream.session, 9, new_session())
-            kept.append(refused.value)
-            await log.read(stream.session)
-        assert set(readers(log)) <= {"-"}
-        assert len(readers(log)) < 10
-
-
 async def test_pages_of_old_versions_are_used_again(tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
         stream, fence = await start(log)
@@ -141,7 +119,7 @@ async def test_a_large_text_is_stored_once_and_packed(tmp_path: Path) -> None:
         stream, fence = await start(log, LARGE, LARGE, noise)
         other, _ = await start(log, LARGE)
 
-        def stored(txn: Txn) -> list[tuple[bytes, int]]:
+        def stored(txn: View) -> list[tuple[bytes, int]]:
             table = log.environment.tables.blobs
             values = txn.cursor(db=table).iternext(keys=False, values=True)
             return sorted((value[:1], len(value)) for value in values)
@@ -174,8 +152,8 @@ async def test_a_long_session_is_deleted_in_small_steps_down_to_its_forks(tmp_pa
         child = new_session()
         await log.fork(stream.session, 2500, child)
 
-        def events(txn: Txn) -> int:
-            return txn.stat(log.environment.tables.events)["entries"]
+        def events(txn: PageView) -> int:
+            return txn.entries(log.environment.tables.events)
 
         await log.release(Claim(stream.session, fence, stream.head))
         await log.delete(stream.session)

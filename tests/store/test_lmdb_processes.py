@@ -12,7 +12,6 @@ from tests.store.support import Stream, new_session, op, start, text_of, texts, 
 from turnlog.actors.ports import Refused
 from turnlog.protocol.errors import SessionBusy, StoreError, StoreUnsuitable
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.lmdb_log import open_log
 
 
@@ -100,19 +99,6 @@ async def test_a_forked_process_cannot_use_its_parents_log(tmp_path: Path) -> No
         said = await program.lines()
     assert len(said) == 2
     assert all("forked" in line for line in said)
-    assert len(Environment.open(tmp_path, read_only=True).reader_table()) < 100
-
-
-async def test_a_killed_readers_slot_is_freed(tmp_path: Path) -> None:
-    async with open_log(tmp_path) as log:
-        stream, _ = await start(log, "a")
-        async with running("read_on", tmp_path, stream.session) as reader:
-            assert await reader.line() == "reading"
-            pid = f" {reader.process.pid} "
-            assert pid in f" {log.environment.reader_table()}"
-            await reader.kill()
-    async with open_log(tmp_path) as log:
-        assert pid not in f" {log.environment.reader_table()}"
 
 
 async def test_a_process_opens_a_store_once(tmp_path: Path) -> None:
