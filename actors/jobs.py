@@ -61,7 +61,10 @@ class ContextJob(Struct, frozen=True):
 
 class QuestionJob(Struct, frozen=True):
     effect: EffectId
-    timeout_ms: int | None
+    timeout_ms: int | None  # None: it waits for ever
+    session: SessionId
+    question: str
+    tool: str
 
 
 class TimerJob(Struct, frozen=True):
@@ -128,8 +131,10 @@ def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Jo
             return ToolJob(name, ToolOrder(known.item, known.plan, opened_by, _settings(turn)))
         case RunUserShell(effect=name, command=command):
             return ToolJob(name, _user_shell(turn, name, command))
-        case AskQuestion(effect=name, call=call):
-            return QuestionJob(name, _timeout_ms(turn, turn.call(call)))
+        case AskQuestion(effect=name, call=call, question=question):
+            asked = turn.call(call)
+            timeout_ms = _timeout_ms(turn, asked)
+            return QuestionJob(name, timeout_ms, state.session, question, asked.plan.tool)
         case Wait(effect=name, delay_ms=delay_ms):
             return TimerJob(name, delay_ms)
         case WaitForAgents(effect=name, delay_ms=delay_ms):

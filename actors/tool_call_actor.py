@@ -10,7 +10,6 @@ from turnlog.protocol.events import (
     EffectClosed,
     FilesSaved,
     SessionFact,
-    ToolFinished,
     ToolStarted,
 )
 from turnlog.protocol.files import FileImage
@@ -35,24 +34,13 @@ class ToolCallActor:
 
     async def run(self) -> SessionFact:
         """Run the call to its end; return the fact that closes it."""
-        return self._finished(await self.ports.tools.run(self.job.order, self))
+        return (await self.ports.tools.run(self.job.order, self)).fact(self.effect)
 
     def cancelled(self) -> SessionFact:
         """Return the closing fact of a call that was stopped, with what it had to say."""
         if self._left is not None:
-            return self._finished(self._left)
+            return self._left.fact(self.effect)
         return EffectClosed(self.effect, "cancelled")
-
-    def _finished(self, result: ToolResult) -> ToolFinished:
-        return ToolFinished(
-            self.effect,
-            result.outcome,
-            result.preamble,
-            result.output,
-            result.full_output,
-            result.report,
-            result.denial,
-        )
 
     async def started(self) -> None:
         await self.tell(ToolStarted(self.effect))

@@ -146,7 +146,7 @@ class TurnActor:
             case ContextJob():
                 return ContextActor(job, ports)
             case QuestionJob():
-                return ApprovalActor(job)
+                return ApprovalActor(job, ports.remind)
             case TimerJob():
                 return TimerActor(job)
             case ChildJob() if ports.children is not None:

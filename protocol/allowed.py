@@ -48,7 +48,7 @@ def _flat(kind: Any) -> Iterator[Any]:  # noqa: ANN401
 
 def _inner(outer: Any, field: str | None) -> Iterator[Any]:  # noqa: ANN401
     """Yield what a field, or without one an element, of a kind may be."""
-    if isinstance(outer, type) and issubclass(outer, Struct):
+    if field and isinstance(outer, type):
         hints = get_type_hints(outer, include_extras=True)
         if field in hints:
             yield hints[field]

@@ -137,6 +137,7 @@ class ToolPlan(Struct, frozen=True):
     denial: str | None = None  # the answer where the policy forbids what the call wants
     known_safe: bool = False  # it changes nothing: `untrusted` asks no question about it
     agent: AgentRequest | None = None  # what the session itself does about this call
+    traceback: str | None = None  # of the error that the tool raised instead of planning
 
 
 class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):

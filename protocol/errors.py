@@ -5,10 +5,10 @@ happened, where, and what to do next.
 
 * `TurnlogError`
     * `UsageError`: the request itself is wrong; nothing was done
-        * `ArgumentInvalid`, `EventInvalid`, `ConfigInvalid`, `HomeUnknown`, `OpRejected`,
-          `SessionNotFound`, `AmbiguousSession`, `SequenceOutOfRange`, `PatchInvalid`,
-          `ScriptInvalid`, `InputUnreadable`, `PortableInvalid`, `RerecordingRefused`,
-          `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
+        * `ArgumentInvalid`, `ToolInvalid`, `NotOnTrio`, `EventInvalid`, `ConfigInvalid`,
+          `HomeUnknown`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`, `SequenceOutOfRange`,
+          `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`, `PortableInvalid`,
+          `RerecordingRefused`, `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
     * `SessionBusy`: somebody else is writing; follow, fork or wait
     * `Overloaded`: the session's mailbox is full; try again later
     * `StoreError`: the log cannot do it
@@ -44,6 +44,26 @@ class ArgumentInvalid(UsageError, ValueError):
     """A value that was passed is not one that is allowed. The text names it, and what is."""
 
     code = "argument_invalid"
+
+
+class ToolInvalid(UsageError, TypeError):
+    """What was given as a tool is none that a model could call. The text says what is wrong."""
+
+    code = "tool_invalid"
+
+
+class NotOnTrio(UsageError, RuntimeError):
+    """An engine was to be opened outside of a trio program."""
+
+    code = "not_on_trio"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "turnlog runs on trio, and this was not called from a trio program. Start one with "
+            "`trio.run(main)`. In an asyncio program, run it in a thread: `await "
+            "asyncio.to_thread(trio.run, main)`; or side by side in one thread, in trio's guest "
+            "mode: `trio.lowlevel.start_guest_run`."
+        )
 
 
 class EventInvalid(UsageError):

@@ -15,6 +15,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.replay.report import Damage, Replay, ReplayReport, damage_of
 from turnlog.replay.verdict import Verdict, failed, verdict_of
 from turnlog.replay.workers import in_processes
+from turnlog.runtime import doors
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.store.lmdb_log import open_log
 
@@ -35,9 +36,11 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
         home: where the store is. Default: `$TURNLOG_HOME`, `~/.turnlog`.
 
     Raises:
+        ArgumentInvalid: a value is not allowed.
         SessionNotFound, AmbiguousSession, LogDamaged, StoreUnsuitable
     """
-    environ = dict(os.environ) if home is None else {"TURNLOG_HOME": os.fspath(home)}
+    prefix = doors.TEXT.take("prefix", prefix)
+    environ = dict(os.environ) if home is None else {"TURNLOG_HOME": doors.path("home", home)}
     store = turnlog_home(environ) / STORE_FOLDER
     if not trio.lowlevel.in_trio_run():
         return trio.run(_replay, store, prefix)

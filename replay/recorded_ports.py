@@ -145,14 +145,7 @@ class RecordedTools:
                 case FilesSaved(files=files):
                     await monitor.saved(files)
                 case ToolFinished():
-                    return ToolResult(
-                        fact.outcome,
-                        fact.preamble,
-                        fact.output,
-                        fact.full_output,
-                        fact.report,
-                        fact.denial,
-                    )
+                    return ToolResult.of(fact)
                 case EffectClosed():
                     _fail(fact)
                 case _:

@@ -7,8 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
+import trio
 
 from turnlog.actors.ports import EventLog, ModelClient, Ports
+from turnlog.protocol.errors import NotOnTrio
+from turnlog.runtime import doors
 from turnlog.runtime.config.credentials import Credential
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
@@ -22,9 +25,11 @@ from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox, preference
 from turnlog.runtime.sandbox.engine_paths import kept_by_engine
+from turnlog.runtime.telling import Warn, log_warning, safely, unheard
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry
+from turnlog.runtime.tools.shape import checked_tools
 from turnlog.runtime.tools.tool import Tool
 from turnlog.runtime.tools.update_plan import UpdatePlan
 from turnlog.runtime.workspace.files import WorkspaceFiles
@@ -72,35 +77,48 @@ async def open_engine(
         ephemeral: keep nothing: the log is in memory, and gone in the end.
         originator: which front-end this is, as providers are told.
         tools: further tools that the model is given, after the engine's own.
-        warn: is told what the user should know, each in one line: above all, before the model is
-            asked, that commands cannot be confined here.
+        warn: is told what the user should know: before the model is asked, that commands cannot
+            be confined here; what a tool did wrong, with its traceback; that a question waits.
+            Default: the logger `turnlog`, so stderr.
 
     Raises:
+        ArgumentInvalid, ToolInvalid: a value is not allowed, or something is no tool.
+        NotOnTrio: this is not called from a trio program.
         ConfigInvalid: the configuration cannot be used.
         StoreUnsuitable: the home folder cannot hold a store, or holds something else.
         SchemaTooNew: a newer turnlog has written there.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise NotOnTrio
+    tell = safely(doors.callback("warn", warn) or log_warning)
+    ephemeral = doors.FLAG.take("ephemeral", ephemeral)
+    checked = checked_tools(tools)
+    originator = doors.header("originator", originator)
     environ = dict(os.environ)
     if home is not None:
-        environ["TURNLOG_HOME"] = os.fspath(home)
-    config = config or load_config(os.getcwd(), environ=environ)
+        environ["TURNLOG_HOME"] = doors.path("home", home)
+    if config is None:
+        config = load_config(os.getcwd(), environ=environ)
+    else:
+        config = doors.configuration("config", config)
     store = turnlog_home(environ) / STORE_FOLDER
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
         sandbox = await stack.enter_async_context(open_sandbox(environ, config))
-        registry = built_in_tools(environ, sandbox, more=tools)
-        foresight = Foresight(sandbox, environ, warn)
+        registry = built_in_tools(environ, sandbox, more=checked, warn=tell)
+        foresight = Foresight(sandbox, environ, tell)
         clock = SystemClock()
         ports = Ports(
             log,
             model_client(config, environ, originator),
             registry,
             ForeseeingLoader(
-                TurnContextLoader(config, registry, clock, environ, sandbox, warn), foresight
+                TurnContextLoader(config, registry, clock, environ, sandbox, tell), foresight
             ),
             clock,
             workspace=WorkspaceFiles(sandbox.guard),
-            processes=SystemProcesses(warn),
+            processes=SystemProcesses(tell),
+            remind=tell,
         )
         engine = running(ports, config.session_settings, foresight.look)
         yield await stack.enter_async_context(engine)
@@ -136,16 +154,21 @@ async def open_sandbox(
 
 
 def built_in_tools(
-    environ: dict[str, str], sandbox: Sandbox, *, more: Iterable[Tool] = ()
+    environ: dict[str, str],
+    sandbox: Sandbox,
+    *,
+    more: Iterable[Tool] = (),
+    warn: Warn = unheard,
 ) -> ToolRegistry:
     """Make the engine's own tools.
 
     Args:
         more: further tools, which the model is given after these.
+        warn: is told of what a tool did wrong.
     """
     patch = ApplyPatch(sandbox.spawner, sandbox, environ)
     shell = ExecCommand(sandbox.spawner, sandbox, patch, environ)
-    return ToolRegistry((shell, patch, UpdatePlan(), *more))
+    return ToolRegistry((shell, patch, UpdatePlan(), *more), warn=warn)
 
 
 def model_client(config: Config, environ: Mapping[str, str], originator: str) -> ModelClient:

@@ -1,8 +1,10 @@
 """The doors of the Python API: what each argument may be, checked before anything is stored."""
 
+import inspect
 import os
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
+import attrs
 from msgspec import UNSET, structs
 
 from turnlog.protocol.checking import Argument
@@ -17,6 +19,7 @@ from turnlog.protocol.ops import (
     UserTurn,
 )
 from turnlog.protocol.settings import OnRecovery, SessionSettings, SettingsUpdate
+from turnlog.runtime.config.schema import Config, key_names
 
 T = TypeVar("T")
 
@@ -28,6 +31,7 @@ ANSWER: Final = Argument[ApprovalAnswer](ApprovalAnswer)
 SETTINGS: Final = Argument[SessionSettings](SessionSettings)
 _NUMBER: Final = Argument[int](int)
 _UPDATE: Final = Argument[SettingsUpdate | None](SettingsUpdate | None)
+_CONFIG: Final = Argument[Config](Config)
 _OP: Final = Argument[Op](Op)
 _FEWEST: Final = {"model_context_window": 1, "model_auto_compact_token_limit": 1}
 
@@ -67,6 +71,31 @@ def folder(name: str, value: object) -> str:
     return path
 
 
+def path(name: str, value: object) -> str:
+    """Return a path as the system takes it: it may hold bytes that are no text.
+
+    Raises:
+        ArgumentInvalid: it is no text and no path, or has a NUL character.
+    """
+    if isinstance(value, os.PathLike):
+        value = os.fspath(cast("os.PathLike[str]", value))
+    if not isinstance(value, str):
+        return TEXT.take(name, value)
+    return _without_nul(name, str.__str__(value))
+
+
+def header(name: str, value: object) -> str:
+    """Return a text that can stand in a header of HTTP.
+
+    Raises:
+        ArgumentInvalid: it cannot.
+    """
+    text = TEXT.take(name, value)
+    if not (text.isascii() and text.isprintable()):
+        raise ArgumentInvalid(f"{name}: {text!r} is not allowed; use printable ASCII")
+    return text
+
+
 def settings_update(name: str, value: object) -> SettingsUpdate | None:
     """Return a change of settings that can be stored, its folder as an absolute path.
 
@@ -97,14 +126,27 @@ def op(name: str, value: object) -> Op:
             return other
 
 
-def callback(name: str, value: T) -> T:
-    """Return a function that will be called, or None.
+def configuration(name: str, value: object) -> Config:
+    """Return a configuration each of whose keys has a value that is allowed.
 
     Raises:
-        ArgumentInvalid: it cannot be called.
+        ArgumentInvalid: it is none, or a key has another value.
     """
-    if value is not None and not callable(value):
-        raise ArgumentInvalid(f"{name}: {type(value).__name__} is not allowed; use a function")
+    if not isinstance(value, Config):
+        raise ArgumentInvalid(f"{name}: {type(value).__name__} is not allowed; use Config")
+    config = _CONFIG.take(name, {key: getattr(value, key) for key in key_names(Config)})
+    return attrs.evolve(config, origins=value.origins, warnings=value.warnings)
+
+
+def callback(name: str, value: T) -> T:
+    """Return a function that will be called and not awaited, or None.
+
+    Raises:
+        ArgumentInvalid: it is something else.
+    """
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        kind = "`async def`" if callable(value) else type(value).__name__
+        raise ArgumentInvalid(f"{name}: {kind} is not allowed; use a plain function")
     return value
 
 

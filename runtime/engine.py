@@ -95,6 +95,13 @@ class Engine:
         started = SessionStarted(session, settings, originator, VERSION)
         return Session(self, await self._run(session, self.ports.log.create, started, on_recovery))
 
+    def tells_questions(self) -> None:
+        """Say that this program shows questions to somebody: it is not reminded of them.
+
+        For a front-end, before its first session.
+        """
+        self.ports = structs.replace(self.ports, remind=None)
+
     async def resume(self, prefix: str, *, on_recovery: OnRecovery = "continue") -> Session:
         """Go on with a session, where it stands. A turn that was cut off goes on too, or ends.
 

@@ -1,5 +1,7 @@
 """The ports through which the actors reach the world. The runtime gives the real ones."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from turnlog.actors.ports.log import (
@@ -60,6 +62,7 @@ class Ports(Struct, frozen=True):
     children: Children | None = None  # None: no agents and no reviews
     workspace: Workspace | None = None  # None: undo brings no files back
     processes: Processes | None = None  # None: tools start none that could outlive the engine
+    remind: Callable[[str], None] | None = None  # told of a question that nobody answers
 
 
 __all__ = [

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from turnlog.protocol.calls import ToolOutcome, ToolPlan, ToolReport
 from turnlog.protocol.events import (
     ToolDispatched,
+    ToolFinished,
 )
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
@@ -33,6 +34,16 @@ class ToolResult(Struct, frozen=True):
     full_output: str | None = None  # where `output` was cut
     report: ToolReport | None = None
     denial: str | None = None  # the word by which the sandbox seems to have stopped it
+    traceback: str | None = None  # of the error that the tool raised: for people, not the model
+
+    @classmethod
+    def of(cls, fact: ToolFinished) -> "ToolResult":
+        """Return the result that a fact reports."""
+        return cls(**{name: getattr(fact, name) for name in cls.__struct_fields__})
+
+    def fact(self, effect: EffectId) -> ToolFinished:
+        """Return the fact that reports this."""
+        return ToolFinished(effect, **structs.asdict(self))
 
 
 class ToolMonitor(Protocol):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 from typing import Any, Final, TypeVar, cast
 
 import click
@@ -11,9 +12,9 @@ from msgspec import Raw
 from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, RunUserShell
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.differences import difference_object, show_differences
-from turnlog.frontends.cli.gist import gist, item_text, op_text
+from turnlog.frontends.cli.gist import gist, item_text, op_text, traceback_of
 from turnlog.frontends.cli.terminal import secho, style
-from turnlog.frontends.cli.text import counted, one_line
+from turnlog.frontends.cli.text import counted, one_line, printable
 from turnlog.frontends.cli.text import moment as local_time
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
@@ -79,6 +80,8 @@ def print_text(moment: Moment) -> None:
     click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {style(time, dim=True)}")
     if text := one_line(gist(recorded.event), _WIDTH + _LABEL):
         click.echo(f"  {text}")
+    if trace := traceback_of(recorded.event):
+        click.echo(indent(printable(trace.rstrip()), "    "))
     click.echo()
     for label, rows in (*_state_rows(moment.state), *_request_rows(moment.request)):
         for number, row in enumerate(rows):

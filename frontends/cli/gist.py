@@ -6,7 +6,14 @@ import msgspec
 
 from turnlog.actors.core.review import read_output
 from turnlog.frontends.cli.text import counted
-from turnlog.protocol.calls import CommandPreview, CommandReport, PatchPreview, PlanPreview, Preview
+from turnlog.protocol.calls import (
+    CommandPreview,
+    CommandReport,
+    PatchPreview,
+    PlanPreview,
+    Preview,
+    ToolPlan,
+)
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.events import (
     AgentsAwaited,
@@ -278,6 +285,17 @@ def _of_tool(event: ToolDispatched | ToolFinished | CallSettled | ApprovalAsked)
         case ApprovalAsked(plan=plan):
             reason = f" ({plan.reason})" if plan.reason else ""
             return f"{plan.tool} wants to run {plan.wants}{reason}: {preview_text(plan.preview)}"
+
+
+def traceback_of(event: SessionEvent | UnknownEvent) -> str | None:
+    """Return the traceback of what a tool did wrong, where an event has one."""
+    match event:
+        case ToolFinished(traceback=traceback):
+            return traceback
+        case ModelItemReceived(plan=ToolPlan(traceback=traceback)):
+            return traceback
+        case _:
+            return None
 
 
 def preview_text(preview: Preview | None) -> str:

@@ -146,6 +146,7 @@ class Run:
             originator=order.originator,
             warn=self._warnings.append,
         ) as engine:
+            engine.tells_questions()
             nursery.start_soon(tell_pauses, engine.ports.log, self.reporter.note)
             match order.action:
                 case "start":

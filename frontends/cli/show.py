@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import AsyncIterator
+from textwrap import indent
 
 import click
 import trio
 
 from turnlog.actors.ports import EventLog
-from turnlog.frontends.cli.gist import gist
+from turnlog.frontends.cli.gist import gist, traceback_of
 from turnlog.frontends.cli.places import reading
 from turnlog.frontends.cli.terminal import style
-from turnlog.frontends.cli.text import moment, one_line
+from turnlog.frontends.cli.text import moment, one_line, printable
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged
 from turnlog.protocol.ids import SessionId
@@ -18,6 +19,7 @@ from turnlog.protocol.view import record_line
 
 _PAGE = 500  # events
 _GIST_WIDTH = 100
+_INDENT = " " * 21  # below the kind of an event
 _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 
@@ -124,3 +126,5 @@ def _show_line(recorded: Recorded) -> None:
     place = style(f"{recorded.sequence:>5} {mark}", fg=colour)
     text = one_line(gist(recorded.event), _GIST_WIDTH)
     click.echo(f"{time} {place} {recorded.kind:<19} {text}".rstrip())
+    if trace := traceback_of(recorded.event):
+        click.echo(style(indent(printable(trace.rstrip()), _INDENT), dim=True))

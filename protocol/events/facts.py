@@ -163,6 +163,7 @@ class ToolFinished(Fact, frozen=True, tag=31):
     full_output: str | None = None  # where `output` was cut: as much as was kept, at most 1 MiB
     report: ToolReport | None = None
     denial: str | None = None  # the word by which its sandbox seems to have stopped it
+    traceback: str | None = None  # of the error that the tool raised: for people, not the model
 
 
 class FilesSaved(Fact, frozen=True, tag=32):

@@ -128,14 +128,7 @@ class ToolRun:
         """What the run has to say; None if it was stopped without a word, or crashed."""
         match self.ending:
             case ToolFinished() as done:
-                return ToolResult(
-                    done.outcome,
-                    done.preamble,
-                    done.output,
-                    done.full_output,
-                    done.report,
-                    done.denial,
-                )
+                return ToolResult.of(done)
             case EffectLost() | None if self.settled is not None:
                 return ToolResult("crashed", "", self.settled)
             case _:

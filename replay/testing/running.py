@@ -14,7 +14,7 @@ import trio
 from turnlog.actors.ports import ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import encode_event
-from turnlog.protocol.events import EffectClosed, SessionFact, ToolFinished
+from turnlog.protocol.events import EffectClosed, SessionFact
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import ToolCallItem
@@ -98,25 +98,14 @@ async def _run(
             stop = _StopAfter(max(stop_after, 1), scope, trio.lowlevel.current_task())
             trio.lowlevel.add_instrument(stop)
         try:
-            closing = _finished(effect, await registry.run(order, monitor))
+            closing = (await registry.run(order, monitor)).fact(effect)
             encode_event(closing)  # what cannot be stored is a crash of its tool
         except Exception as error:
             text = str(error).encode(errors="replace").decode()
             closing = EffectClosed(effect, "crashed", f"{type(error).__name__}: {text}", "crashed")
     if scope.cancelled_caught and monitor.left is not None:
-        closing = _finished(effect, monitor.left)
+        closing = monitor.left.fact(effect)
     return Ran(monitor.has_started, closing)
-
-
-def _finished(effect: EffectId, result: ToolResult) -> ToolFinished:
-    return ToolFinished(
-        effect,
-        result.outcome,
-        result.preamble,
-        result.output,
-        result.full_output,
-        result.report,
-    )
 
 
 def _at_once(planning: Coroutine[Any, Any, T]) -> T:

@@ -1,54 +1,72 @@
 """The registry: owns the specifications that the model is shown, and the handlers behind them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import attrs
 import msgspec
+from msgspec import Raw
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.runtime.telling import Warn, unheard
 from turnlog.runtime.tools.agents import AGENT_TOOLS, AgentTool, may_have_agents
-from turnlog.runtime.tools.tool import CallRefused, Tool
+from turnlog.runtime.tools.guard import Guard, refusal
+from turnlog.runtime.tools.shape import SPEC
+from turnlog.runtime.tools.tool import Tool
 
 
 @attrs.frozen
 class ToolRegistry:
     """The `Tools` port. Tools are shown to the model in the order in which they are given.
 
-    Those that lead agents come last, and only in sessions that may have some.
+    Those that lead agents come last, and only in sessions that may have some. A tool's name and
+    specification are asked for once. Whatever a tool does wrong is a failed call.
+
+    Args:
+        warn: is told of what a tool did wrong.
     """
 
     tools: Sequence[Tool]
     agent_tools: Sequence[AgentTool] = AGENT_TOOLS
+    warn: Warn = unheard
+    _guards: dict[str, Guard] = attrs.field(init=False, repr=False)
+    _agent_guards: dict[str, Guard] = attrs.field(init=False, repr=False)
+
+    @_guards.default
+    def _guards_of_tools(self) -> dict[str, Guard]:
+        return {tool.name: Guard(tool.name, tool, self.warn) for tool in self.tools}
+
+    @_agent_guards.default
+    def _guards_of_agent_tools(self) -> dict[str, Guard]:
+        return {tool.name: Guard(tool.name, tool, self.warn) for tool in self.agent_tools}
+
+    @cached_property
+    def _specs(self) -> list[Raw]:
+        return [Raw(msgspec.json.encode(SPEC.take("spec", tool.spec))) for tool in self.tools]
 
     def specs(self, settings: SessionSettings) -> JsonText:
-        specs = [tool.spec for tool in self.tools]
+        specs: list[object] = [*self._specs]
         if may_have_agents(settings):
             specs += [tool.spec for tool in self.agent_tools]
         return msgspec.json.encode(specs).decode()
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         name = _qualified(call)
-        tool: Tool | AgentTool | None = self._find(name)
-        if tool is None and may_have_agents(settings.session):
-            tool = next((one for one in self.agent_tools if one.name == name), None)
-        if tool is None:
-            return ToolPlan(name, parallel=True, refusal=f"unsupported call: {name}")
-        try:
-            return tool.plan(call, settings)
-        except CallRefused as refused:
-            return ToolPlan(name, parallel=True, refusal=str(refused))
+        guard = self._guards.get(name)
+        if guard is None and may_have_agents(settings.session):
+            guard = self._agent_guards.get(name)
+        if guard is None:
+            return refusal(name, f"unsupported call: {name}", settings.tool_output_tokens)
+        return guard.plan(call, settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
-        tool = self._find(_qualified(order.call))
-        if tool is None:  # it was there when the call was planned, by an engine that had it
+        guard = self._guards.get(_qualified(order.call))
+        if guard is None:  # it was there when the call was planned, by an engine that had it
             return ToolResult("failed", "", f"unsupported call: {order.plan.tool}")
-        return await tool.run(order, monitor)
-
-    def _find(self, name: str) -> Tool | None:
-        return next((tool for tool in self.tools if tool.name == name), None)
+        return await guard.run(order, monitor)
 
 
 def _qualified(call: ToolCallItem) -> str:

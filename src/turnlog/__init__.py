@@ -1,19 +1,101 @@
-"""turnlog: agent sessions that are logged first, and can be resumed, forked and replayed."""
+"""turnlog: agent sessions that are logged first, and can be resumed, forked and replayed.
 
-from collections.abc import Callable
+What this module offers is the public interface. A name is imported when it is first used, so
+that `import turnlog` costs next to nothing.
+"""
+
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from turnlog.protocol.version import VERSION
 
 if TYPE_CHECKING:
+    from turnlog.actors.ports.tools import ToolMonitor, ToolOrder, ToolResult
+    from turnlog.protocol.calls import ToolPlan
+    from turnlog.protocol.envelope import Recorded
+    from turnlog.protocol.errors import (
+        ArgumentInvalid,
+        OpRejected,
+        SessionBusy,
+        SessionNotFound,
+        TurnlogError,
+    )
+    from turnlog.protocol.items import FunctionCall, ToolCallItem
+    from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate, TurnSettings
     from turnlog.replay.offline import ReplayReport
+    from turnlog.runtime.config.load import load_config
     from turnlog.runtime.config.schema import Config
     from turnlog.runtime.engine import Engine
+    from turnlog.runtime.session import Session
+    from turnlog.runtime.tools.tool import CallRefused, Tool, parse_arguments
 
 __version__ = VERSION
-__all__ = ["__version__", "open_engine", "replay_session"]
+__all__ = [
+    "ArgumentInvalid",
+    "CallRefused",
+    "Config",
+    "Engine",
+    "FunctionCall",
+    "OpRejected",
+    "Recorded",
+    "SandboxPolicy",
+    "Session",
+    "SessionBusy",
+    "SessionNotFound",
+    "SettingsUpdate",
+    "Tool",
+    "ToolCallItem",
+    "ToolMonitor",
+    "ToolOrder",
+    "ToolPlan",
+    "ToolResult",
+    "TurnSettings",
+    "TurnlogError",
+    "__version__",
+    "load_config",
+    "open_engine",
+    "parse_arguments",
+    "replay_session",
+]
+_HOME_OF: Final = {
+    "ArgumentInvalid": "protocol.errors",
+    "CallRefused": "runtime.tools.tool",
+    "Config": "runtime.config.schema",
+    "Engine": "runtime.engine",
+    "FunctionCall": "protocol.items",
+    "OpRejected": "protocol.errors",
+    "Recorded": "protocol.envelope",
+    "SandboxPolicy": "protocol.settings",
+    "Session": "runtime.session",
+    "SessionBusy": "protocol.errors",
+    "SessionNotFound": "protocol.errors",
+    "SettingsUpdate": "protocol.settings",
+    "Tool": "runtime.tools.tool",
+    "ToolCallItem": "protocol.items",
+    "ToolMonitor": "actors.ports.tools",
+    "ToolOrder": "actors.ports.tools",
+    "ToolPlan": "protocol.calls",
+    "ToolResult": "actors.ports.tools",
+    "TurnSettings": "protocol.settings",
+    "TurnlogError": "protocol.errors",
+    "load_config": "runtime.config.load",
+    "parse_arguments": "runtime.tools.tool",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'turnlog' has no attribute {name!r}")
+    found: object = getattr(import_module(f"turnlog.{_HOME_OF[name]}"), name)
+    globals()[name] = found  # so that this is asked once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def open_engine(
@@ -22,16 +104,35 @@ def open_engine(
     config: "Config | None" = None,
     ephemeral: bool = False,
     originator: str = "turnlog",
+    tools: "Iterable[Tool]" = (),
     warn: Callable[[str], None] | None = None,
 ) -> "AbstractAsyncContextManager[Engine]":
     """Open the store and run an engine over it: `async with turnlog.open_engine() as engine`.
 
-    See `turnlog.runtime.assembly.open_engine`, which this imports when it is called.
+    Args:
+        home: where the store and the configuration are. Default: `$TURNLOG_HOME`, `~/.turnlog`.
+        config: from `load_config`. Default: that of the current folder. Nothing is asked of a
+            person unless its `approval_policy`, or a session's, says so.
+        ephemeral: keep nothing: the log is in memory, and gone in the end.
+        originator: which front-end this is, as providers are told; printable ASCII.
+        tools: tools of your own, which the model is given after the engine's. See `Tool`.
+        warn: is told what the user should know: what a tool did wrong, with its traceback, or
+            that a question waits. Default: the logger `turnlog`, so stderr.
+
+    Raises:
+        ArgumentInvalid: a value is not allowed. Nothing was opened.
+        TurnlogError: of a tool that is none (`tool_invalid`), outside of a trio program
+            (`not_on_trio`), of a configuration or a store that cannot be used.
     """
     from turnlog.runtime import assembly
 
     return assembly.open_engine(
-        home=home, config=config, ephemeral=ephemeral, originator=originator, warn=warn
+        home=home,
+        config=config,
+        ephemeral=ephemeral,
+        originator=originator,
+        tools=tools,
+        warn=warn,
     )
 
 

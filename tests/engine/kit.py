@@ -39,6 +39,7 @@ from turnlog.runtime.scripted_model.script import Item, Response, Script, call
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
 from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.telling import unheard
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry
@@ -76,7 +77,9 @@ async def house(
     loop: bool = False,
     wrap_model: Callable[[ModelClient], ModelClient] = lambda model: model,
     wrap_context: Callable[[ContextLoader], ContextLoader] = lambda loader: loader,
+    wrap_tools: Callable[[Tools], Tools] = lambda tools: tools,
     more_tools: Iterable[Tool] = (),
+    warn: Callable[[str], None] = unheard,
     environ: dict[str, str] | None = None,
     sandbox: Preference = "auto",
     checked: bool = True,
@@ -97,7 +100,8 @@ async def house(
         confinement = Sandbox(spawner, Kept(hidden=(str(folder / "home"),)), sandbox)
         patch = ApplyPatch(spawner, confinement, environ)
         shell = ExecCommand(spawner, confinement, patch, environ)
-        tools: Tools = ToolRegistry((shell, patch, UpdatePlan(), *more_tools))
+        registry = ToolRegistry((shell, patch, UpdatePlan(), *more_tools), warn=warn)
+        tools = wrap_tools(registry)
         clock = SystemClock()
         ports = Ports(
             log,
@@ -106,6 +110,7 @@ async def house(
             wrap_context(TurnContextLoader(settings, tools, clock, environ, confinement)),
             clock,
             workspace=WorkspaceFiles(confinement.guard),
+            remind=warn,
         )
         async with running(ports, settings.session_settings) as engine:
             with trio.fail_after(PATIENCE):

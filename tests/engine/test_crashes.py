@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -18,6 +17,7 @@ from turnlog.actors.ports import (
     ToolMonitor,
     ToolOrder,
     ToolResult,
+    Tools,
 )
 from turnlog.protocol.calls import ErrorInfo, ToolPlan
 from turnlog.protocol.envelope import Recorded
@@ -29,29 +29,41 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnEnded,
 )
-from turnlog.protocol.items import ToolCallItem
-from turnlog.protocol.settings import TurnSettings
+from turnlog.protocol.items import JsonText, ToolCallItem
+from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.runtime.scripted_model.script import call
 
 
 @attrs.define(eq=False)
 class Breaking:
-    """A tool that breaks, before or after it says that it begins."""
+    """A `Tools` port that breaks at each run, before or after it says that it begins.
 
+    What a tool does wrong never gets here: the registry answers for it.
+    """
+
+    tools: Tools
     begins: bool
     error: Exception
-    name: str = "break"
-    spec: dict[str, Any] = attrs.field(
-        factory=lambda: {"type": "function", "name": "break", "parameters": {}}
-    )
 
-    def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-        return ToolPlan(self.name, parallel=True)
+    def specs(self, settings: SessionSettings) -> JsonText:
+        return self.tools.specs(settings)
+
+    async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
+        return await self.tools.plan(call, settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
+        if order.plan.tool != "update_plan":
+            return await self.tools.run(order, monitor)
         if self.begins:
             await monitor.started()
         raise self.error
+
+
+def breaking(error: Exception, *, begins: bool = True) -> Callable[[Tools], Tools]:
+    return lambda tools: Breaking(tools, begins, error)
+
+
+BREAK = call("update_plan", {"plan": []})
 
 
 @attrs.define(eq=False)
@@ -86,9 +98,9 @@ def ended(events: list[Recorded]) -> tuple[str, ErrorInfo | None]:
 
 
 @pytest.mark.parametrize("begins", [True, False])
-async def test_a_tool_that_crashes(begins: bool, tmp_path: Path) -> None:
-    tool = Breaking(begins, ZeroDivisionError("by zero"))
-    async with house(tmp_path, call("break"), "next", more_tools=[tool]) as h:
+async def test_a_registry_that_crashes(begins: bool, tmp_path: Path) -> None:
+    tools = breaking(ZeroDivisionError("by zero"), begins=begins)
+    async with house(tmp_path, BREAK, "next", wrap_tools=tools) as h:
         session = await h.start()
         events = await play(session)
         crash = ErrorInfo("crashed", "ZeroDivisionError: by zero")
@@ -97,11 +109,9 @@ async def test_a_tool_that_crashes(begins: bool, tmp_path: Path) -> None:
         assert ended(await play(session)) == ("completed", None)
 
 
-async def test_a_tool_that_crashes_stops_the_calls_beside_it(tmp_path: Path) -> None:
-    tool = Breaking(True, ValueError("oh"))
-    async with house(
-        tmp_path, [shell("sleep 1000"), call("break")], "next", more_tools=[tool]
-    ) as h:
+async def test_a_crash_stops_the_calls_beside_it(tmp_path: Path) -> None:
+    tools = breaking(ValueError("oh"))
+    async with house(tmp_path, [shell("sleep 1000"), BREAK], "next", wrap_tools=tools) as h:
         session = await h.start()
         with trio.fail_after(20):
             events = await play(session)
@@ -111,31 +121,13 @@ async def test_a_tool_that_crashes_stops_the_calls_beside_it(tmp_path: Path) -> 
 
 
 async def test_a_crash_whose_text_is_no_unicode_is_recorded_all_the_same(tmp_path: Path) -> None:
-    tool = Breaking(True, OSError("no such file: \udcff"))
-    async with house(tmp_path, call("break"), "next", more_tools=[tool]) as h:
+    tools = breaking(OSError("no such file: \udcff"))
+    async with house(tmp_path, BREAK, "next", wrap_tools=tools) as h:
         session = await h.start()
         assert ended(await play(session)) == (
             "failed",
             ErrorInfo("crashed", "OSError: no such file: ?"),
         )
-        assert ended(await play(session)) == ("completed", None)
-
-
-@attrs.define(eq=False)
-class Garbled(Breaking):
-    async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
-        await monitor.started()
-        return ToolResult("done", "", "half a pair: \ud800")
-
-
-async def test_a_result_that_cannot_be_stored_is_a_crash_of_its_tool(tmp_path: Path) -> None:
-    tool = Garbled(True, ValueError())
-    async with house(tmp_path, call("break"), "next", more_tools=[tool]) as h:
-        session = await h.start()
-        status, error = ended(await play(session))
-        assert status == "failed"
-        assert error is not None
-        assert error.message.startswith("UnicodeEncodeError")
         assert ended(await play(session)) == ("completed", None)
 
 
@@ -190,14 +182,19 @@ async def test_a_model_that_is_not_there_fails_the_turn_after_its_retries(tmp_pa
 
 
 async def test_a_crash_of_one_session_does_not_reach_another(tmp_path: Path) -> None:
-    tool = Breaking(True, ValueError("oh"))
-    async with house(
-        tmp_path, shell("until [ -e go ]; do :; done"), call("break"), "one", more_tools=[tool]
-    ) as h:
+    loaders: list[OnceBroken] = []
+
+    def broken(loader: ContextLoader) -> ContextLoader:
+        loaders.append(OnceBroken(context=loader))
+        return loaders[0]
+
+    script = (shell("until [ -e go ]; do :; done"), "one")
+    async with house(tmp_path, *script, wrap_context=broken) as h:
         steady, shaky = await h.start(), await h.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(play, steady)
             await until(steady, ToolStarted, after=0)
+            loaders[0].error = ValueError("oh")
             assert ended(await play(shaky))[0] == "failed"
             (tmp_path / "go").touch()
         assert the(TurnEnded, await h.events(steady)).status == "completed"

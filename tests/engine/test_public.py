@@ -1,0 +1,214 @@
+"""The public interface: what it offers, what it costs, and what it says where it is misused."""
+
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import turnlog
+from tests.engine.kit import house
+from turnlog.actors.approval_actor import PATIENCE_S, ApprovalActor
+from turnlog.actors.jobs import QuestionJob
+from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
+from turnlog.protocol.ids import EffectId, SessionId
+
+Any_: Any = lambda value: value  # noqa: E731 - so that a wrong value passes the type checker
+IN_ASYNCIO: Final = """
+import asyncio, turnlog
+
+async def main():
+    async with turnlog.open_engine(home="home"):
+        pass
+
+try:
+    asyncio.run(main())
+except turnlog.TurnlogError as error:
+    print(error.code, isinstance(error, RuntimeError), error)
+"""
+IN_A_THREAD: Final = """
+import asyncio, trio, turnlog
+
+async def agent():
+    async with turnlog.open_engine(home="home", ephemeral=True) as engine:
+        return (await engine.start()).head
+
+async def guest():
+    done = asyncio.get_running_loop().create_future()
+    trio.lowlevel.start_guest_run(
+        agent,
+        run_sync_soon_threadsafe=asyncio.get_running_loop().call_soon_threadsafe,
+        done_callback=lambda outcome: done.set_result(outcome.unwrap()),
+    )
+    return await done
+
+async def main():
+    print(await asyncio.to_thread(trio.run, agent), await guest())
+
+asyncio.run(main())
+"""
+
+
+def python(program: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_each_public_name_is_there_and_there_are_few() -> None:
+    assert sorted(turnlog.__all__) == turnlog.__all__
+    assert len(turnlog.__all__) <= 25
+    for name in turnlog.__all__:
+        assert getattr(turnlog, name) is not None
+        assert name in dir(turnlog)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = Any_(turnlog).nothing
+
+
+def test_importing_turnlog_imports_nothing_else(tmp_path: Path) -> None:
+    program = "import sys, turnlog; print({'msgspec', 'attrs', 'trio', 'lmdb'} & set(sys.modules))"
+    assert python(program, tmp_path) == "set()\n"
+
+
+def test_under_asyncio_an_error_says_what_to_do(tmp_path: Path) -> None:
+    said = python(IN_ASYNCIO, tmp_path)
+    assert said.startswith("not_on_trio True turnlog runs on trio, and this was not called from a ")
+    for advice in ("trio.run(main)", "asyncio.to_thread(trio.run, main)", "start_guest_run"):
+        assert advice in said
+    assert not (tmp_path / "home").exists()
+
+
+def test_what_that_error_says_works(tmp_path: Path) -> None:
+    assert python(IN_A_THREAD, tmp_path) == "2 2\n"
+
+
+def test_without_any_loop_the_error_is_the_same(tmp_path: Path) -> None:
+    entering = turnlog.open_engine(home=tmp_path).__aenter__()
+    with pytest.raises(NotOnTrio):
+        Any_(entering).send(None)
+
+
+Opening = Callable[[Path], Any]
+OPENINGS: Final[list[tuple[Opening, str]]] = [
+    (lambda home: turnlog.open_engine(home=Any_(5)), "home: int is not allowed; use text"),
+    (lambda home: turnlog.open_engine(home=Any_(b"x")), "home: a value of type bytes cannot be "),
+    (lambda home: turnlog.open_engine(home="a\0b"), "home: 'a\\x00b' is not allowed; a path has "),
+    (
+        lambda home: turnlog.open_engine(home=home, config=Any_({"model": "m"})),
+        "config: dict is not allowed; use Config",
+    ),
+    (
+        lambda home: turnlog.open_engine(home=home, config=turnlog.Config(model=Any_(5))),
+        "config.model: int is not allowed; use text",
+    ),
+    (
+        lambda home: turnlog.open_engine(
+            home=home, config=turnlog.Config(approval_policy=Any_("on_request"))
+        ),
+        "config.approval_policy: 'on_request' is not allowed; use one of untrusted, on-request, ",
+    ),
+    (
+        lambda home: turnlog.open_engine(
+            home=home, config=turnlog.Config(model_providers=Any_({"m": 5}))
+        ),
+        "config.model_providers[...]: int is not allowed; use ProviderConfig",
+    ),
+    (
+        lambda home: turnlog.open_engine(home=home, ephemeral=Any_("yes")),
+        "ephemeral: str is not allowed; use True or False",
+    ),
+    (
+        lambda home: turnlog.open_engine(home=home, originator="two\nlines"),
+        "originator: 'two\\nlines' is not allowed; use printable ASCII",
+    ),
+    (
+        lambda home: turnlog.open_engine(home=home, warn=Any_("loudly")),
+        "warn: str is not allowed; use a plain function",
+    ),
+    (
+        lambda home: turnlog.open_engine(home=home, warn=Any_(trio.sleep)),
+        "warn: `async def` is not allowed; use a plain function",
+    ),
+]
+
+
+@pytest.mark.parametrize(("opening", "why"), OPENINGS, ids=[why[:40] for _, why in OPENINGS])
+async def test_an_engine_is_opened_with_what_is_allowed(
+    tmp_path: Path, opening: Opening, why: str
+) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"^{re.escape(why)}"):
+        async with opening(tmp_path / "home"):
+            pass
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_replay_says_which_argument_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentInvalid, match="prefix: int is not allowed; use text"):
+        turnlog.replay_session(Any_(5), home=tmp_path)
+
+
+# --- questions and warnings ----------------------------------------------------------------------
+
+
+async def test_nothing_is_asked_by_default(tmp_path: Path) -> None:
+    config = turnlog.Config(model_provider="none")
+    async with turnlog.open_engine(home=tmp_path, config=config, ephemeral=True) as engine:
+        session = await engine.start(cwd=tmp_path)
+        (started, *_) = await engine.ports.log.read(session.id)
+        assert Any_(started.event).settings.approval_policy == "never"
+
+
+@pytest.mark.parametrize("timeout_ms", [None, 60_000])
+async def test_a_question_that_waits_for_ever_is_told_with_how_to_answer_it(
+    timeout_ms: int | None, autojump_clock: MockClock
+) -> None:
+    told: list[tuple[float, str]] = []
+
+    def remind(text: str) -> None:
+        told.append((trio.current_time(), text))
+
+    job = QuestionJob(EffectId("3.question.0"), timeout_ms, SessionId("the-id"), "q-1", "a_tool")
+    began = trio.current_time()
+    with trio.move_on_after(3600):
+        await ApprovalActor(job, remind).run()
+    if timeout_ms is not None:
+        assert not told
+        return
+    ((at, text),) = told
+    assert at == began + PATIENCE_S
+    assert text.startswith("question q-1 of session the-id waits for an answer: may a_tool do ")
+    assert "`await session.answer('q-1', 'approved')`" in text
+    assert "`turnlog approve q-1`" in text
+
+
+async def test_who_shows_questions_is_not_reminded_of_them(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert h.engine.ports.remind is not None
+        h.engine.tells_questions()
+        assert h.engine.ports.remind is None
+
+
+async def test_where_nobody_is_named_the_logger_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from turnlog.runtime.telling import log_warning, safely
+
+    def broken(_: str) -> None:
+        raise ValueError("no")
+
+    with caplog.at_level(logging.WARNING, "turnlog"):
+        log_warning("red \x1b[31m and\na line")
+        safely(broken)("said")
+    assert [record.getMessage() for record in caplog.records] == [
+        "red \N{REPLACEMENT CHARACTER}[31m and\na line",
+        "the `warn` of an engine failed",
+        "said",
+    ]
