@@ -41,7 +41,10 @@ class UsageError(TurnlogError):
 
 
 class ArgumentInvalid(UsageError, ValueError):
-    """A value that was passed is not one that is allowed. The text names it, and what is."""
+    """A value that was passed is not allowed. Nothing was stored.
+
+    Pass what the text names as allowed.
+    """
 
     code = "argument_invalid"
 
@@ -67,7 +70,10 @@ class NotOnTrio(UsageError, RuntimeError):
 
 
 class EventInvalid(UsageError):
-    """An event holds a value that the log could not give back. It was not stored."""
+    """An event holds a value that the log could not give back. It was not stored.
+
+    Correct the value that the text names.
+    """
 
     code = "event_invalid"
 

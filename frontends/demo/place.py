@@ -47,7 +47,10 @@ base_url = "{base_url}"
 
 
 class DemoFailed(TurnlogError):
-    """Something that the demo shows does not hold here."""
+    """Something that the demo shows does not hold here.
+
+    The text has the reason; `turnlog doctor` says what this machine lacks.
+    """
 
     code: ClassVar[str] = "demo_failed"
 

@@ -21,6 +21,8 @@ class Decision(Struct, frozen=True, array_like=True, gc=False):
 
 
 class OpRefused(Decision, frozen=True, tag=101):
+    """An op does not fit the session's state. It changes nothing."""
+
     ignorable: ClassVar[bool] = True
 
     op_id: str
@@ -36,6 +38,8 @@ class InputQueued(Decision, frozen=True, tag=102):
 
 
 class TurnOpened(Decision, frozen=True, tag=103):
+    """A turn begins."""
+
     turn: int  # 1-based and consecutive within a session
     turn_id: TurnId
     op_id: str
@@ -141,6 +145,8 @@ class TurnStopping(Decision, frozen=True, tag=111):
 
 
 class TurnEnded(Decision, frozen=True, tag=112):
+    """A turn is over, and nothing of it is outstanding."""
+
     turn: int
     turn_id: TurnId
     status: Literal["completed", "interrupted", "failed"]

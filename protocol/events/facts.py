@@ -60,9 +60,11 @@ class SessionOpened(Fact, frozen=True, tag=3):
 
 
 class OpReceived(Fact, frozen=True, tag=4):
-    op_id: str
+    """A client asked for something."""
+
+    op_id: str  # of the client's making
     op: Op
-    origin: str = "api"
+    origin: str = "api"  # which door it came through
 
 
 class EffectClosed(Fact, frozen=True, tag=5):
@@ -75,6 +77,8 @@ class EffectClosed(Fact, frozen=True, tag=5):
 
 
 class TimerFired(Fact, frozen=True, tag=6):
+    """The time that a decision waits for is over."""
+
     effect: EffectId
 
 
@@ -122,6 +126,8 @@ class ModelItemReceived(Fact, frozen=True, tag=20):
 
 
 class RateLimitsReceived(Fact, frozen=True, tag=21):
+    """The provider said how much of its limits is used."""
+
     ignorable: ClassVar[bool] = True
 
     effect: EffectId
