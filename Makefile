@@ -9,9 +9,10 @@ BIN := .venv/bin
 RUNTIME := .venv/.has-runtime
 TESTS := .venv/.has-tests
 TOOLS := .venv/.has-tools
+SITE := .venv/.has-site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test explore check bench kill-test simulate clean
+.PHONY: help demo test explore check docs bench kill-test simulate clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,10 +31,13 @@ check: $(TOOLS)  ## style, types, import direction, wheel contents
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy tests benchmarks
+	$(BIN)/python -m mypy tests benchmarks docs/generator
 	$(BIN)/python -m pyright
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python .ci/wheel-contents
+
+docs: $(SITE)  ## the documentation as a site, in site/; a broken link is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
 
 bench: $(TESTS)  ## every claim, as a ratio to a reference measured in the same run
 	@$(BIN)/python benchmarks
@@ -71,5 +75,10 @@ $(TOOLS): $(TESTS) pyproject.toml
 	@$(PIP) --group lint
 	@touch $@
 
+$(SITE): $(TESTS) pyproject.toml
+	@echo "Installing what builds the documentation into .venv, once ..."
+	@$(PIP) --group docs
+	@touch $@
+
 clean:  ## remove what was installed and built
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist site docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

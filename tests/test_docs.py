@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -41,9 +39,3 @@ def test_the_readme_s_lines_of_python_run(tmp_path: Path) -> None:
     (tmp_path / "readme.py").write_text(code)
     lines = run_python(tmp_path / "readme.py", tmp_path)
     assert lines == ["turn_opened, tool_dispatched, turn_ended", "no difference in 19 events"]
-
-
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
-def test_each_link_of_the_docs_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
