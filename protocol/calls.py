@@ -140,12 +140,22 @@ class ToolPlan(Struct, frozen=True):
     traceback: str | None = None  # of the error that the tool raised instead of planning
 
 
+class Leftover(Struct, frozen=True):
+    """What still ran of a command when it was over, and what became of it."""
+
+    ended: int = 0  # processes in its background that were ended with it
+    names: tuple[str, ...] = ()  # of the first of them, with their pids; printable
+    survivors: tuple[int, ...] = ()  # pids of what could not be ended
+    lost: bool = False  # nobody watched over its end: something of it may still run
+
+
 class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):
     """How a command ended. Its output is the event's."""
 
     exit_code: int
     duration_ms: int
     timed_out: bool = False
+    left: Leftover | None = None  # None: nothing ran any more
 
 
 class PatchReport(Struct, frozen=True, tag_field="kind", tag="patch"):

@@ -154,7 +154,7 @@ async def test_a_command_may_tidy_up_when_it_is_ended(spawner: Spawner) -> None:
 async def test_a_command_that_ignores_sigterm_is_killed(spawner: Spawner) -> None:
     script = "trap '' TERM; while true; do sleep 600; done"
     result = await run(spawner, script, timeout_ms=1000)
-    assert (result.exit_code, result.timed_out, result.survivors) == (137, True, ())
+    assert (result.exit_code, result.timed_out, result.left) == (137, True, None)
 
 
 # Each prints the pids of what it started, one a line, then waits for ever.

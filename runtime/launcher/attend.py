@@ -176,7 +176,7 @@ class Attendant:
     def _finish(self) -> None:
         """Wait for the command's own pipeline, then end what runs beside it."""
         members = self._wait_for_pipeline()
-        self._ended = [self._name(member.pid) for member in members]
+        self._ended = [self._name(pid) for pid in sorted(member.pid for member in members)]
         fed = pipelines.in_a_pipeline(members)
         unfed = [member.pid for member in members if member.pid not in fed]
         # What fills a pipe goes first, so that its reader comes to its end by itself.

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, Literal
 
@@ -11,6 +11,7 @@ import attrs
 import trio
 from msgspec import Struct
 
+from turnlog.protocol.calls import Leftover
 from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
 from turnlog.runtime.launcher.messages import STOP, VARIABLE, Ended, Refused, Started
@@ -33,10 +34,7 @@ class CommandResult(Struct, frozen=True):
     omitted_bytes: int  # left out of `output`
     duration_seconds: float
     timed_out: bool
-    ended: int = 0  # processes that still ran when it was over, and were ended with it
-    ended_names: tuple[str, ...] = ()  # of the first of them, with their pids; cleaned
-    survivors: tuple[int, ...] = ()  # pids that even SIGKILL did not end; normally none
-    lost: bool = False  # its attendant was killed: something that it started may still run
+    left: Leftover | None = None  # None: nothing of it ran any more
 
 
 @attrs.define(eq=False)
@@ -46,6 +44,7 @@ class Running:
     pid: int
     _started: float
     _buffer: HeadTailBuffer = attrs.field(factory=HeadTailBuffer)
+    left: Leftover | None = None  # once it has ended; None: nothing of it ran any more
     _ended: float | None = None
 
     def output(self) -> bytes:
@@ -136,7 +135,6 @@ class _Command:
     _leader: int | None = None  # its pid, where that is visible
     _refused: Refused | None = None
     _ended: Ended | None = None
-    _survivors: tuple[int, ...] = ()
 
     async def run(
         self,
@@ -170,24 +168,23 @@ class _Command:
             omitted_bytes=self.running.omitted_bytes,
             duration_seconds=self.running.elapsed(),
             timed_out=timed_out,
-            ended=0 if ended is None else ended.ended,
-            ended_names=() if ended is None else ended.names,
-            survivors=self._survivors,
-            lost=self._is_lost,
+            left=self.running.left,
         )
+
+    def _left(self, survivors: tuple[int, ...]) -> Leftover | None:
+        ended = self._ended
+        # In a pid namespace of its own an attendant may be killed: all dies with the namespace.
+        is_lost = ended is None and self._leader is not None
+        if not survivors and not is_lost and (ended is None or not ended.ended):
+            return None
+        if ended is None:
+            return Leftover(survivors=survivors, lost=is_lost)
+        return Leftover(ended.ended, ended.names, survivors)
 
     @property
     def _is_over(self) -> bool:
         """Whether nothing more is to be waited for; not for survivors, which may take for ever."""
         return self._has_exited or (self._ended is not None and bool(self._ended.survivors))
-
-    @property
-    def _is_lost(self) -> bool:
-        """Whether the attendant was killed before it could end the command.
-
-        In a pid namespace of its own it may be: the command dies with the namespace.
-        """
-        return self._ended is None and self._leader is not None
 
     async def _follow(self, on_output: Callable[[bytes], None] | None) -> None:
         """Read what the command prints and its attendant says, until it is over.
@@ -250,11 +247,12 @@ class _Command:
     async def _settle(self) -> bytes:
         """End what an attendant has left that was killed; reap it. Return the last output."""
         self._hear()
+        survivors: Sequence[int] = ()
         if self._ended is not None:
-            self._survivors = self._ended.survivors
+            survivors = self._ended.survivors
         elif self._refused is None:
-            left = await end_family(self.process.pid, self._leader, self.mark)
-            self._survivors = tuple(left)
+            survivors = await end_family(self.process.pid, self._leader, self.mark)
+        self.running.left = self._left(tuple(survivors))
         last_words = self.channel.drain()
         self.running.take(last_words)
         self.running.end()

@@ -8,6 +8,8 @@ from typing import Final
 
 import attrs
 
+from turnlog.protocol.calls import Leftover
+
 OUTPUT_LIMIT: Final = 1024 * 1024  # bytes kept of one command's output
 BYTES_PER_TOKEN: Final = 4
 
@@ -19,6 +21,13 @@ _TOKENS_TRUNCATED: Final = "…{} tokens truncated…"
 _EXEC_REPLY: Final = (
     "Chunk ID: {}\nWall time: {:.4f} seconds\nProcess exited with code {}\n"
     "Original token count: {}\nOutput:\n{}"
+)
+
+# What turnlog says itself of processes that outlived their command.
+_ENDED_WITH_THE_CALL: Final = "[ended with the call: {}]"
+_SURVIVORS: Final = "[could not be ended and still run: processes {}]"
+_LOST: Final = (
+    "[the process that watches over this command was killed: something of it may still run]"
 )
 
 
@@ -120,6 +129,22 @@ def exec_reply(
     shown = truncate_for_model(output_text, budget, omitted_bytes=omitted_bytes)
     original = _original_tokens(output_text, omitted_bytes)
     return _EXEC_REPLY.format(chunk_id, wall_seconds, exit_code, original, shown)
+
+
+def left_note(left: Leftover | None) -> str:
+    """Return what the model is told of processes that outlived their command: lines, or nothing."""
+    if left is None:
+        return ""
+    notes: list[str] = []
+    if left.ended:
+        more = left.ended - len(left.names)
+        names = (*left.names, *([f"{more} more"] if more else []))
+        notes.append(_ENDED_WITH_THE_CALL.format(", ".join(names)))
+    if left.survivors:
+        notes.append(_SURVIVORS.format(", ".join(map(str, left.survivors))))
+    if left.lost:
+        notes.append(_LOST)
+    return "".join(f"{note}\n" for note in notes)
 
 
 def _original_tokens(text: str, omitted_bytes: int) -> int:

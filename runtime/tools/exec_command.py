@@ -12,14 +12,19 @@ import trio
 from msgspec import Struct
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
-from turnlog.protocol.calls import CommandPreview, CommandReport, ToolPlan
+from turnlog.protocol.calls import CommandPreview, CommandReport, Leftover, ToolPlan
 from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.items import FunctionCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.detect import detect_patch_call
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.environment import child_environment
-from turnlog.runtime.processes.output import decode_output, exec_reply, truncate_for_model
+from turnlog.runtime.processes.output import (
+    decode_output,
+    exec_reply,
+    left_note,
+    truncate_for_model,
+)
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 from turnlog.runtime.sandbox.confinement import Confined, Sandbox
 from turnlog.runtime.sandbox.denial import denial
@@ -56,7 +61,11 @@ class ExecArguments(Struct, frozen=True):
 SPEC: Final[dict[str, Any]] = {
     "type": "function",
     "name": "exec_command",
-    "description": "Run a shell command and wait until it ends. Returns its exit code and output.",
+    "description": (
+        "Run a shell command and wait until it ends. Returns its exit code and output. What still "
+        "reads from the command's own pipeline, as in >(...), is waited for, within timeout_ms. "
+        "What the command leaves in the background (&, nohup, setsid, daemons) ends with the call."
+    ),
     "strict": False,
     "parameters": {
         "type": "object",
@@ -197,19 +206,23 @@ def _finished(
         budget,
         omitted_bytes=result.omitted_bytes,
     )
+    milliseconds = round(result.duration_seconds * 1000)
     if result.timed_out:
-        milliseconds = round(result.duration_seconds * 1000)
         reply = _TIMED_OUT.format(milliseconds=milliseconds) + reply
     return ToolResult(
-        "done" if result.exit_code == 0 else "failed",
+        "done" if result.exit_code == 0 and not result.timed_out else "failed",
         reply.removesuffix(shown),
-        shown,
-        full_output=text if shown != text else None,
-        report=CommandReport(
-            result.exit_code, round(result.duration_seconds * 1000), result.timed_out
-        ),
+        _with_note(shown, result.left),
+        full_output=_with_note(text, result.left) if shown != text else None,
+        report=CommandReport(result.exit_code, milliseconds, result.timed_out, result.left),
         denial=denial(result.exit_code, text) if confined and not result.timed_out else None,
     )
+
+
+def _with_note(text: str, left: Leftover | None) -> str:
+    """Return what a command printed, and on a line of its own what has outlived it."""
+    note = left_note(left)
+    return f"{text}\n{note}" if note and text and not text.endswith("\n") else text + note
 
 
 def _shown_to(monitor: ToolMonitor) -> Callable[[bytes], None]:
@@ -234,8 +247,8 @@ def _stopped(running: Running | None, settings: TurnSettings) -> ToolResult:
     )
     return ToolResult(
         "cancelled",
-        _ABORTED.format(seconds=seconds) + ("\nOutput:\n" if text else ""),
-        shown,
-        full_output=text if shown != text else None,
-        report=CommandReport(_INTERRUPTED, round(seconds * 1000)),
+        _ABORTED.format(seconds=seconds) + ("\nOutput:\n" if text or running.left else ""),
+        _with_note(shown, running.left),
+        full_output=_with_note(text, running.left) if shown != text else None,
+        report=CommandReport(_INTERRUPTED, round(seconds * 1000), left=running.left),
     )
