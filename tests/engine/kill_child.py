@@ -1,4 +1,4 @@
-"""The program that is killed: `python -m tests.engine.kill_child HOME FOLDER URL`.
+"""The program that is killed: `python -m tests.engine.kill_child HOME FOLDER URL [confined]`.
 
 It runs one turn on a store on disk, and prints every event once it is published, a line at a
 time: the session's id first, then sequence, digest and kind of each event.
@@ -11,15 +11,16 @@ import trio
 
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ops import prompt
+from turnlog.protocol.settings import SandboxMode
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config, ProviderConfig
 
 
-def config(url: str) -> Config:
+def config(url: str, sandbox: SandboxMode = "danger-full-access") -> Config:
     return Config(
         model_provider="local",
         model_providers={"local": ProviderConfig(url)},
-        sandbox_mode="danger-full-access",
+        sandbox_mode=sandbox,
         approval_policy="never",
     )
 
@@ -28,8 +29,10 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-async def main(home: Path, folder: Path, url: str) -> None:
-    async with open_engine(home=home, config=config(url)) as engine:
+async def main(
+    home: Path, folder: Path, url: str, sandbox: SandboxMode
+) -> None:
+    async with open_engine(home=home, config=config(url, sandbox)) as engine:
         session = await engine.start(cwd=folder)
         say(session.id)
 
@@ -46,4 +49,5 @@ async def main(home: Path, folder: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    chosen: SandboxMode = "workspace-write" if sys.argv[4:] else "danger-full-access"
+    trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], chosen)
