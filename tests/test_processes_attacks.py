@@ -203,6 +203,22 @@ async def test_a_pipeline_of_the_commands_own_is_waited_for(ground: Ground, scri
     assert result.left is None
 
 
+async def test_a_pipeline_that_ends_as_its_command_does_is_not_cut(ground: Ground) -> None:
+    """One that is just ending has closed its input already, and still is no background job."""
+
+    async def run() -> None:
+        results.append(await ground.run("echo data | tee >(sleep 0.05; sort >/dev/null)"))
+
+    results: list[CommandResult] = []
+    for _ in range(8):
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(run)
+    assert {(result.exit_code, result.output, result.left) for result in results} == {
+        (0, b"data\n", None)
+    }
+
+
 @pytest.mark.parametrize(
     ("script", "names"),
     [

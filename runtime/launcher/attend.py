@@ -5,7 +5,8 @@ whatever they drop. So what belongs to a command is known by parentage, and its 
 the kernel says that there is no child left.
 
     running    until its leader has ended
-    finishing  until its own pipeline has done its work; what prints may go on for PIPE_GRACE
+    finishing  until its own pipeline has done its work; what prints, or is about to end by itself,
+               may go on for PIPE_GRACE
     ending     SIGTERM, TERM_GRACE, SIGKILL until nothing is left
 
 The engine may say `stop` (go to ending) and `kill` (no grace) at any time; when it is gone, that
@@ -43,7 +44,7 @@ if TYPE_CHECKING:  # the launcher's start does not pay for typing
 else:
     import _signal as signal  # what `signal` wraps in enumerations, for 5 ms
 
-PIPE_GRACE = 0.25  # seconds that a background child may go on printing after the command
+PIPE_GRACE = 0.25  # seconds that a background child may go on after the command
 TERM_GRACE = 0.5  # seconds from SIGTERM to SIGKILL
 KILL_PATIENCE = 5.0  # seconds after which it is told what SIGKILL has not ended
 _ASKED_BY_SIGNAL: dict[int, bytes] = {
@@ -202,7 +203,7 @@ class Attendant:
             members = pipelines.look(self._input)
             if pipelines.working(members):
                 deadline = None
-            elif not any(member.writes & self._outputs for member in members):
+            elif not any(each.is_leaving or each.writes & self._outputs for each in members):
                 return members
             elif deadline is None:
                 deadline = time.monotonic() + PIPE_GRACE

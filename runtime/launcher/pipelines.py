@@ -23,12 +23,20 @@ class Member:
         parent: its parent's.
         reads: the pipe on its standard input, as the kernel names it; None if that is no pipe.
         writes: the pipes that it can write to.
+        is_leaving: it has closed its standard input, as one does that is about to end.
     """
 
     def __init__(
-        self, pid: int, parent: int, reads: str | None = None, writes: frozenset[str] = frozenset()
+        self,
+        pid: int,
+        parent: int,
+        reads: str | None = None,
+        writes: frozenset[str] = frozenset(),
+        *,
+        is_leaving: bool = False,
     ) -> None:
         self.pid, self.parent, self.reads, self.writes = pid, parent, reads, writes
+        self.is_leaving = is_leaving
 
 
 def look(ignored: str) -> list[Member]:
@@ -42,26 +50,40 @@ def look(ignored: str) -> list[Member]:
         known = kin.status(pid)
         if known is None or known[0] in kin.ENDED:
             continue
-        pipes = _pipes(pid)
-        reads = next((pipe for number, pipe, _ in pipes if number == "0"), None)
-        writes = frozenset(pipe for _, pipe, is_written in pipes if is_written)
-        found.append(Member(pid, known[1], reads if reads != ignored else None, writes))
+        try:
+            targets, written = _descriptors(pid)
+        except PermissionError:  # another user's: it is none of our pipeline
+            found.append(Member(pid, known[1]))
+            continue
+        reads = targets.get("0", "")
+        is_pipe = reads.startswith("pipe:") and reads != ignored
+        found.append(
+            Member(pid, known[1], reads if is_pipe else None, written, is_leaving=not reads)
+        )
     return found
 
 
-def _pipes(pid: int) -> list[tuple[str, str, bool]]:
-    """Return the process's pipes: descriptor, name, and whether it can be written."""
+def _descriptors(pid: int) -> tuple[dict[str, str], frozenset[str]]:
+    """Return where each descriptor of a process leads, and the pipes that it can write to.
+
+    Raises:
+        PermissionError: they are not ours to see.
+    """
     folder = f"/proc/{pid}/fd"
-    found: list[tuple[str, str, bool]] = []
+    targets: dict[str, str] = {}
+    written: set[str] = set()
     try:
-        for number in os.listdir(folder):
-            name = os.readlink(f"{folder}/{number}")
-            if name.startswith("pipe:"):
-                mode = os.lstat(f"{folder}/{number}").st_mode
-                found.append((number, name, bool(mode & stat.S_IWUSR)))
-    except OSError:  # it ended meanwhile, or is another user's
-        pass
-    return found
+        numbers = os.listdir(folder)
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return {}, frozenset()
+    for number in numbers:
+        try:
+            target = targets[number] = os.readlink(f"{folder}/{number}")
+            if target.startswith("pipe:") and os.lstat(f"{folder}/{number}").st_mode & stat.S_IWUSR:
+                written.add(target)
+        except (FileNotFoundError, ProcessLookupError):  # it was closed meanwhile
+            continue
+    return targets, frozenset(written)
 
 
 def in_a_pipeline(members: list[Member]) -> set[int]:

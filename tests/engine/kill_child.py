@@ -29,9 +29,7 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-async def main(
-    home: Path, folder: Path, url: str, sandbox: SandboxMode
-) -> None:
+async def main(home: Path, folder: Path, url: str, sandbox: SandboxMode) -> None:
     async with open_engine(home=home, config=config(url, sandbox)) as engine:
         session = await engine.start(cwd=folder)
         say(session.id)

@@ -10,8 +10,7 @@ import trio
 from tests.engine.agents import eventually
 from tests.engine.kill_child import config
 from tests.engine.killing import ROOT
-from tests.engine.kit import of, shell
-from turnlog.protocol.envelope import Recorded
+from tests.engine.kit import of, shell, until
 from turnlog.protocol.events import CallSettled
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxMode
@@ -58,9 +57,7 @@ async def test_a_daemon_writes_nothing_more_once_its_command_is_said_to_be_stopp
         async with open_engine(home=home, config=config(server.base_url, sandbox)) as engine:
             session = await engine.resume(name)
             with trio.fail_after(60):
-                async for publication in session.watch(after=0):
-                    if isinstance(publication, Recorded) and publication.kind == "call_settled":
-                        break
+                await until(session, CallSettled, after=0)
             size = written.stat().st_size
             left = _running(str(source))
             records = await engine.ports.log.read(name, limit=10_000)
