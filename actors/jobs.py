@@ -127,8 +127,8 @@ def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Jo
             return ModelJob(name, summary_request(state, turn, opened_by), quiet=True)
         case RunTool(effect=name, call=call):
             assert isinstance(opened_by, ToolDispatched)
-            known = turn.call(call)
-            return ToolJob(name, ToolOrder(known.item, known.plan, opened_by, _settings(turn)))
+            item, plan = turn.dispatched(call), turn.call(call).plan
+            return ToolJob(name, ToolOrder(item, plan, opened_by, _settings(turn)))
         case RunUserShell(effect=name, command=command):
             return ToolJob(name, _user_shell(turn, name, command))
         case AskQuestion(effect=name, call=call, question=question):

@@ -103,10 +103,30 @@ ResponseItem = (
 )
 ToolCallItem = FunctionCall | CustomToolCall
 
+
+class OtherCall(Struct, frozen=True):
+    """A call of a kind that no tool takes, such as `local_shell_call`. It must be answered, too."""
+
+    call_id: str
+    name: str  # the item's type
+
+
+CallItem = ToolCallItem | OtherCall
+
+
+class _Head(Struct, frozen=True):
+    """What is read of an item of any kind."""
+
+    type: str
+    call_id: str | None = None
+    execution: str | None = None  # server: the provider sees to it
+
+
 _decode_known: Final[Callable[[JsonText | bytes], ResponseItem]] = msgspec.json.Decoder(
     ResponseItem
 ).decode
 _decode_type: Final = msgspec.json.Decoder(OtherItem).decode
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
 _KNOWN: Final = frozenset(
     {
         "message",
@@ -147,6 +167,32 @@ def _read(text: JsonText | bytes) -> ResponseItem | OtherItem:
         return head
 
 
+def other_call(text: JsonText) -> OtherCall | None:
+    """Return an item of an unknown kind as the call that it is, if we have to answer it.
+
+    Such an item is called `..._call` and has a `call_id`; what the provider itself runs has none.
+    """
+    head = _head_of(text)
+    if head is None or not head.type.endswith("_call"):
+        return None
+    return OtherCall(head.call_id, head.type) if head.call_id else None
+
+
+def other_output(text: JsonText) -> str | None:
+    """Return the `call_id` that an item of an unknown kind answers; None if it answers none."""
+    head = _head_of(text)
+    return head.call_id if head is not None and head.type.endswith("_output") else None
+
+
+def _head_of(text: JsonText) -> _Head | None:
+    """Return what is read of an item of an unknown kind that is not the provider's own affair."""
+    try:
+        head = _decode_head(text)
+    except msgspec.MsgspecError:
+        return None
+    return None if head.type in _KNOWN or head.execution == "server" else head
+
+
 def message_text(message: Message) -> str:
     """Return a message's text parts, joined; a refusal counts as text."""
     return "".join(part.text or part.refusal or "" for part in message.content)
@@ -162,10 +208,25 @@ def text_message(role: str, *texts: str) -> JsonText:
     return encode_item(Message(role, [ContentPart("input_text", text=text) for text in texts]))
 
 
-def output_item(call: ToolCallItem, output: str) -> JsonText:
-    """Return the item that answers `call`. This form is part of the log's schema."""
+def output_item(call: CallItem, output: str) -> JsonText:
+    """Return the item that answers `call`. This form is part of the log's schema.
+
+    Source of the answers to `local_shell_call` and `tool_search_call`: Codex's.
+    """
     match call:
         case FunctionCall(call_id=call_id):
             return encode_item(FunctionCallOutput(call_id, output))
         case CustomToolCall(call_id=call_id):
             return encode_item(CustomToolCallOutput(call_id, output))
+        case OtherCall(call_id=call_id, name="local_shell_call"):
+            return encode_item(FunctionCallOutput(call_id, output))
+        case OtherCall(call_id=call_id, name="tool_search_call"):
+            answer = {"call_id": call_id, "status": "completed", "execution": "client", "tools": []}
+            return _encode_json({"type": "tool_search_output", **answer})
+        case OtherCall(call_id=call_id, name=name):
+            answer = {"call_id": call_id, "output": output}
+            return _encode_json({"type": f"{name}_output", **answer})
+
+
+def _encode_json(item: dict[str, Any]) -> JsonText:
+    return msgspec.json.encode(item).decode()

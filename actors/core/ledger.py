@@ -21,9 +21,10 @@ from turnlog.protocol.calls import (
 )
 from turnlog.protocol.events import RecordedItem
 from turnlog.protocol.items import (
+    CallItem,
     FunctionCall,
     Message,
-    ToolCallItem,
+    OtherCall,
     message_text,
     read_item,
     text_message,
@@ -38,7 +39,7 @@ _TIMES: Final = re.compile(r" \((\d+) times\)$")
 
 
 def note(
-    item: ToolCallItem, plan: ToolPlan | None, outcome: str, report: ToolReport | None = None
+    item: CallItem, plan: ToolPlan | None, outcome: str, report: ToolReport | None = None
 ) -> str:
     """Return, in one line, what a call did that ran.
 
@@ -53,6 +54,8 @@ def note(
         case CommandPreview(command=command), CommandReport(exit_code=exit_code):
             shown = command[2] if len(command) == 3 and command[1] in ("-c", "-lc") else None
             return f"ran {_line(shown or ' '.join(command))} (exit {exit_code})"
+        case _ if isinstance(item, OtherCall):
+            return f"called {item.name} ({outcome})"
         case _:
             given = item.arguments if isinstance(item, FunctionCall) else item.input
             return f"called {item.name} {_line(given)} ({outcome})"

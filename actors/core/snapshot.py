@@ -36,13 +36,13 @@ from turnlog.protocol.events import (
     TurnsRestored,
 )
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, output_item, read_item
+from turnlog.protocol.items import JsonText, ToolCallItem, other_call, output_item, read_item
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 5  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 6  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
@@ -312,8 +312,9 @@ class Restoration:
 
     def _output(self, at: int, call_at: int) -> tuple[JsonText, str, str]:
         asked = self._items[call_at]
-        call = read_item(asked.item_json)
-        if not isinstance(call, FunctionCall | CustomToolCall):
+        read = read_item(asked.item_json)
+        call = read if isinstance(read, ToolCallItem) else other_call(asked.item_json)
+        if call is None:
             raise TypeError(f"event {call_at} is no call")
         end = self._ends.get(at)
         done = ledger.note(call, asked.plan, *end) if end else self._notes.get(at, "")

@@ -21,7 +21,7 @@ from turnlog.protocol.events import (
     TurnStopping,
 )
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
-from turnlog.protocol.items import JsonText, ToolCallItem, output_item
+from turnlog.protocol.items import CallItem, JsonText, OtherCall, ToolCallItem, output_item
 from turnlog.protocol.ops import UserInputItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
@@ -37,7 +37,7 @@ CallStatus = Literal["waiting", "asked", "dispatched", "awaiting", "stopped", "u
 class Call:
     """One tool call of the response in hand, or of the one whose outputs are awaited."""
 
-    item: ToolCallItem
+    item: CallItem
     plan: ToolPlan
     item_at: int  # sequence of the item's event
     status: CallStatus = "waiting"
@@ -48,6 +48,7 @@ class Call:
     output_at: int = 0  # sequence of the event that settled it
     note: str = ""  # what it did, if it ran
     waited: bool = False  # it has begun to wait for agents
+    served: bool = False  # the provider has answered it itself
 
     @property
     def settled(self) -> bool:
@@ -159,6 +160,12 @@ class Turn:
         """Return the call with this number within the turn."""
         return self.calls[number - self.first_call]
 
+    def dispatched(self, number: int) -> ToolCallItem:
+        """Return the item of a call that a tool has been given."""
+        item = self.call(number).item
+        assert not isinstance(item, OtherCall)  # no tool takes it
+        return item
+
     def find(self, number: int) -> Call | None:
         """Return the call with this number, if its outputs are still awaited."""
         index = number - self.first_call
@@ -251,6 +258,8 @@ class State:
         """Put the outputs into the history, in call order, once all of a response are there."""
         if not turn.items and all(call.settled for call in turn.calls):
             for call in turn.calls:
+                if call.served:
+                    continue
                 output = output_item(call.item, call.output)
                 source = (call.output_at, call.output_at - call.item_at)
                 self.history.add(output, source, OUTPUT, call.note)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from turnlog.actors.core import agents, approval, texts
-from turnlog.actors.core.effects import AskQuestion, RunTool, ScanWorkspace
+from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool, ScanWorkspace
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import ErrorInfo
@@ -16,6 +16,7 @@ from turnlog.protocol.events import (
     TurnStopping,
 )
 from turnlog.protocol.ids import effect_id
+from turnlog.protocol.items import OtherCall
 from turnlog.protocol.settings import ApprovalPolicy, SandboxPolicy, TurnSettings
 
 PLAIN = SandboxPolicy(mode="danger-full-access")
@@ -30,6 +31,8 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if call.status != "waiting":
             continue
+        if isinstance(call.item, OtherCall) and _is_responding(state):
+            continue  # the provider may answer it itself, in the same response
         if call.plan.refusal is not None:
             yield settled(state, call, number, "refused", call.plan.refusal)
             continue
@@ -47,6 +50,10 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
                     yield ScanAsked(effect_id(state.facts, "scan"))
                 if _is_free(turn, call, number) and not _is_scanning(state):
                     yield _dispatch(state, turn, call, number)
+
+
+def _is_responding(state: State) -> bool:
+    return any(isinstance(effect, CallModel) for effect in state.outstanding.values())
 
 
 def _permission(state: State, turn: Turn, call: Call) -> approval.Permission:

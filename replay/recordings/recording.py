@@ -344,7 +344,7 @@ class _Reader:
                 self._open[effect] = loading = Loading(turn.number, at, input_items(turn.op.op))
                 recording.loadings.append(loading)
             case ToolDispatched(call=call, call_id=call_id):
-                self._open[effect] = run = ToolRun(turn.call(call).item, at)
+                self._open[effect] = run = ToolRun(turn.dispatched(call), at)
                 self._unsettled[call_id] = run
                 recording.runs.append(run)
             case UserShellAsked(command=command):

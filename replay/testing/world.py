@@ -248,13 +248,13 @@ class World:
         """Return what the tool of a dispatched call is given."""
         assert self.turn is not None
         assert self.turn.settings is not None
-        call = self.turn.call(tool.call)
+        item, plan = self.turn.dispatched(tool.call), self.turn.call(tool.call).plan
         dispatched = next(
             record.event
             for record in reversed(self.session.records)
             if isinstance(record.event, ToolDispatched) and record.event.effect == tool.effect
         )
-        return ToolOrder(call.item, call.plan, dispatched, self.turn.settings)
+        return ToolOrder(item, plan, dispatched, self.turn.settings)
 
     # --- ends -------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from turnlog.protocol.events import (
     QuestionAnswered,
     ToolDispatched,
 )
+from turnlog.protocol.items import OtherCall
 
 CallDecision = (
     ToolDispatched | AgentsAwaited | ApprovalAsked | QuestionAnswered | CallParked | CallSettled
@@ -37,6 +38,7 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
         case CallSettled(call=call, output=output, outcome=outcome, note=note):
             if (done := turn.find(call)) is not None:
                 done.note = note
+                turn.owes_request = turn.owes_request or isinstance(done.item, OtherCall)
             settle(state, turn, call, output, answered=outcome == "answered")
             unpark(state, turn)
 

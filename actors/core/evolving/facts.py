@@ -39,7 +39,15 @@ from turnlog.protocol.events import (
     WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
-from turnlog.protocol.items import CustomToolCall, FunctionCall
+from turnlog.protocol.items import (
+    CustomToolCall,
+    FunctionCall,
+    JsonText,
+    OtherCall,
+    OtherItem,
+    other_call,
+    other_output,
+)
 from turnlog.protocol.ops import (
     Archive,
     ExecApproval,
@@ -229,11 +237,32 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
             turn.compaction.summary = received.text
         return
     turn.answered = True
+    if isinstance(item, OtherItem) and state.rules > 3:
+        if not _answers_itself(state, turn, fact.item_json):
+            return
+        if (other := other_call(fact.item_json)) is not None:
+            refusal = texts.UNPLANNED.format(name=other.name)
+            turn.calls.append(Call(other, ToolPlan(other.name, refusal=refusal), state.head))
     turn.items.append(received)
     if isinstance(item, FunctionCall | CustomToolCall):
         unplanned = ToolPlan(item.name, refusal=texts.UNPLANNED.format(name=item.name))
         turn.calls.append(Call(item, fact.plan or unplanned, state.head))
         turn.owes_request = True
+
+
+def _answers_itself(state: State, turn: Turn, item_json: JsonText) -> bool:
+    """Note that the provider has answered a call itself; say whether the item can be sent.
+
+    An output without its call would make every later input invalid.
+    """
+    if (answered := other_output(item_json)) is None:
+        return True
+    for call in turn.calls:
+        if isinstance(call.item, OtherCall) and call.item.call_id == answered and not call.settled:
+            call.settle("", state.head)
+            call.served = True
+            return True
+    return False
 
 
 def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
