@@ -12,7 +12,7 @@ TOOLS := .venv/.has-tools
 SITE := .venv/.has-site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test explore check docs bench kill-test simulate clean
+.PHONY: help demo test surroundings explore check docs bench kill-test simulate clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ demo: $(RUNTIME)  ## a whole session, offline: run, patch, kill, continue, fork,
 
 test: $(TESTS)  ## the tests, on every core
 	PYTHONUTF8=1 $(BIN)/python -m pytest -n auto -q
+
+surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd surroundings: a table
+	$(BIN)/python -m tests.surroundings
 
 explore: $(TESTS)  ## the properties with examples that nobody has seen, twenty times as many
 	HYPOTHESIS_PROFILE=explore TURNLOG_TEST_SECONDS=0 $(BIN)/python -m pytest -n auto -q \
