@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from turnlog.runtime.sandbox.confinement import MECHANISMS
+
 DEMO = (sys.executable, "-m", "turnlog", "demo")
 WITHOUT = (sys.executable, "-m", "tests.surroundings.without")
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,12 @@ def test_without_any_sandbox_the_demo_says_so_and_holds_what_it_says(tmp_path: P
     done = run_demo((*WITHOUT, "landlock", "namespaces", "--", *DEMO), tmp_path)
     check_shown(done, tmp_path)
     assert "Commands run WITHOUT a sandbox" in done.stdout
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_one_sandbox_is_as_good_as_another(mechanism: str, tmp_path: Path) -> None:
+    """Where it does not work the demo says so, and runs without one."""
+    check_shown(run_demo(DEMO, tmp_path, {"TURNLOG_SANDBOX": mechanism}), tmp_path)
 
 
 def test_settings_and_proxies_of_the_person_do_not_change_the_demo(tmp_path: Path) -> None:

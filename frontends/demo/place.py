@@ -17,9 +17,7 @@ from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
 from turnlog.protocol.events import ToolFinished, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxPolicy
-from turnlog.runtime.processes.spawner import Spawner
-from turnlog.runtime.sandbox.confinement import Sandbox
-from turnlog.runtime.sandbox.layout import Kept
+from turnlog.runtime.assembly import open_sandbox
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 
 _NOT_YET: Final = SessionId("")
@@ -111,8 +109,7 @@ class Demo:
         (self.home / "config.toml").write_text(config)
 
     async def _complaint(self) -> SandboxUnavailable | None:
-        async with Spawner() as spawner:
-            sandbox = Sandbox(spawner, Kept(hidden=(str(self.home),)))
+        async with open_sandbox(self.environment) as sandbox:
             return await sandbox.complaint(
                 POLICY, workspace=str(self.project), env=self.environment
             )
