@@ -227,15 +227,15 @@ async def test_read_only_reads_everything_and_writes_nothing(tmp_path: Path) -> 
 @CONFINED
 async def test_workspace_write_writes_there_and_nowhere_else(tmp_path: Path) -> None:
     inside, outside = tmp_path / "work", tmp_path / "outside"
-    inside.mkdir()
+    (inside / "notes").mkdir(parents=True)  # what landlock alone lets commands add to
     outside.mkdir()
-    script = f"echo in > note.txt; echo out > {outside}/note.txt"
+    script = f"echo in > notes/note.txt; echo out > {outside}/note.txt"
     async with house(
         tmp_path, shell(script), "done", sandbox_mode="workspace-write", **_WITHOUT_TMP
     ) as h:
         session = await h.engine.start(cwd=inside)
         await play(session)
-    assert (inside / "note.txt").read_text() == "in\n"
+    assert (inside / "notes" / "note.txt").read_text() == "in\n"
     assert not (outside / "note.txt").exists()
 
 

@@ -13,6 +13,7 @@ import attrs
 from tests.surroundings import without
 
 ROOT: Final = Path(__file__).parents[2]
+_INSTALLED: Final = Path(attrs.__file__).parents[1]  # what the tests need
 NOBODY: Final = 65534
 STRANGER: Final = 54321  # has no entry in the password file
 
@@ -62,8 +63,8 @@ class Place:
 
     def missing(self) -> str:
         """Return why it cannot be tried here; nothing if it can."""
-        if self.user is not None and os.geteuid() != 0:
-            return "only root can become another user"
+        if self.user is not None and (why := _not_for(self.user)):
+            return why
         if self.prefix:
             tried = subprocess.run([*self.prefix, "true"], capture_output=True, check=False)
             if tried.returncode != 0:
@@ -84,6 +85,21 @@ class Place:
         """Put the signals of a process as they are in this place, just before it starts."""
         for number in self.ignored:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _not_for(user: int) -> str:
+    """Return why nothing can be run as this user; nothing if it can."""
+    if os.geteuid() != 0:
+        return "only root can become another user"
+    own = str(Path(sys.executable).resolve())
+    look = f"import os; os.listdir({str(_INSTALLED)!r})"
+    try:
+        subprocess.run(
+            [own, "-c", look], user=user, extra_groups=[], check=True, capture_output=True, cwd="/"
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return f"user {user} cannot read {own}, or what is installed in {_INSTALLED}"
+    return ""
 
 
 _LO_UP: Final = 'ip link set lo up && exec "$@"'
@@ -127,8 +143,7 @@ def copy_project(folder: Path, user: int | None) -> str:
     subprocess.run([own, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / ".venv" / "lib" / version / "site-packages"
-    installed = Path(attrs.__file__).parents[1]
-    (packages / "project.pth").write_text(f"{folder / 'src'}\n{installed}\n", "utf-8")
+    (packages / "project.pth").write_text(f"{folder / 'src'}\n{_INSTALLED}\n", "utf-8")
     if user is not None:
         subprocess.run(["chown", "-R", f"{user}:{user}", folder.parent], check=True)
     return str(folder / ".venv" / "bin" / "python")
