@@ -33,6 +33,7 @@ _SANDBOX_TESTS: Final = ("tests/test_sandbox_*.py", "tests/engine/test_tool_*.py
 _TESTS: Final = ("tests/surroundings", "tests/cli/test_unconfined.py", "tests/cli/test_startup.py")
 _SYSTEM: Final = ("/bin", "/usr/bin", "/usr/local/bin")  # where bwrap is looked for, whatever PATH
 _PASSED, _FAILED, _NOT_RUN = "yes", "NO", "not run"
+_NONE_RUN: Final = (_NOT_RUN, _NOT_RUN, _NOT_RUN)
 
 
 @attrs.frozen
@@ -61,7 +62,7 @@ class Trial:
     def run(self) -> Cell:
         """Try all three; the first failure is kept in full."""
         if (why := self._missing()) != "":
-            return Cell(self.place, self.machine, (_NOT_RUN,) * 3, why)
+            return Cell(self.place, self.machine, _NONE_RUN, why)
         project = self.folder / self.place.folder
         self.folder.chmod(0o755)
         for needed in ("temporary", "turnlog/temporary"):
@@ -70,7 +71,7 @@ class Trial:
         chosen = self._start([python, "-m", "turnlog", "doctor", "--json"], project)
         if (used := _mechanism(chosen)) != self.machine.used:
             why = f"{used} was chosen, not {self.machine.used}:\n{_said(chosen)}"
-            return Cell(self.place, self.machine, (_FAILED,) * 3, why)
+            return Cell(self.place, self.machine, (_FAILED, _FAILED, _FAILED), why)
         expected = "sandbox" if self.machine.used else "none"
         programs = (
             [python, "-m", "turnlog", "demo"],
@@ -154,9 +155,7 @@ def table(cells: Iterable[Cell]) -> str:
     rows: dict[str, dict[str, str]] = {}
     for cell in cells:
         row = rows.setdefault(cell.place.name, {})
-        row[cell.machine.name] = (
-            _NOT_RUN if cell.words == (_NOT_RUN,) * 3 else ", ".join(cell.words)
-        )
+        row[cell.machine.name] = _NOT_RUN if cell.words == _NONE_RUN else ", ".join(cell.words)
     machines = [machine.name for machine in MACHINES]
     lines = ["| " + " | ".join(["", *machines]) + " |", "|---" * (len(machines) + 1) + "|"]
     lines += [
