@@ -50,13 +50,19 @@ class ArgumentInvalid(UsageError, ValueError):
 
 
 class ToolInvalid(UsageError, TypeError):
-    """What was given as a tool is none that a model could call. The text says what is wrong."""
+    """What was given as a tool cannot be called by a model.
+
+    Correct what the text names; `turnlog.Tool` has what a tool needs.
+    """
 
     code = "tool_invalid"
 
 
 class NotOnTrio(UsageError, RuntimeError):
-    """An engine was to be opened outside of a trio program."""
+    """An engine was opened outside of a trio program.
+
+    Start one with `trio.run(main)`; in asyncio, run that in a thread, or use trio's guest mode.
+    """
 
     code = "not_on_trio"
 
