@@ -56,14 +56,7 @@ def errors() -> str:
     return page(
         "Errors",
         _INTRODUCTION,
-        section(
-            2,
-            "Errors of turnlog",
-            table(
-                ("code", "what happened", "what to do"),
-                [(code(one.code), one.happened, one.advice) for one in error_codes()],
-            ),
-        ),
+        section(2, "Errors of turnlog", *(_error(one) for one in error_codes())),
         section(
             2, "Refused ops", _REFUSED.strip(), table(("code", "reason"), _called("OpRefused", 1))
         ),
@@ -75,6 +68,10 @@ def errors() -> str:
             table(("code", "meaning"), _model_failures()),
         ),
     )
+
+
+def _error(error: ErrorCode) -> str:
+    return section(3, error.code, error.happened, f"*What to do.* {error.advice}")
 
 
 def error_codes() -> list[ErrorCode]:

@@ -5,9 +5,11 @@ The page only lists the names. Sphinx takes signatures and docstrings from the o
 
 import ast
 import inspect
+from importlib import import_module
 
 import turnlog
-from docs.generator.markdown import block, page, section
+from docs.generator.fields import fields_of, is_struct
+from docs.generator.markdown import block, code, page, section, table
 from turnlog.replay import testing
 
 _INTRODUCTION = """
@@ -20,28 +22,43 @@ The test kit, for tests of your own agents. See [test your agent](../../testing-
 `pytest` and `hypothesis`.
 """
 
-# What is returned by public functions, and has no public name yet.
-_RETURNED = ("turnlog.runtime.engine.Engine", "turnlog.runtime.session.Session")
-# An engine also has methods for turnlog itself; these are for users.
-_METHODS = {"Engine": "start, resume, fork, sessions"}
+_ROOMS = ("Functions", "Engine and session", "Tools and settings", "Errors")
+_DOORS = ("Engine", "Session")
+# Where a class has more than users need: its members for them.
+_MEMBERS = {"Engine": "start, resume, fork, sessions", "Config": "providers"}
 
 
 def python_api() -> str:
     """Return the page."""
-    names = public_names()
-    returned = [name for name in _RETURNED if name.rpartition(".")[2] not in turnlog.__all__]
+    rooms: dict[str, list[str]] = {title: [] for title in _ROOMS}
+    for name in public_names():
+        rooms[_room(getattr(turnlog, name))].append(name)
     return page(
         "Python API",
         _INTRODUCTION,
-        section(2, "turnlog", *(_entry(f"turnlog.{name}") for name in names)),
-        *([section(2, "Engine and session", *map(_entry, returned))] if returned else []),
+        *(
+            section(2, title, *(_entry(f"turnlog.{name}") for name in names))
+            for title, names in rooms.items()
+            if names
+        ),
         section(
             2,
-            "turnlog.replay.testing",
+            "Test kit",
             _KIT.strip(),
             *(_entry(f"turnlog.replay.testing.{name}") for name in kit_names()),
         ),
     )
+
+
+def _room(thing: object) -> str:
+    """Return the title of the section that a name belongs to."""
+    if inspect.isroutine(thing):
+        return "Functions"
+    if not isinstance(thing, type):
+        return "Tools and settings"
+    if issubclass(thing, Exception):
+        return "Errors"
+    return "Engine and session" if thing.__name__ in _DOORS else "Tools and settings"
 
 
 def public_names() -> list[str]:
@@ -64,12 +81,20 @@ def kit_names() -> list[str]:
 
 def _entry(name: str) -> str:
     module, _, attribute = name.rpartition(".")
-    thing = getattr(__import__(module, fromlist=[attribute]), attribute)
-    if isinstance(thing, type):
-        members = _METHODS.get(attribute, "")
-        directive = f".. autoclass:: {name}\n   :members: {members}".rstrip()
-    elif inspect.isroutine(thing):
-        directive = f".. autofunction:: {name}"
-    else:
-        directive = f".. autodata:: {name}"
-    return block(directive, "{eval-rst}")
+    thing = getattr(import_module(module), attribute)
+    if not isinstance(thing, type):
+        directive = "autofunction" if inspect.isroutine(thing) else "autodata"
+        return block(f".. {directive}:: {name}", "{eval-rst}")
+    directive = f".. autoclass:: {name}\n   :members: {_MEMBERS.get(attribute, '')}".rstrip()
+    return f"{block(directive, '{eval-rst}')}\n\n{_fields(thing)}".rstrip()
+
+
+def _fields(kind: type) -> str:
+    """Return the fields of a message."""
+    if not is_struct(kind):
+        return ""
+    rows = [
+        (code(field.name), code(field.type), code(field.default or ""), field.meaning)
+        for field in fields_of(kind)
+    ]
+    return table(("field", "type", "default", "meaning"), rows)

@@ -134,7 +134,7 @@ class Config:
     model_context_window: Tokens | None = None  # in tokens; otherwise the model's known size
     # In tokens; a longer conversation is compacted. Otherwise 90 % of the window.
     model_auto_compact_token_limit: Tokens | None = None
-    approval_policy: ApprovalPolicy = "never"  # when a person is asked; `exec` uses its -a
+    approval_policy: ApprovalPolicy = "never"  # when a person is asked; `exec` has the option -a
     approval_timeout_ms: Milliseconds | None = None  # how long a question waits; unset: for ever
     unanswered: UnansweredPolicy = attrs.field(factory=UnansweredPolicy)
     sandbox_mode: SandboxMode = "read-only"  # what the commands of the model may touch
