@@ -13,6 +13,7 @@ from turnlog.frontends.cli.places import has_store, reading, store_path, working
 from turnlog.frontends.cli.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.runtime.store.doctor import ADVICE, Report, examine_path, repair
 from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.moving import move_sound
 
 
 @click.command("doctor")
@@ -28,8 +29,9 @@ def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     """Check every page, event, index and stored text, and each sandbox. Changes nothing.
 
     With --repair, damaged sessions are put in quarantine (they can be read and forked, not
-    continued), indexes are built anew, and what no event refers to is removed. No event of a
-    session is ever removed.
+    continued), indexes are built anew, and what no event refers to is removed. Where pages of the
+    file are damaged, what is sound is moved into a new file, and the old one is kept beside it. No
+    event of a session is ever removed.
 
     Of the sandboxes it says which work on this machine, why the others do not, what each does not
     keep, and whether commands could be confined in the current folder.
@@ -54,8 +56,13 @@ def _store_report(repairing: bool, backup: Path | None) -> Report | None:
         trio.run(_back_up, backup)
         click.echo(f"The store was copied to {backup}.", err=True)
     report = examine_path(store_path())
-    if repairing and not any(finding.kind == "file" for finding in report.findings):
+    kinds = {finding.kind for finding in report.findings}
+    if not repairing or "access" in kinds:
+        return report
+    if "file" not in kinds:
         return trio.run(_repair)
+    moved = trio.run(move_sound, store_path())
+    click.echo(f"What is sound was moved into a new file. The old one is {moved.kept}.", err=True)
     return report
 
 
@@ -87,6 +94,7 @@ def _object(report: Report | None, repaired: bool) -> dict[str, Any]:
         "store": str(store_path()),
         "sessions": report.sessions,
         "events": report.events,
+        "writable": report.is_writable,
         "unused_blobs": report.unused_blobs,
         "unused_bytes": report.unused_bytes,
         "repaired": repaired,
@@ -95,6 +103,7 @@ def _object(report: Report | None, repaired: bool) -> dict[str, Any]:
                 "kind": finding.kind,
                 "session": finding.session,
                 "sequence": finding.sequence,
+                "last": finding.last or finding.sequence,
                 "what": finding.what,
                 "advice": ADVICE[finding.kind],
             }

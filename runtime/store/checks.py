@@ -1,6 +1,6 @@
 """Checking a store's pages: those that every write needs, or all of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
@@ -17,8 +17,8 @@ from turnlog.runtime.store.pages import (
     Tree,
     walk,
 )
-from turnlog.runtime.store.transactions import LARGE_TABLES, TABLES
-from turnlog.runtime.store.views import PageView, Table
+from turnlog.runtime.store.transactions import LARGE_TABLES
+from turnlog.runtime.store.views import PageView, Table, all_tables
 
 FREE_LIST: Final = "the free list"
 _NUMBER: Final = Struct("=Q")
@@ -130,16 +130,7 @@ class PageCheck:
                 self._use(FREE_LIST, page, 1)
 
 
-def _small_tables() -> Iterator[Table]:
-    for field in attrs.fields(type(TABLES)):
-        table: Table = getattr(TABLES, field.name)
-        if table not in LARGE_TABLES:
-            yield table
-
-
-SMALL_TABLES: Final = tuple(_small_tables())
-
-
+SMALL_TABLES: Final = tuple(table for table in all_tables() if table not in LARGE_TABLES)
 CHECKED_WHOLE: Final = 512  # pages; a store up to this size is checked as a whole before a write
 
 

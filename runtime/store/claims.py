@@ -16,17 +16,21 @@ from turnlog.protocol.errors import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.appending import put_summary
-from turnlog.runtime.store.keys import child_key, event_key, new_session_key, session_key
+from turnlog.runtime.store.keys import (
+    SEQUENCE_BYTES,
+    child_key,
+    event_key,
+    new_session_key,
+    session_key,
+)
 from turnlog.runtime.store.lease import Lease
 from turnlog.runtime.store.lineage import holder_of
 from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.reading import find_row, head_at
+from turnlog.runtime.store.reading import digest_at, find_row, head_at
 from turnlog.runtime.store.rows import SessionRow, encode, row_of, summary_of
 from turnlog.runtime.store.rules import fork_summary
 from turnlog.runtime.store.transactions import Txn
 from turnlog.runtime.store.views import Tables
-
-SEQUENCE_BYTES = 8
 
 
 def create(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
@@ -54,6 +58,8 @@ def claim(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:
     if row.damaged_at:
         raise LogDamaged(session, row.damaged_at, f"it is in quarantine: {row.damage}")
     _require_sound_end(txn, tables, session, row.sequence)
+    if digest_at(txn, tables, session_key(session), row, row.sequence) != row.digest:
+        raise LogDamaged(session, row.sequence, "its row has another digest, or it is missing")
     row = msgspec.structs.replace(row, fence=row.fence + 1, engine=lease.engine)
     txn.put(session_key(session), encode(row), db=tables.sessions)
     return Claim(session, row.fence, row.head)

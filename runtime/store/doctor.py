@@ -4,6 +4,7 @@
 it takes damaged sessions out of use, rebuilds indexes, and sweeps what nothing refers to.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,11 +17,10 @@ from turnlog.protocol.envelope import read_envelope
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.checks import PageCheck
-from turnlog.runtime.store.claims import SEQUENCE_BYTES
 from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.inspection import Finding, Inspection, Kind
 from turnlog.runtime.store.keys import (
+    SEQUENCE_BYTES,
     SESSION_BYTES,
     child_key,
     recent_key,
@@ -28,14 +28,17 @@ from turnlog.runtime.store.keys import (
     session_of,
 )
 from turnlog.runtime.store.lmdb_log import LmdbLog
-from turnlog.runtime.store.reading import DIGEST_BYTES
-from turnlog.runtime.store.rows import encode, recent_place, row_of
+from turnlog.runtime.store.rows import DIGEST_BYTES, encode, recent_place, row_of
 from turnlog.runtime.store.snapshots import drop_flawed
+from turnlog.runtime.store.suitability import DATA_FILE
 from turnlog.runtime.store.transactions import Txn
 from turnlog.runtime.store.views import Tables
 
 ADVICE: Final[dict[Kind, str]] = {
-    "file": "Restore the store from a backup. What can still be read can be exported first.",
+    "access": "This says nothing of damage: it is a matter of permissions. Use turnlog as the user "
+    "whom the store belongs to, or let this one read its folder and files.",
+    "file": "A repair moves what is sound into a new file, and keeps the old one. What the old one "
+    "has lost is only in a backup.",
     "event": "What comes before it is intact: fork before it, or restore the store from a backup. "
     "A repair puts the session in quarantine, so that nothing is built upon the damage.",
     "row": "The events are what counts: fork the session at an earlier event, or restore the "
@@ -57,6 +60,7 @@ class Report:
     unused_blobs: int = 0  # of deleted sessions; a sweep removes them
     unused_bytes: int = 0
     findings: tuple[Finding, ...] = ()
+    is_writable: bool = True  # by this user, in this place
 
     @property
     def is_healthy(self) -> bool:
@@ -69,14 +73,24 @@ class Report:
         lines = [f"{counts}{found}."]
         for finding in self.findings:
             place = f"session {finding.session}" if finding.session else "the store"
-            event = f", event {finding.sequence}" if finding.sequence else ""
+            event = _events(finding)
             lines += [f"- {place}{event}: {finding.what}.", f"  {ADVICE[finding.kind]}"]
+        if not self.is_writable:
+            lines.append(
+                "This user can read the store and not write it, so no session can be continued."
+            )
         if self.unused_blobs:
             lines.append(
                 f"{self.unused_blobs} stored texts ({self.unused_bytes} bytes) belong to no event "
                 "any more. A repair removes them."
             )
         return "\n".join(lines)
+
+
+def _events(finding: Finding) -> str:
+    if finding.last:
+        return f", events {finding.sequence} to {finding.last}"
+    return f", event {finding.sequence}" if finding.sequence else ""
 
 
 def examine(environment: Environment) -> Report:
@@ -98,26 +112,31 @@ def _counted(number: int, what: str) -> str:
 def examine_path(path: Path) -> Report:
     """Check the pages of the store in `path`, then its contents. It may be in use.
 
-    Writers wait while the pages are checked, about 3 ms a megabyte.
+    Of a store with damaged pages, what can be salvaged of it is inspected, so that each session is
+    named that has lost something.
     """
     try:
         environment = Environment.open(path, read_only=True)
     except StoreError as error:
-        return Report(findings=(Finding("file", str(error)),))
+        kind: Kind = "access" if isinstance(error.__cause__, PermissionError) else "file"
+        return Report(findings=(Finding(kind, str(error)),))
     try:
-        problems = page_problems(environment)
-        if problems:
-            return Report(findings=tuple(Finding("file", problem) for problem in problems))
-        return examine(environment)
+        return attrs.evolve(_examine_open(environment), is_writable=_is_writable(path))
     finally:
         environment.close()
 
 
-def page_problems(environment: Environment) -> list[str]:
-    """Return what is wrong with the pages of an open store, each with its table."""
-    found = environment.head_problems()
-    flaws = environment.read(lambda view: PageCheck(view).everything().flaws)
-    return [*found, *(f"{flaw.table}: {flaw.why}" for flaw in flaws)]
+def _examine_open(environment: Environment) -> Report:
+    flaws = environment.check_pages()
+    if not flaws:
+        return examine(environment)
+    found = _report(Inspection(environment.salvaged()).run())
+    pages = (Finding("file", f"{flaw.table}: {flaw.why}") for flaw in flaws)
+    return attrs.evolve(found, findings=(*pages, *found.findings))
+
+
+def _is_writable(path: Path) -> bool:
+    return all(os.access(place, os.W_OK) for place in (path, path / DATA_FILE))
 
 
 async def repair(log: LmdbLog) -> Report:

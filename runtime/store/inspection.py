@@ -3,10 +3,10 @@
 Walks in pages, a transaction each, so that a store in use can be inspected.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -15,7 +15,6 @@ from turnlog.protocol.envelope import GENESIS, chain, read_envelope, unseal
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import BlobDamaged, unpack
-from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.keys import (
     SESSION_BYTES,
     child_key,
@@ -23,15 +22,23 @@ from turnlog.runtime.store.keys import (
     session_of,
 )
 from turnlog.runtime.store.lineage import event_value
-from turnlog.runtime.store.reading import DIGEST_BYTES, load_blob
-from turnlog.runtime.store.rows import SessionRow, decode_inbox, decode_row, recent_place
+from turnlog.runtime.store.reading import load_blob
+from turnlog.runtime.store.rows import (
+    DIGEST_BYTES,
+    SessionRow,
+    decode_inbox,
+    decode_row,
+    recent_place,
+)
 from turnlog.runtime.store.rules import MAX_PAGE
 from turnlog.runtime.store.snapshots import flaw
 from turnlog.runtime.store.views import Table, Tables, View
 
+T = TypeVar("T")
+
 LAST_SUFFIX: Final = b"\xff" * 8  # behind every event of a session
 
-Kind = Literal["file", "event", "row", "index", "leftover", "blob", "op", "snapshot"]
+Kind = Literal["access", "file", "event", "row", "index", "leftover", "blob", "op", "snapshot"]
 
 
 @attrs.frozen
@@ -42,13 +49,23 @@ class Finding:
     what: str
     session: SessionId | None = None
     sequence: int = 0  # of the event; 0: not about one
+    last: int = 0  # of the events that have the same in a row; 0: it is one
+
+
+class Source(Protocol):
+    """What is inspected: an open store, or what was salvaged of one."""
+
+    @property
+    def tables(self) -> Tables: ...
+
+    def read(self, look: Callable[[View], T]) -> T: ...
 
 
 @attrs.define(eq=False)
 class Inspection:
     """What one walk through the store has found so far."""
 
-    environment: Environment
+    environment: Source
     sessions: int = 0
     events: int = 0
     findings: list[Finding] = attrs.field(factory=list[Finding])
@@ -76,8 +93,11 @@ class Inspection:
             after = page[-1]
 
     def _add(self, kind: Kind, key: bytes | None, what: str, sequence: int = 0) -> None:
-        session = session_of(key) if key else None
-        self.findings.append(Finding(kind, what, session, sequence))
+        found = Finding(kind, what, session_of(key) if key else None, sequence)
+        if self.findings and (longer := _continued(self.findings[-1], found)) is not None:
+            self.findings[-1] = longer
+        else:
+            self.findings.append(found)
 
     # --- one session ----------------------------------------------------------------------
 
@@ -249,6 +269,14 @@ class Inspection:
             unpack(value, digest)
         except BlobDamaged as error:
             self._add("blob", None, str(error))
+
+
+def _continued(before: Finding, found: Finding) -> Finding | None:
+    """Return both findings as one, if they say the same of two events in a row."""
+    last = before.last or before.sequence
+    if not before.sequence or found != attrs.evolve(before, sequence=last + 1, last=0):
+        return None
+    return attrs.evolve(before, last=found.sequence)
 
 
 def _keys_behind(txn: View, table: Table, after: bytes) -> list[bytes]:

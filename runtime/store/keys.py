@@ -12,6 +12,7 @@ from turnlog.protocol.errors import SessionNotFound, UsageError
 from turnlog.protocol.ids import SessionId
 
 SESSION_BYTES: Final = 16
+SEQUENCE_BYTES: Final = 8
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 

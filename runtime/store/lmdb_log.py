@@ -20,6 +20,7 @@ from turnlog.runtime.store import claims, inbox, listing, removal, snapshots
 from turnlog.runtime.store.environment import MAP_SIZE, Environment
 from turnlog.runtime.store.follow import Follower, Page
 from turnlog.runtime.store.lease import Lease, describe_process, holder
+from turnlog.runtime.store.pages import PageDamaged
 from turnlog.runtime.store.reading import Damage, Reader, find_row
 from turnlog.runtime.store.suitability import ENGINES
 from turnlog.runtime.store.transactions import Txn
@@ -183,7 +184,10 @@ class LmdbLog:
     ) -> StoredSnapshot | None:
         env = self._reading()
         await trio.lowlevel.checkpoint()
-        return env.read(lambda txn: snapshots.newest(txn, env.tables, session, until))
+        try:
+            return env.read(lambda txn: snapshots.newest(txn, env.tables, session, until))
+        except PageDamaged:
+            return None  # a cache: the session opens from its events
 
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
         return Follower(session, after, self._bell, self._news, self._patience)

@@ -19,7 +19,7 @@ from turnlog.runtime.store.states import States
 from turnlog.runtime.store.suitability import DATA_FILE
 from turnlog.runtime.store.transactions import TABLES, Databases, Txn
 from turnlog.runtime.store.turns import Turn
-from turnlog.runtime.store.views import PageView
+from turnlog.runtime.store.views import PageView, all_tables
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ def _open_file(store: Path, map_size: int) -> lmdb.Environment:
 
 def _open_databases(store: Path, env: lmdb.Environment) -> Databases:
     """Open the tables of a store of ours; make them in an empty one."""
-    names = [str(getattr(TABLES, field.name)) for field in attrs.fields(type(TABLES))]
+    names = all_tables()
     try:
         with env.begin(write=True) as txn:
             if txn.stat()["entries"] == 0:

@@ -105,6 +105,19 @@ class Leaf:
             return file.long_value(self.long_page(number), size, last_page)
         return self.data[start : start + size]
 
+    def require_value(self, number: int, file: "PageFile", last_page: int) -> None:
+        """Check that the pages of a value are there.
+
+        Raises:
+            PageDamaged: they are not.
+        """
+        flags, _, size = self.places[number]
+        if flags & IS_LONG:
+            page = self.long_page(number)
+            pages = file.check_long(page, size, last_page)
+            if (page + pages) * file.page_size > file.size():
+                raise PageDamaged(page, "the file is cut off before the end of a value")
+
     def long_values(self) -> Iterator[tuple[int, int]]:
         """Yield the first page of each long value, and its size in bytes."""
         for flags, start, size in self.places:

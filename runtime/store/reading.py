@@ -17,11 +17,10 @@ from turnlog.runtime.store.environment import Environment
 from turnlog.runtime.store.keys import event_key, session_key
 from turnlog.runtime.store.lineage import Lineages, Stretch, event_value, stretches
 from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.rows import SessionRow, row_of
+from turnlog.runtime.store.rows import DIGEST_BYTES, SessionRow, row_of
 from turnlog.runtime.store.rules import last_of_page
 from turnlog.runtime.store.views import Tables, View
 
-DIGEST_BYTES = 16  # before the envelope, in an event's value
 _REMEMBERED_TEXTS = 64  # of one walk: what every turn refers to comes early in it
 
 

@@ -25,8 +25,8 @@ from turnlog.runtime.store.keys import (
     session_key,
 )
 from turnlog.runtime.store.lineage import Lineages, event_value
-from turnlog.runtime.store.reading import DIGEST_BYTES, Damage, Reader, Scan, find_row
-from turnlog.runtime.store.rows import SessionRow, encode, row_of
+from turnlog.runtime.store.reading import Damage, Reader, Scan, find_row
+from turnlog.runtime.store.rows import DIGEST_BYTES, SessionRow, encode, row_of
 from turnlog.runtime.store.rules import surplus_snapshots
 from turnlog.runtime.store.transactions import Txn, keys_under
 from turnlog.runtime.store.views import Tables, View

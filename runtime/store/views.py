@@ -41,6 +41,12 @@ class Tables:
     meta: Table = "meta"
 
 
+def all_tables() -> list[Table]:
+    """Return the names of the tables."""
+    tables = Tables()
+    return [getattr(tables, field.name) for field in attrs.fields(Tables)]
+
+
 class Cursor(Protocol):
     """A place in a table. LMDB's cursor is one."""
 
@@ -119,9 +125,6 @@ class PageView:
 
     def id(self) -> int:
         return self.meta.transaction
-
-    def entries(self, table: Table) -> int:
-        return self.tree(table).entries
 
 
 @attrs.define(eq=False)

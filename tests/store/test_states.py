@@ -31,15 +31,15 @@ def test_a_reader_that_two_commits_have_overtaken_looks_again(
             commit(writer, commits)
         return view.id()
 
-    first = writer.read(lambda view: view.id())
-    assert reader.read(look) == seen[-1]
+    first = writer.states.read(lambda view: view.id())
+    assert reader.states.read(look) == seen[-1]
     assert seen == [first, first + commits][:looks]
 
 
 def test_a_reader_that_is_overtaken_again_and_again_makes_the_writers_wait(tmp_path: Path) -> None:
     writer = Environment.open(tmp_path)
     reader = Environment.open(tmp_path, read_only=True)
-    first = writer.read(lambda view: view.id())
+    first = writer.states.read(lambda view: view.id())
     seen: list[int] = []
     threads: list[Thread] = []
 
@@ -50,10 +50,10 @@ def test_a_reader_that_is_overtaken_again_and_again_makes_the_writers_wait(tmp_p
         threads[-1].join(None if len(seen) <= 2 else 0.2)
         return view.id()
 
-    assert reader.read(look) == first + 4
+    assert reader.states.read(look) == first + 4
     assert seen == [first, first + 2, first + 4]
     threads[-1].join()
-    assert reader.read(lambda view: view.id()) == first + 6
+    assert reader.states.read(lambda view: view.id()) == first + 6
 
 
 def test_an_error_of_a_reader_that_was_overtaken_does_not_count(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_error_of_a_reader_that_was_overtaken_does_not_count(tmp_path: Path) 
             raise KeyError("not there")
         return "there"
 
-    assert reader.read(look) == "there"
+    assert reader.states.read(look) == "there"
 
 
 async def test_a_killed_process_lets_the_writers_go_on(tmp_path: Path) -> None:
