@@ -14,6 +14,7 @@ from turnlog.actors.core.effects import (
     CallModel,
     Effect,
     LoadContext,
+    PlanCall,
     RestoreTurns,
     RunChild,
     RunTool,
@@ -24,10 +25,10 @@ from turnlog.actors.core.effects import (
     Wait,
     WaitForAgents,
 )
+from turnlog.actors.core.grants import PLAIN
 from turnlog.actors.core.state import Call, State, Turn
-from turnlog.actors.core.tool_call import PLAIN
 from turnlog.actors.core.turn import input_items
-from turnlog.actors.ports import ChildOrder, ContextRequest, ModelRequest, ToolOrder
+from turnlog.actors.ports import ChildOrder, ContextRequest, ModelRequest, PlanOrder, ToolOrder
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.events import (
     ChildTold,
@@ -52,6 +53,11 @@ class ModelJob(Struct, frozen=True):
 class ToolJob(Struct, frozen=True):
     effect: EffectId
     order: ToolOrder
+
+
+class PlanJob(Struct, frozen=True):
+    effect: EffectId
+    order: PlanOrder
 
 
 class ContextJob(Struct, frozen=True):
@@ -99,6 +105,7 @@ class UndoJob(Struct, frozen=True):
 Job = (
     ModelJob
     | ToolJob
+    | PlanJob
     | ContextJob
     | QuestionJob
     | TimerJob
@@ -129,6 +136,8 @@ def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Jo
             assert isinstance(opened_by, ToolDispatched)
             item, plan = turn.dispatched(call), turn.call(call).plan
             return ToolJob(name, ToolOrder(item, plan, opened_by, _settings(turn)))
+        case PlanCall(effect=name, call=call):
+            return PlanJob(name, PlanOrder(name, turn.dispatched(call), _settings(turn)))
         case RunUserShell(effect=name, command=command):
             return ToolJob(name, _user_shell(turn, name, command))
         case AskQuestion(effect=name, call=call, question=question):

@@ -12,6 +12,7 @@ import trio
 from turnlog.actors.core.effects import (
     Effect,
     LoadContext,
+    PlanCall,
     RunTool,
     RunUserShell,
     Wait,
@@ -375,7 +376,7 @@ class SessionActor:
     def _needs_no_disk(self, effect: Effect) -> bool:
         """Say whether an effect may begin at once: it changes nothing, or durability is relaxed."""
         relaxed = self.state.settings is not None and self.state.settings.durability == "relaxed"
-        return relaxed or isinstance(effect, LoadContext | Wait | WaitForAgents)
+        return relaxed or isinstance(effect, LoadContext | PlanCall | Wait | WaitForAgents)
 
     def _begin(self, job: Job) -> None:
         turn = self.state.turn

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 
 from turnlog.actors.jobs import ToolJob
-from turnlog.actors.ports import Ports, ToolResult
+from turnlog.actors.ports import PlanOrder, Ports, ToolResult
 from turnlog.protocol.events import (
+    CallPlanned,
     EffectClosed,
     FilesSaved,
     SessionFact,
@@ -33,8 +34,17 @@ class ToolCallActor:
         return self.job.effect
 
     async def run(self) -> SessionFact:
-        """Run the call to its end; return the fact that closes it."""
-        return (await self.ports.tools.run(self.job.order, self)).fact(self.effect)
+        """Run the call to its end; return the fact that closes it.
+
+        One that somebody has allowed is planned once more first: what runs is what they were shown.
+        """
+        order = self.job.order
+        if order.dispatched.approved:
+            again = PlanOrder(self.effect, order.call, order.settings, order.plan)
+            plan = await self.ports.tools.plan_again(again)
+            if plan != order.plan:
+                return CallPlanned(self.effect, plan)
+        return (await self.ports.tools.run(order, self)).fact(self.effect)
 
     def cancelled(self) -> SessionFact:
         """Return the closing fact of a call that was stopped, with what it had to say."""

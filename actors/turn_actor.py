@@ -13,6 +13,7 @@ from turnlog.actors.jobs import (
     ContextJob,
     Job,
     ModelJob,
+    PlanJob,
     QuestionJob,
     ScanJob,
     TellJob,
@@ -27,7 +28,13 @@ from turnlog.actors.tool_call_actor import ToolCallActor
 from turnlog.actors.workspace_actors import ScanActor, UndoActor
 from turnlog.protocol.envelope import EncodedEvent, encode_fact
 from turnlog.protocol.errors import EventInvalid, TurnlogError
-from turnlog.protocol.events import EffectClosed, FilesSaved, SessionFact, TimerFired
+from turnlog.protocol.events import (
+    CallPlanned,
+    EffectClosed,
+    FilesSaved,
+    SessionFact,
+    TimerFired,
+)
 from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
@@ -97,6 +104,19 @@ class ContextActor:
 
 
 @attrs.define(eq=False)
+class PlanActor:
+    job: PlanJob
+    ports: Ports
+    begins_stopped: bool = False
+
+    async def run(self) -> SessionFact:
+        return CallPlanned(self.job.effect, await self.ports.tools.plan_again(self.job.order))
+
+    def cancelled(self) -> SessionFact:
+        return EffectClosed(self.job.effect, "cancelled")
+
+
+@attrs.define(eq=False)
 class TurnActor:
     """The work of the turn in hand: one task and one cancel scope for each open effect."""
 
@@ -143,6 +163,8 @@ class TurnActor:
                 return ModelCallActor(job, ports, self._tell, self.notify)
             case ToolJob():
                 return ToolCallActor(job, ports, self._tell, self.notify)
+            case PlanJob():
+                return PlanActor(job, ports)
             case ContextJob():
                 return ContextActor(job, ports)
             case QuestionJob():

@@ -17,6 +17,7 @@ from turnlog.actors.ports import (
     ItemDone,
     ModelRequest,
     ModelSignal,
+    PlanOrder,
     Ports,
     ToolMonitor,
     ToolOrder,
@@ -64,6 +65,9 @@ class Tools:
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         return ToolPlan("exec_command", parallel=True)
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         await monitor.started()

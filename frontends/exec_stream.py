@@ -17,10 +17,12 @@ from turnlog.protocol.calls import (
 )
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
+    CallPlanned,
     CompactionAsked,
     ModelAsked,
     ModelCompleted,
     ModelItemReceived,
+    PlanAsked,
     ResponseAbandoned,
     RetryScheduled,
     StepFailed,
@@ -105,8 +107,10 @@ class ExecStream:
                 del self._previews[self._kept :]
             case ModelCompleted(usage=usage):
                 self.usage += usage or TokenUsage()
-            case ToolDispatched(effect=effect, call=call):
+            case ToolDispatched(effect=effect, call=call) | PlanAsked(effect=effect, call=call):
                 self._calls[effect] = call
+            case CallPlanned(effect=effect, plan=plan):
+                self._previews[self._calls.pop(effect)] = plan.preview
             case UserShellAsked(effect=effect, command=command):
                 self._calls[effect] = len(self._previews)
                 self._previews.append(CommandPreview(("bash", "-lc", command), ""))

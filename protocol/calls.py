@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from turnlog.protocol.files import FileImage
+from turnlog.protocol.files import FileImage, FileMark
 from turnlog.protocol.settings import ReasoningEffort
 
 FailureCode = Literal[
@@ -119,8 +119,15 @@ class ListAgents(Struct, frozen=True, tag_field="kind", tag="list"):
 AgentRequest = SpawnAgent | TellAgent | AwaitAgents | CloseAgent | ListAgents
 
 
+class NamedFile(Struct, frozen=True):
+    """A file that a call names or runs, as it was when the call was planned."""
+
+    path: str  # absolute
+    mark: FileMark
+
+
 class ToolPlan(Struct, frozen=True):
-    """What the tool registry says of a call before it runs. It asks nothing of the world.
+    """What the tool registry says of a call before it runs. It changes nothing in the world.
 
     A `refusal` is the answer that the model gets at once: an unknown tool, bad arguments.
     `wants` is what the call needs: to run `inside` the sandbox, or `outside` of it (an escalation
@@ -138,6 +145,7 @@ class ToolPlan(Struct, frozen=True):
     known_safe: bool = False  # it changes nothing: `untrusted` asks no question about it
     agent: AgentRequest | None = None  # what the session itself does about this call
     traceback: str | None = None  # of the error that the tool raised instead of planning
+    files: tuple[NamedFile, ...] = ()  # an approval holds for these as they are, sorted by path
 
 
 class Leftover(Struct, frozen=True):

@@ -24,6 +24,7 @@ from turnlog.actors.ports import (
     ModelCallFailed,
     ModelRequest,
     ModelSignal,
+    PlanOrder,
     RestoreRequest,
     RestoreResult,
     Save,
@@ -37,6 +38,7 @@ from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import (
+    CallPlanned,
     ChildEnded,
     ChildTold,
     ContextLoaded,
@@ -135,6 +137,15 @@ class RecordedTools:
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         await trio.lowlevel.checkpoint()
         return _plan.get(None) or ToolPlan(call.name, refusal="no plan was recorded")
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        for fact in self.script.of(order.effect):
+            await trio.lowlevel.checkpoint()
+            if isinstance(fact, CallPlanned):
+                return fact.plan
+        if order.plan is not None:
+            return order.plan
+        await trio.sleep_forever()
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         for fact in self.script.of(monitor.effect):

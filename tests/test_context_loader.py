@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from turnlog.actors.ports import ContextRequest, ToolMonitor, ToolOrder, ToolResult
+from turnlog.actors.ports import ContextRequest, PlanOrder, ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ContextFragment, ToolPlan
 from turnlog.protocol.errors import ConfigInvalid, InputUnreadable
 from turnlog.protocol.events import ContextLoaded
@@ -47,6 +47,9 @@ class OneTool:
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         raise AssertionError
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         raise AssertionError

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from turnlog.actors.core import texts
+from turnlog.actors.core import grants, texts
 from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
@@ -44,9 +44,9 @@ def parks(state: State, turn: Turn, call: Call) -> bool:
 def ask(state: State, turn: Turn, call: Call, number: int) -> ApprovalAsked:
     """Return the question about `call`. Asked again after a restart, it is the same question."""
     question = call.question or mint(state.session, state.time_us, state.facts, "question", number)
-    return ApprovalAsked(
-        effect_id(state.facts, "question", number), question, number, call.item.call_id, call.plan
-    )
+    changed = grants.changed_since(state, turn, call)
+    effect = effect_id(state.facts, "question", number)
+    return ApprovalAsked(effect, question, number, call.item.call_id, call.plan, changed)
 
 
 def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterator[SessionDecision]:
@@ -70,5 +70,5 @@ def _answer_others(state: State, turn: Turn) -> Iterator[SessionDecision]:
     for effect in tuple(state.outstanding.values()):
         if isinstance(effect, AskQuestion):
             call = turn.call(effect.call)
-            if call.plan.approval_key in state.approved:
+            if grants.is_granted(state, turn, call):
                 yield QuestionAnswered(effect.effect, effect.call, call.item.call_id)

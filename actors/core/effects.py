@@ -10,6 +10,7 @@ from turnlog.protocol.events import (
     CompactionAsked,
     ContextAsked,
     ModelAsked,
+    PlanAsked,
     RetryScheduled,
     ScanAsked,
     SessionDecision,
@@ -39,6 +40,13 @@ class RunTool(Struct, frozen=True):
     effect: EffectId
     call: int
     started: bool = False
+
+
+class PlanCall(Struct, frozen=True):
+    """Plan a call anew. Closed by CallPlanned. Reads only."""
+
+    effect: EffectId
+    call: int
 
 
 class AskQuestion(Struct, frozen=True):
@@ -107,6 +115,7 @@ Effect = (
     LoadContext
     | CallModel
     | RunTool
+    | PlanCall
     | AskQuestion
     | Wait
     | Summarize
@@ -128,6 +137,8 @@ def effect_of(decision: SessionDecision) -> Effect | None:
             return CallModel(effect, parts)
         case ToolDispatched(effect=effect, call=call):
             return RunTool(effect, call)
+        case PlanAsked(effect=effect, call=call):
+            return PlanCall(effect, call)
         case ApprovalAsked(effect=effect, question=question, call=call):
             return AskQuestion(effect, question, call)
         case RetryScheduled(effect=effect, delay_ms=delay_ms):

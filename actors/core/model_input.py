@@ -37,7 +37,7 @@ def _output(state: State, call: Call, started: bool) -> str:
     match call.status:
         case "settled":
             return call.output
-        case "waiting" | "asked" | "awaiting":
+        case "waiting" | "planning" | "asked" | "awaiting":
             return never_started(state, call)
         case "dispatched":
             return texts.STOPPED if started else texts.UNKNOWN

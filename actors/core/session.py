@@ -34,6 +34,7 @@ from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import require_storable
 from turnlog.protocol.events import (
+    CallPlanned,
     ChildEnded,
     CompactionWanted,
     ContextLoaded,
@@ -114,6 +115,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             ContextLoaded()
             | ModelItemReceived()
             | ToolFinished()
+            | CallPlanned()
             | EffectDone()
             | WorkspaceScanned()
             | TurnsRestored()

@@ -19,7 +19,7 @@ from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
 from turnlog.actors.core.state import SEVERAL, Agent, Mark, State, Undone
-from turnlog.protocol.calls import ToolReport
+from turnlog.protocol.calls import NamedFile, ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     CallSettled,
@@ -70,7 +70,7 @@ class _Index(Struct, frozen=True, array_like=True):
     op: int  # sequence; 0: none
     repeated_op: bool
     op_ids: list[str]
-    approved: list[str]
+    approved: dict[str, tuple[NamedFile, ...]]
     agents: list[tuple[SessionId, Agent]]
     marks: list[Mark]
     undone: Undone | None
@@ -120,7 +120,7 @@ def snapshot(state: State) -> bytes | None:
             op=state.op_at,
             repeated_op=state.repeated_op,
             op_ids=list(state.op_ids),
-            approved=sorted(state.approved),
+            approved=state.approved,
             agents=list(state.agents.items()),
             marks=state.marks,
             undone=state.undone,
@@ -263,7 +263,7 @@ class Restoration:
             op_at=index.op,
             repeated_op=index.repeated_op,
             op_ids=dict.fromkeys(index.op_ids),
-            approved=set(index.approved),
+            approved=index.approved,
             agents=dict(index.agents),
             results=self._untold(),
             marks=index.marks,

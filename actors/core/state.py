@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
-from turnlog.protocol.calls import ToolPlan
+from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     ChildEnded,
@@ -30,7 +30,9 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 _NO_SESSION: Final = SessionId("")
 _NO_USAGE: Final = TokenUsage()
 
-CallStatus = Literal["waiting", "asked", "dispatched", "awaiting", "stopped", "unknown", "settled"]
+CallStatus = Literal[
+    "waiting", "planning", "asked", "dispatched", "awaiting", "stopped", "unknown", "settled"
+]
 
 
 @attrs.define
@@ -49,10 +51,16 @@ class Call:
     note: str = ""  # what it did, if it ran
     waited: bool = False  # it has begun to wait for agents
     served: bool = False  # the provider has answered it itself
+    changed: tuple[str, ...] = ()  # files that changed after somebody had allowed it
 
     @property
     def settled(self) -> bool:
         return self.status == "settled"
+
+    def plan_anew(self, plan: ToolPlan, changed: tuple[str, ...]) -> None:
+        """Wait again, to be decided about by another plan. What was asked before is void."""
+        self.plan, self.changed = plan, changed
+        self.status, self.approved, self.question = "waiting", False, None
 
     def settle(self, output: str, at: int) -> None:
         self.status, self.output, self.output_at = "settled", output, at
@@ -211,7 +219,9 @@ class State:
     op_at: int = 0  # its sequence
     repeated_op: bool = False  # it has been done before
     op_ids: dict[str, None] = attrs.field(factory=dict[str, None])  # done, oldest first
-    approved: set[str] = attrs.field(factory=set[str])  # approval keys, for the session
+    approved: dict[str, tuple[NamedFile, ...]] = attrs.field(
+        factory=dict[str, tuple[NamedFile, ...]]
+    )  # what is allowed for the session, with the files that it names as they were
     agents: dict[SessionId, Agent] = attrs.field(factory=dict[SessionId, Agent])
     results: dict[SessionId, str] = attrs.field(factory=dict[SessionId, str])  # not told yet
     marks: list[Mark] = attrs.field(factory=list[Mark])  # of the turns that can be undone

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from turnlog.actors.core import agents, approval, texts
+from turnlog.actors.core import agents, approval, grants, texts
 from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool, ScanWorkspace
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
@@ -17,9 +17,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import effect_id
 from turnlog.protocol.items import OtherCall
-from turnlog.protocol.settings import ApprovalPolicy, SandboxPolicy, TurnSettings
-
-PLAIN = SandboxPolicy(mode="danger-full-access")
+from turnlog.protocol.settings import ApprovalPolicy, TurnSettings
 
 
 def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
@@ -57,11 +55,16 @@ def _is_responding(state: State) -> bool:
 
 
 def _permission(state: State, turn: Turn, call: Call) -> approval.Permission:
-    if call.approved or (call.plan.approval_key and call.plan.approval_key in state.approved):
+    if _is_allowed(state, turn, call):
         return "run"
     if call.denied is not None:
         return "ask"
     return approval.permission(call.plan, _policy(turn))
+
+
+def _is_allowed(state: State, turn: Turn, call: Call) -> bool:
+    """Say whether somebody has allowed this call, alone or for the whole session."""
+    return call.approved or grants.is_granted(state, turn, call)
 
 
 def _policy(turn: Turn) -> ApprovalPolicy:
@@ -75,11 +78,10 @@ def _is_free(turn: Turn, call: Call, number: int) -> bool:
 
 
 def _dispatch(state: State, turn: Turn, call: Call, number: int) -> ToolDispatched:
-    assert turn.settings is not None
-    outside = call.plan.wants == "outside" or call.denied is not None
-    sandbox = PLAIN if outside else turn.settings.session.sandbox
-    effect = effect_id(state.facts, "tool", number)
-    return ToolDispatched(effect, number, call.item.call_id, call.plan.tool, sandbox)
+    sandbox, effect = grants.sandbox_of(turn, call), effect_id(state.facts, "tool", number)
+    approved = state.rules > 3 and _is_allowed(state, turn, call)
+    call_id, tool = call.item.call_id, call.plan.tool
+    return ToolDispatched(effect, number, call_id, tool, sandbox, approved)
 
 
 def _must_scan(turn: Turn, settings: TurnSettings) -> bool:

@@ -30,6 +30,7 @@ from turnlog.actors.ports.model import (
     TextDelta,
 )
 from turnlog.actors.ports.tools import (
+    PlanOrder,
     ToolMonitor,
     ToolOrder,
     ToolResult,
@@ -84,6 +85,7 @@ __all__ = [
     "ModelClient",
     "ModelRequest",
     "ModelSignal",
+    "PlanOrder",
     "Ports",
     "Processes",
     "RawReasoningDelta",

@@ -25,6 +25,15 @@ class ToolOrder(Struct, frozen=True):
     settings: TurnSettings
 
 
+class PlanOrder(Struct, frozen=True):
+    """A call that is to be planned anew."""
+
+    effect: EffectId
+    call: ToolCallItem
+    settings: TurnSettings
+    plan: ToolPlan | None = None  # as it was allowed; None: the plan of before does not count
+
+
 class ToolResult(Struct, frozen=True):
     """What a tool has to say. The model sees `preamble` and `output`, joined."""
 
@@ -80,7 +89,11 @@ class Tools(Protocol):
         ...
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-        """Say what a call would do, without touching the world. Bad calls get a refusal."""
+        """Say what a call would do, without changing the world. Bad calls get a refusal."""
+        ...
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        """Plan a call that was planned before, as things are now: equal plans are the same call."""
         ...
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:

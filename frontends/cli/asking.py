@@ -6,7 +6,8 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from turnlog.actors.core.state import Call, State
+from turnlog.actors.core import grants
+from turnlog.actors.core.state import Call, State, Turn
 from turnlog.actors.folding import folded
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.gist import preview_text
@@ -41,6 +42,7 @@ class Question(Struct, frozen=True):
     reason: str | None  # the model's
     parked: bool  # its session is closed, and waits for the answer
     spawned_by: SessionId | None = None  # of a sub-agent's or a review's session
+    changed: tuple[str, ...] = ()  # files that have changed since it was allowed before
     answer: ApprovalAnswer | None = None  # waits in the store until somebody runs the session
 
 
@@ -53,14 +55,15 @@ def open_questions(state: State) -> Iterator[Question]:
     for call in turn.calls:
         waits = call.status == "waiting" and rests and not _is_allowed(state, call)
         if call.question is not None and (call.status == "asked" or waits):
-            yield _question(state, call, call.question)
+            yield _question(state, turn, call, call.question)
 
 
 def _is_allowed(state: State, call: Call) -> bool:
-    return call.approved or call.plan.approval_key in state.approved
+    turn = state.turn
+    return call.approved or (turn is not None and grants.is_granted(state, turn, call))
 
 
-def _question(state: State, call: Call, question: str) -> Question:
+def _question(state: State, turn: Turn, call: Call, question: str) -> Question:
     plan, denied = call.plan, call.denied is not None
     return Question(
         question,
@@ -73,6 +76,7 @@ def _question(state: State, call: Call, question: str) -> Question:
         plan.reason,
         state.closed,
         state.summary.spawned_by if state.summary is not None else None,
+        grants.changed_since(state, turn, call),
     )
 
 
@@ -83,6 +87,7 @@ def question_text(question: Question) -> str:
     lines += [f"    {line}" for line in printable(question.what).split("\n")]
     if question.cwd is not None:
         lines.append(style(f"  in {printable(question.cwd)}", dim=True))
+    lines += [f"  changed since it was allowed: {printable(path)}" for path in question.changed]
     if question.reason:
         reason = " ".join(printable(question.reason).split())
         lines.append(f"  the model says: {reason}")

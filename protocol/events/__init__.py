@@ -28,6 +28,7 @@ from turnlog.protocol.events.decisions import (
     ItemsRecorded,
     ModelAsked,
     OpRefused,
+    PlanAsked,
     PrefixChanged,
     QuestionAnswered,
     RecordedItem,
@@ -46,6 +47,7 @@ from turnlog.protocol.events.decisions import (
     UserShellAsked,
 )
 from turnlog.protocol.events.facts import (
+    CallPlanned,
     ChildEnded,
     ContextLoaded,
     EffectClosed,
@@ -81,6 +83,7 @@ SessionFact = (
     | ModelCompleted
     | ModelFailed
     | ToolStarted
+    | CallPlanned
     | ToolFinished
     | ChildEnded
     | EffectDone
@@ -118,6 +121,7 @@ SessionDecision = (
     | TurnsDropped
     | UserShellAsked
     | PrefixChanged
+    | PlanAsked
     | CallParked
     | QuestionAnswered
     | ConversationResumed
@@ -129,6 +133,7 @@ __all__ = [
     "ApprovalAsked",
     "CallOutcome",
     "CallParked",
+    "CallPlanned",
     "CallSettled",
     "ChildAsked",
     "ChildEnded",
@@ -156,6 +161,7 @@ __all__ = [
     "ModelItemReceived",
     "OpReceived",
     "OpRefused",
+    "PlanAsked",
     "PrefixChanged",
     "QuestionAnswered",
     "RateLimitsReceived",

@@ -83,6 +83,7 @@ class ToolDispatched(Decision, frozen=True, tag=107):
     call_id: str  # the model's name for it
     tool: str
     sandbox: SandboxPolicy
+    approved: bool = False  # somebody allowed it, for its plan: it runs only if that still holds
 
 
 class ApprovalAsked(Decision, frozen=True, tag=108):
@@ -93,6 +94,7 @@ class ApprovalAsked(Decision, frozen=True, tag=108):
     call: int
     call_id: str
     plan: ToolPlan
+    changed: tuple[str, ...] = ()  # files that are no longer what they were when it was allowed
 
 
 class CallSettled(Decision, frozen=True, tag=109):
@@ -300,6 +302,14 @@ class PrefixChanged(Decision, frozen=True, tag=128):
 
 class QuestionAnswered(Decision, frozen=True, tag=130):
     """Closes a question, which an answer that holds for the session has answered, too."""
+
+    effect: EffectId
+    call: int
+    call_id: str
+
+
+class PlanAsked(Decision, frozen=True, tag=133):
+    """Effect: plan a call here, since its plan was made elsewhere."""
 
     effect: EffectId
     call: int

@@ -159,6 +159,16 @@ class ToolStarted(Fact, frozen=True, tag=30):
     effect: EffectId
 
 
+class CallPlanned(Fact, frozen=True, tag=35):
+    """A call has a new plan, and waits again; nothing of it has run.
+
+    Closes `PlanAsked`; and `ToolDispatched`, where the plan that somebody allowed holds no longer.
+    """
+
+    effect: EffectId
+    plan: ToolPlan
+
+
 class ToolFinished(Fact, frozen=True, tag=31):
     """Closes `ToolDispatched`. The model sees `preamble` and `output`, joined."""
 

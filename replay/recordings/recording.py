@@ -3,6 +3,7 @@
 The log is the recording: there is no second format. Pure: a fold over the events.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     ApprovalAsked,
+    CallPlanned,
     CallSettled,
     ChildAsked,
     ChildEnded,
@@ -35,6 +37,7 @@ from turnlog.protocol.events import (
     ModelFailed,
     ModelItemReceived,
     OpReceived,
+    PlanAsked,
     RateLimitsReceived,
     ScanAsked,
     ToolDispatched,
@@ -217,6 +220,9 @@ class Recording:
     plans: list[tuple[ToolCallItem, ToolPlan]] = attrs.field(
         factory=list[tuple[ToolCallItem, ToolPlan]]
     )
+    replans: defaultdict[str, deque[ToolPlan]] = attrs.field(
+        factory=lambda: defaultdict[str, deque[ToolPlan]](deque)
+    )  # by call id, in order
     children: list[ChildRun] = attrs.field(factory=list[ChildRun])
     tellings: list[Telling] = attrs.field(factory=list[Telling])
     scans: list[FileWork] = attrs.field(factory=list[FileWork])
@@ -270,6 +276,7 @@ class _Reader:
     _conversation: list[JsonText] = attrs.field(factory=list[JsonText])
     _asked: dict[int, int] = attrs.field(factory=dict[int, int])  # by turn
     _unsettled: dict[str, ToolRun] = attrs.field(factory=dict[str, ToolRun])  # by call id
+    _planning: dict[EffectId, str] = attrs.field(factory=dict[EffectId, str])  # call ids
 
     def take(self, record: Recorded) -> None:
         rebuild((record,), self._state)
@@ -297,6 +304,10 @@ class _Reader:
             case TurnStopping():
                 for effect in self._open:
                     self._stopping(effect)
+            case PlanAsked(effect=effect, call_id=call_id):
+                self._planning[effect] = call_id
+            case CallPlanned(effect=effect, plan=plan):
+                self._planned_again(effect, plan)
             case fact if isinstance(fact, Ending):
                 if (ended := self._open.pop(fact.effect, None)) is not None:
                     ended.ended_at, ended.ending = at, fact
@@ -322,6 +333,14 @@ class _Reader:
             item = read_item(fact.item_json)
             if isinstance(item, FunctionCall | CustomToolCall):
                 self.recording.plans.append((item, fact.plan))
+
+    def _planned_again(self, effect: EffectId, plan: ToolPlan) -> None:
+        """Note a call's new plan. What was dispatched by the old one has not run."""
+        call_id = self._planning.pop(effect, "")
+        if isinstance(run := self._open.pop(effect, None), ToolRun):
+            self.recording.runs.remove(run)
+            call_id = run.item.call_id
+        self.recording.replans[call_id].append(plan)
 
     def _saved(self, at: int, effect: EffectId, saved: FilesSaved) -> None:
         match self._open.get(effect):

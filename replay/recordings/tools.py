@@ -6,7 +6,13 @@ from typing import NoReturn
 import attrs
 import trio
 
-from turnlog.actors.ports import ModelCallFailed, ToolMonitor, ToolOrder, ToolResult
+from turnlog.actors.ports import (
+    ModelCallFailed,
+    PlanOrder,
+    ToolMonitor,
+    ToolOrder,
+    ToolResult,
+)
 from turnlog.protocol.calls import ModelFailure, ToolPlan
 from turnlog.protocol.events import EffectClosed, FilesSaved, ToolFinished
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
@@ -70,6 +76,13 @@ class RecordedTools:
         if len(known) > 1:
             known.remove(same)
         return self.aliases.value_in_branch(same[1], ToolPlan)
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        """Return the plan that the call was given then, in the place of the first one."""
+        plans = self.recording.replans.get(order.call.call_id)
+        if plans:
+            return self.aliases.value_in_branch(plans.popleft(), ToolPlan)
+        return order.plan or await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         """Give back what the call gave then.

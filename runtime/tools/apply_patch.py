@@ -15,7 +15,7 @@ import trio
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import FileChange, PatchPreview, PatchReport, ToolPlan
 from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
-from turnlog.protocol.files import FileImage
+from turnlog.protocol.files import FileImage, digest_of
 from turnlog.protocol.items import CustomToolCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.apply import PlannedPatch, plan_patch, touched_paths
@@ -90,7 +90,7 @@ class ApplyPatch:
         return ToolPlan(
             self.name,
             wants="inside" if denial is None else "outside",
-            approval_key="\0".join(("apply_patch", *paths)),
+            approval_key="\0".join((self.name, digest_of(text.encode()), *paths)),
             preview=PatchPreview(_preview(patch, cwd)),
             denial=denial,
         )

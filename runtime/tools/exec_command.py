@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import attrs
+import msgspec
 import trio
 from msgspec import Struct
 
@@ -134,7 +135,7 @@ class ExecCommand:
             parallel=True,
             wants="outside" if outside else "inside",
             reason=arguments.justification,
-            approval_key="\0".join((cwd, *arguments.argv)),
+            approval_key=msgspec.json.encode((cwd, *arguments.argv)).decode(),
             preview=CommandPreview(arguments.argv, cwd),
         )
 

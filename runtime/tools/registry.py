@@ -5,15 +5,17 @@ from functools import cached_property
 
 import attrs
 import msgspec
-from msgspec import Raw
+import trio
+from msgspec import Raw, structs
 
-from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
-from turnlog.protocol.calls import ToolPlan
+from turnlog.actors.ports import PlanOrder, ToolMonitor, ToolOrder, ToolResult
+from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.runtime.telling import Warn, unheard
 from turnlog.runtime.tools.agents import AGENT_TOOLS, AgentTool, may_have_agents
 from turnlog.runtime.tools.guard import Guard, refusal
+from turnlog.runtime.tools.named_files import files_of, may_be_asked
 from turnlog.runtime.tools.shape import SPEC
 from turnlog.runtime.tools.tool import Tool
 
@@ -60,13 +62,27 @@ class ToolRegistry:
             guard = self._agent_guards.get(name)
         if guard is None:
             return refusal(name, f"unsupported call: {name}", settings.tool_output_tokens)
-        return guard.plan(call, settings)
+        plan = guard.plan(call, settings)
+        return await _with_files(plan, settings) if may_be_asked(plan, settings) else plan
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         guard = self._guards.get(_qualified(order.call))
         if guard is None:  # it was there when the call was planned, by an engine that had it
             return ToolResult("failed", "", f"unsupported call: {order.plan.tool}")
         return await guard.run(order, monitor)
+
+
+async def _with_files(plan: ToolPlan, settings: TurnSettings) -> ToolPlan:
+    """Return the plan with the files that it is for, besides those that its tool names."""
+    found = await trio.to_thread.run_sync(files_of, plan, settings)
+    return structs.replace(plan, files=tuple(sorted({*plan.files, *found}, key=_path_of)))
+
+
+def _path_of(file: NamedFile) -> str:
+    return file.path
 
 
 def _qualified(call: ToolCallItem) -> str:

@@ -28,7 +28,9 @@ class Tool(Protocol):
         ...
 
     def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-        """Say what the call would do, without touching the world.
+        """Say what the call would do, without changing anything in the world.
+
+        Where somebody may be asked about it, the files that its preview names are added.
 
         Raises:
             CallRefused: it cannot be done; the model is told why.

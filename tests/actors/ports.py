@@ -19,6 +19,7 @@ from turnlog.actors.ports import (
     ModelClient,
     ModelRequest,
     ModelSignal,
+    PlanOrder,
     Ports,
     TextDelta,
     ToolMonitor,
@@ -110,6 +111,9 @@ class Handlers:
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         await trio.lowlevel.checkpoint()
         return ToolPlan(call.name, parallel=not call.name.endswith("!"))
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         await monitor.started()

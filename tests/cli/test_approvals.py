@@ -37,6 +37,7 @@ async def test_several_open_questions_are_listed_the_oldest_first(user: User) ->
         "reason": "To count.",
         "parked": False,
         "spawned_by": None,
+        "changed": [],
         "answer": None,
     }
     more = {"id": second, "what": "/bin/bash -c 'echo 2 >> two'", "reason": None}

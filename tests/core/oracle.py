@@ -10,6 +10,7 @@ from turnlog.actors.core.effects import effect_of
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     AgentsAwaited,
+    CallPlanned,
     CallSettled,
     ChildEnded,
     ContextLoaded,
@@ -43,6 +44,7 @@ CLOSING = (
     ContextLoaded,
     ModelCompleted,
     ModelFailed,
+    CallPlanned,
     ToolFinished,
     ChildEnded,
     WorkspaceScanned,
@@ -142,8 +144,14 @@ def assert_turns_take_turns(events: Iterable[SessionEvent]) -> None:
 
 
 def dispatches(events: Iterable[SessionEvent]) -> Counter[str]:
-    """Return how often each call was started. The world gives every call an id of its own."""
-    return Counter(event.call_id for event in events if isinstance(event, ToolDispatched))
+    """Return how often each call was started, but for those that were planned anew instead.
+
+    The world gives every call an id of its own.
+    """
+    events = list(events)
+    planned = {event.effect for event in events if isinstance(event, CallPlanned)}
+    sent = (event for event in events if isinstance(event, ToolDispatched))
+    return Counter(event.call_id for event in sent if event.effect not in planned)
 
 
 def denials(events: Iterable[SessionEvent]) -> Counter[str]:

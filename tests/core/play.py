@@ -12,6 +12,7 @@ from turnlog.actors.core.effects import (
     CallModel,
     Effect,
     LoadContext,
+    PlanCall,
     RestoreTurns,
     RunChild,
     RunTool,
@@ -30,6 +31,7 @@ from turnlog.actors.core.undo import parts_then
 from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
 from turnlog.protocol.events import (
+    CallPlanned,
     ChildEnded,
     ContextLoaded,
     ConversationResumed,
@@ -348,6 +350,8 @@ class Play:
                 return self.send(ModelCompleted(effect.effect, "resp"))
             case RunTool():
                 return self.send(ToolFinished(effect.effect, "done", "", "ok"))
+            case PlanCall():
+                return self.send(CallPlanned(effect.effect, ToolPlan("exec_command")))
             case AskQuestion():
                 return self.op(ExecApproval(effect.question, "approved"))
             case Wait() | WaitForAgents():

@@ -23,6 +23,7 @@ from turnlog.actors.core.effects import (
     CallModel,
     Effect,
     LoadContext,
+    PlanCall,
     RestoreTurns,
     RunChild,
     RunTool,
@@ -42,6 +43,7 @@ from turnlog.protocol.calls import (
     ErrorInfo,
     ListAgents,
     ModelFailure,
+    NamedFile,
     PatchPreview,
     PatchReport,
     SpawnAgent,
@@ -50,6 +52,7 @@ from turnlog.protocol.calls import (
     ToolPlan,
 )
 from turnlog.protocol.events import (
+    CallPlanned,
     ChildEnded,
     ContextLoaded,
     EffectClosed,
@@ -63,12 +66,13 @@ from turnlog.protocol.events import (
     SessionFact,
     SessionStarted,
     TimerFired,
+    ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnsRestored,
     WorkspaceScanned,
 )
-from turnlog.protocol.files import FileImage
+from turnlog.protocol.files import FileImage, FileMark
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import FunctionCallOutput, JsonText, WebSearchCall, encode_item
 from turnlog.protocol.ops import (
@@ -309,8 +313,12 @@ class World:
                         RateLimitsReceived(name, RateLimits(RateLimitWindow(self.throw(100))))
                     ),
                 ]
-            case RunTool():
-                return [lambda: self._tool(effect)]
+            case RunTool(effect=name):
+                tool = [lambda: self._tool(effect)] * 4
+                is_sure = effect.started or not self._was_allowed(name)
+                return tool if is_sure else [*tool, lambda: self._plan_again(name)]
+            case PlanCall(effect=name):
+                return [lambda: self._plan_again(name)]
             case AskQuestion():
                 return [lambda: self._answer(effect)] * 3 + [self.closing(effect, "failed")]
             case Wait(effect=name) | WaitForAgents(effect=name):
@@ -327,6 +335,16 @@ class World:
                 return [self._restore]
             case RunUserShell(effect=name):
                 return [lambda: self._send(ToolFinished(name, "done", "", "secret"))]
+
+    def _was_allowed(self, effect: EffectId) -> bool:
+        return any(
+            isinstance(event, ToolDispatched) and event.effect == effect and event.approved
+            for event in self.play.events
+        )
+
+    def _plan_again(self, effect: EffectId) -> None:
+        file = NamedFile("/x.sh", FileMark("file", self.pick(("a", "b"))))
+        self._send(CallPlanned(effect, structs.replace(self._plan(), files=(file,))))
 
     def _summary(self, effect: EffectId) -> None:
         for summary in self.pick((("so far, so good",), ("a long story " * 40,), ("",), ())):

@@ -14,6 +14,7 @@ from turnlog.actors.ports import (
     ModelClient,
     ModelRequest,
     ModelSignal,
+    PlanOrder,
     ToolMonitor,
     ToolOrder,
     ToolResult,
@@ -50,6 +51,9 @@ class Breaking:
 
     async def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
         return await self.tools.plan(call, settings)
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.tools.plan_again(order)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         if order.plan.tool != "update_plan":

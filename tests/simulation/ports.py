@@ -35,6 +35,7 @@ from turnlog.actors.ports import (
     ModelCallFailed,
     ModelRequest,
     ModelSignal,
+    PlanOrder,
     ReasoningDelta,
     RestoreRequest,
     RestoreResult,
@@ -232,6 +233,9 @@ class SimTools:
             approval_key=script.key,
             refusal=script.refusal,
         )
+
+    async def plan_again(self, order: PlanOrder) -> ToolPlan:
+        return await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         call_id, script = order.call.call_id, _script(order.call)

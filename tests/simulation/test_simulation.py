@@ -154,7 +154,7 @@ def test_a_live_state_that_knows_more_than_the_log_is_found(
     begin = session_actor.SessionActor._begin_effects  # pyright: ignore[reportPrivateUsage]
 
     def remember(self: session_actor.SessionActor, events: Any) -> Sequence[Any]:  # noqa: ANN401
-        self.state.approved.add(f"at {self.state.head}")
+        self.state.approved[f"at {self.state.head}"] = ()
         return begin(self, events)
 
     monkeypatch.setattr(session_actor.SessionActor, "_begin_effects", remember)

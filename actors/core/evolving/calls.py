@@ -8,13 +8,20 @@ from turnlog.protocol.events import (
     ApprovalAsked,
     CallParked,
     CallSettled,
+    PlanAsked,
     QuestionAnswered,
     ToolDispatched,
 )
 from turnlog.protocol.items import OtherCall
 
 CallDecision = (
-    ToolDispatched | AgentsAwaited | ApprovalAsked | QuestionAnswered | CallParked | CallSettled
+    ToolDispatched
+    | AgentsAwaited
+    | ApprovalAsked
+    | QuestionAnswered
+    | CallParked
+    | PlanAsked
+    | CallSettled
 )
 
 
@@ -32,6 +39,8 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
         case QuestionAnswered(effect=effect, call=call):
             if state.outstanding.pop(effect, None) is not None:
                 mark(turn, call, "waiting")
+        case PlanAsked(call=call):
+            mark(turn, call, "planning")
         case CallParked(call=call):
             turn.parking = True
             mark(turn, call, "waiting")

@@ -8,6 +8,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
+    PlanCall,
     RestoreTurns,
     RunChild,
     RunTool,
@@ -40,6 +41,7 @@ from turnlog.protocol.events import (
     ModelAsked,
     OpReceived,
     OpRefused,
+    PlanAsked,
     PrefixChanged,
     QuestionAnswered,
     ResponseAbandoned,
@@ -130,6 +132,7 @@ def _turn_decided(
             | ApprovalAsked()
             | QuestionAnswered()
             | CallParked()
+            | PlanAsked()
             | CallSettled()
         ):
             call_decided(state, turn, decision)
@@ -261,7 +264,7 @@ def _lost(state: State, effect: EffectId) -> None:
     match lost:
         case RunTool(call=call, started=started):
             mark(turn, call, "stopped" if started else "unknown")
-        case AskQuestion(call=call) | WaitForAgents(call=call):
+        case AskQuestion(call=call) | WaitForAgents(call=call) | PlanCall(call=call):
             mark(turn, call, "waiting")
         case CallModel() | Wait():
             turn.owes_request = turn.compaction is None or turn.owes_request

@@ -4,11 +4,12 @@ from typing import assert_never
 
 from msgspec import structs
 
-from turnlog.actors.core import ledger, model_call, texts
+from turnlog.actors.core import grants, ledger, model_call, texts
 from turnlog.actors.core.effects import (
     AskQuestion,
     CallModel,
     Effect,
+    PlanCall,
     RunChild,
     RunTool,
     Summarize,
@@ -18,6 +19,7 @@ from turnlog.actors.core.evolving.calls import mark, settle, unpark
 from turnlog.actors.core.state import Call, State, Turn, tools_digest
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
+    CallPlanned,
     ChildEnded,
     ContextLoaded,
     EffectClosed,
@@ -68,6 +70,7 @@ _ClosingFact = (
     | ContextLoaded
     | ModelCompleted
     | ModelFailed
+    | CallPlanned
     | ToolFinished
     | ChildEnded
     | WorkspaceScanned
@@ -89,6 +92,7 @@ def happened(state: State, fact: SessionFact) -> None:
         case (
             ModelCompleted(effect=effect)
             | ToolFinished(effect=effect)
+            | CallPlanned(effect=effect)
             | ContextLoaded(effect=effect)
             | ModelFailed(effect=effect)
             | EffectClosed(effect=effect)
@@ -211,10 +215,10 @@ def _answered(state: State, question: str, decision: str) -> None:
     call = state.turn.find(asked.call)
     if call is None or decision not in ("approved", "approved_for_session"):
         return
-    call.status, call.approved = "waiting", True
+    call.status, call.approved, call.changed = "waiting", True, ()
     unpark(state, state.turn)
-    if decision == "approved_for_session" and call.plan.approval_key:
-        state.approved.add(call.plan.approval_key)
+    if decision == "approved_for_session":
+        grants.grant(state, state.turn, call)
 
 
 def _parked(state: State, turn: Turn, question: str) -> AskQuestion | None:
@@ -281,6 +285,8 @@ def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
             _attempt_ended(state, turn, closed, fact)
         case ToolFinished():
             _tool_finished(state, turn, closed, fact)
+        case CallPlanned(plan=plan):
+            _planned(turn, closed, plan)
         case ChildEnded() if isinstance(closed, RunChild):
             child_ended(state, turn, fact)
         case TurnsRestored():
@@ -321,6 +327,12 @@ def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
     too_long = fact.failure.code == "context_window_exceeded"
     if state.rules > 3 and too_long and window is not None:
         state.measured = (max(state.tokens, window), state.history.size)
+
+
+def _planned(turn: Turn, closed: Effect, plan: ToolPlan) -> None:
+    """A call is to be decided about anew, by this plan."""
+    if isinstance(closed, RunTool | PlanCall) and (call := turn.find(closed.call)) is not None:
+        call.plan_anew(plan, grants.differing(call.plan.files, plan.files))
 
 
 def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished) -> None:

@@ -17,6 +17,7 @@ from turnlog.protocol.calls import (
     FileChange,
     ListAgents,
     ModelFailure,
+    NamedFile,
     PatchPreview,
     PatchReport,
     SpawnAgent,
@@ -36,6 +37,7 @@ from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
     CallParked,
+    CallPlanned,
     CallSettled,
     ChildAsked,
     ChildEnded,
@@ -61,6 +63,7 @@ from turnlog.protocol.events import (
     ModelItemReceived,
     OpReceived,
     OpRefused,
+    PlanAsked,
     PrefixChanged,
     QuestionAnswered,
     RateLimitsReceived,
@@ -292,6 +295,11 @@ EVENTS: tuple[SessionEvent, ...] = (
     QuestionAnswered(EffectId("8.question.1"), 1, "call_2"),
     SessionClosed("parked"),
     ConversationResumed(12, 3_400, "ab" * 32),
+    PlanAsked(EffectId("9.plan.0"), 0, "call_1"),
+    CallPlanned(
+        EffectId("9.plan.0"),
+        ToolPlan("exec_command", files=(NamedFile("/x.sh", FileMark("file", "ab" * 32, 0o755)),)),
+    ),
 )
 
 
