@@ -1,14 +1,11 @@
 """The launcher as a program: what it refuses, how it ends, and that it leaves nothing running."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from turnlog.runtime import launcher
-
-LAUNCHER = os.path.dirname(launcher.__file__)
+from turnlog.runtime.processes.launch import PROGRAM
 
 
 @pytest.mark.parametrize(
@@ -22,7 +19,7 @@ LAUNCHER = os.path.dirname(launcher.__file__)
 def test_a_launcher_that_cannot_confine_does_not_run_the_command(
     arguments: list[str], said: str
 ) -> None:
-    command = [sys.executable, "-I", "-S", LAUNCHER, *arguments]
+    command = [sys.executable, "-I", "-S", PROGRAM, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (125, "")
     assert ended.stderr.startswith("turnlog: the command was not run: ")

@@ -22,7 +22,7 @@ from tests.engine.agents import eventually
 from turnlog.protocol.calls import Leftover
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.family import read_process, read_processes
-from turnlog.runtime.processes.launch import LAUNCHER, attended
+from turnlog.runtime.processes.launch import PROGRAM, attended
 from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
 
@@ -418,7 +418,7 @@ async def test_attendants_that_were_killed_with_their_engine_leave_what_bears_it
     script = f"setsid --fork bash -c 'touch begun; sleep 600' {ground.folder / 'attack'}; sleep 600"
     with engine(ground, script) as process:
         await eventually((ground.folder / "begun").exists)
-        attendants = [pid for pid in running_with(LAUNCHER) if parent(pid) == process.pid]
+        attendants = [pid for pid in running_with(PROGRAM) if parent(pid) == process.pid]
         assert len(attendants) == 1
         process.kill()
         os.kill(attendants[0], signal.SIGKILL)

@@ -3,9 +3,9 @@
 import os
 import sys
 
-# Python has put this folder first. The one above it, last, names the package `launcher`, and no
-# file of ours takes the place of a module of the standard library.
-sys.path.append(os.path.dirname(sys.path.pop(0)))
+# The folder above names the package `launcher`. It comes last: no file of ours takes the place of
+# a module of the standard library.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE
 from turnlog.runtime.processes.spawner import CommandNotStarted
 
-LAUNCHER: Final = os.path.dirname(os.path.realpath(launcher.__file__))
+LAUNCHER: Final = os.path.dirname(os.path.realpath(launcher.__file__))  # a folder
+PROGRAM: Final = os.path.join(LAUNCHER, "__main__.py")
 
 LaunchLine = NewType("LaunchLine", list[str])
 """A command line in which the launcher runs the command, with or without a sandbox around it."""
@@ -35,13 +36,14 @@ def attended(argv: Sequence[str], options: Sequence[str] = ()) -> LaunchLine:
             "commands cannot be run: this program does not know its Python interpreter "
             "(sys.executable), which attends them. Start turnlog by `python -m turnlog`."
         )
-    return LaunchLine([sys.executable, "-I", "-S", LAUNCHER, *options, "--", *argv])
+    return LaunchLine([sys.executable, "-I", "-S", PROGRAM, *options, "--", *argv])
 
 
 def is_launcher(pid: int) -> bool:
     """Say whether a process is a launcher, of any version of turnlog."""
     words = kin.command_line(pid).split(b"\0")
-    return words[1:3] == [b"-I", b"-S"] and words[3].endswith(b"/runtime/launcher")
+    program = b"".join(words[3:4])
+    return words[1:3] == [b"-I", b"-S"] and program.endswith(b"/runtime/launcher/__main__.py")
 
 
 def kill_by_attendants() -> None:
