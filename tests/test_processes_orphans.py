@@ -61,7 +61,7 @@ async def test_the_commands_of_a_killed_engine_are_ended_and_those_of_others_are
         assert found(left | others) == set()
         killed.kill()
         killed.wait()
-        assert found(left | others) == left
+        assert found(left | others) <= left  # another engine of this machine may be ending them
         await end_orphans()
         assert {pid for pid in left | others if is_running(pid)} == others
 
