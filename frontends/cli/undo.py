@@ -1,5 +1,6 @@
 """`turnlog undo`: drop a session's last turns, and bring back the files that they changed."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -102,6 +103,8 @@ def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
 
 
 async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
+    from turnlog.runtime.config.home import turnlog_home
+    from turnlog.runtime.sandbox.guard import ReadGuard
     from turnlog.runtime.workspace.restore import plan_restore
 
     async with reading(prefix) as log:
@@ -115,4 +118,6 @@ async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
         if not asked.files:
             return ()
         edits = await edits_since(log, session, state.marks[-asked.turns].at)
-    return plan_restore(edits, roots=[state.settings.cwd], force=asked.force).preview
+    guard = ReadGuard([str(turnlog_home(os.environ))])
+    plan = plan_restore(edits, roots=[state.settings.cwd], force=asked.force, guard=guard)
+    return plan.preview

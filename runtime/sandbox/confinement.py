@@ -79,6 +79,7 @@ class Confined(Struct, frozen=True):
 
     line: LaunchLine
     env: dict[str, str]
+    hint: str = ""  # for the model, where the sandbox seems to have stopped the command
 
 
 class Bounds(Struct, frozen=True):
@@ -161,7 +162,8 @@ class Sandbox:
                     layout, network=network, private=private, changed=folders
                 )
                 own = {} if private is None else dict.fromkeys(("TMPDIR", "TMP", "TEMP"), private)
-                yield Confined(attended(argv, options), {**env, **own})
+                line = attended(argv, options)
+                yield Confined(line, {**env, **own}, _hint(layout))
                 return
             absent = stack.enter_context(mount_points(layout.absent))
             yield Confined(
@@ -376,6 +378,16 @@ def _mounted(
         layout, cwd=cwd, network=network, user_namespace=confinement.user_namespace
     )
     return attended(argv, options)
+
+
+def _hint(layout: Layout) -> str:
+    closed = [path for path in layout.closed if not layout.is_temporary(path)]
+    if not closed:
+        return ""
+    return (
+        f"[The sandbox lets commands change files directly in {', '.join(closed)}, but not add, "
+        "rename, remove or replace any there. Use apply_patch, or a folder below.]"
+    )
 
 
 def _folders_of(paths: Iterable[str], layout: Layout) -> list[str]:

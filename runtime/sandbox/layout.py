@@ -100,9 +100,8 @@ class Layout(Struct, frozen=True):
     def access(self, path: str) -> Access:
         """Return what commands can do with what is at a real path: the deepest rule counts."""
         rules = accesses(writable=self.writable, protected=self.protected, hidden=self.hidden)
-        return next(
-            (access for rule, access in reversed(rules.items()) if is_within(path, rule)), "read"
-        )
+        around = [access for rule, access in rules.items() if is_within(path, rule)]
+        return around[-1]  # of "/", at least
 
     def is_temporary(self, path: str) -> bool:
         """Say whether the root that a path is in is for temporary files only."""

@@ -8,7 +8,7 @@ An engine that is killed leaves an empty folder at worst; the next command remov
 import fcntl
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -36,7 +36,7 @@ def _is_empty(path: str) -> bool:
 
 
 @contextmanager
-def mount_points(paths: Iterable[str]) -> Iterator[tuple[str, ...]]:
+def mount_points(paths: Iterable[str]) -> Generator[tuple[str, ...]]:
     """Make a stand-in at each of `paths` for as long as the block runs.
 
     What the block is given leaves out the paths at which none can be made: a command, which has

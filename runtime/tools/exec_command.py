@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import CommandPreview, CommandReport, Leftover, ToolPlan
@@ -184,7 +184,11 @@ class ExecCommand:
             monitor.stopped(_stopped(running[0] if running else None, order.settings))
             raise
         confined = order.dispatched.sandbox.mode != "danger-full-access"
-        return _finished(result, arguments, order.settings, confined=confined)
+        ended = _finished(result, arguments, order.settings, confined=confined)
+        if ended.denial is None or not command.hint:
+            return ended
+        output = f"{ended.output.rstrip()}\n{command.hint}\n"
+        return structs.replace(ended, output=output)
 
 
 def _cwd(arguments: ExecArguments, settings: TurnSettings) -> str:
