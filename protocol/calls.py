@@ -23,6 +23,7 @@ FailureCode = Literal[
     "invalid_response",  # the answer is not what the Responses API describes
     "credential_missing",  # no key was found; see env_key, key_command and keyring
     "crashed",  # turnlog's own client failed
+    "environment_fault",  # the machine refused something, or a variable cannot be used; it is named
 ]
 Retry = Literal["never", "request", "stream"]
 

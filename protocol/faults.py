@@ -14,7 +14,9 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.EMFILE: "Raise the limit of open files of this process (`ulimit -n`).",
     errno.ENFILE: "The whole machine has too many files open: end other programs.",
     errno.ENOMEM: _OUT_OF_MEMORY,
-    errno.EAGAIN: "Raise the limit of processes and threads (`ulimit -u`, or `pids.max`).",
+    errno.EAGAIN: (
+        "Raise the limits of processes and of memory (`ulimit -u`, `ulimit -v`, `pids.max`)."
+    ),
     errno.ENOSPC: "Free some space on its disk.",
     errno.EDQUOT: "Free some space: the quota of this user is used up.",
     errno.EFBIG: "Raise the limit of the size of a file (`ulimit -f`).",
@@ -23,6 +25,13 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.EROFS: "It is on a file system that is mounted read-only: name another place.",
     errno.ENOENT: "Check that it is there, with the folders above it.",
     errno.EIO: "Its disk or its terminal does not answer: look at the system's log.",
+}
+_TEXTS: Final[Mapping[int, str]] = {  # the C library's
+    errno.ENOMEM: "Cannot allocate memory",
+    errno.EMFILE: "Too many open files",
+    errno.EFBIG: "File too large",
+    errno.ENOSPC: "No space left on device",
+    errno.EDQUOT: "Disk quota exceeded",
 }
 _NO_THREAD: Final = "can't start new thread"  # CPython's text
 
@@ -37,9 +46,18 @@ def environment_fault(error: BaseException) -> str | None:
             return f"memory has run out. {_OUT_OF_MEMORY}"
         if isinstance(cause, RuntimeError) and str(cause).startswith(_NO_THREAD):
             return f"no further thread can be started. {_ADVICE[errno.EAGAIN]}"
+        if isinstance(cause, ImportError):  # the loader gives the system's reason as a text
+            for number in (errno.ENOMEM, errno.EMFILE):
+                if _TEXTS[number] in str(cause):
+                    return f"{cause.name or 'a module'}: {_TEXTS[number]}. {_ADVICE[number]}"
         if isinstance(cause, OSError) and cause.errno is not None:
             return _of_system(cause)
     return None
+
+
+def advice_in(text: str) -> str:
+    """Return what to do about the system's error that a text of somebody else quotes; or ""."""
+    return next((_ADVICE[number] for number, known in _TEXTS.items() if known in text), "")
 
 
 def _of_system(error: OSError) -> str:

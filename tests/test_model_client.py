@@ -370,8 +370,11 @@ async def test_a_proxy_that_cannot_be_used_is_explained(monkeypatch: pytest.Monk
     monkeypatch.setenv("all_proxy", "gopher://127.0.0.1:1")
     _, failure = await attempt(client("http://turnlog.invalid/v1"))
     assert failure is not None
-    assert (failure.code, failure.retry) == ("connection_failed", "request")
-    assert "Connection failed: the environment's proxy settings: " in failure.message
+    assert failure == ModelFailure(
+        "environment_fault",
+        "all_proxy holds no address of a proxy. Set it to an address such as "
+        "http://proxy.example:3128, or unset it.",
+    )
 
 
 async def test_an_https_address_without_tls_behind_it_fails_to_connect() -> None:

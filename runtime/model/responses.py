@@ -18,11 +18,13 @@ from turnlog.actors.ports import (
     ModelSignal,
 )
 from turnlog.protocol.calls import ModelFailure
+from turnlog.protocol.faults import ENVIRONMENT_FAULT
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.model import failures
 from turnlog.runtime.model.provider import Provider
 from turnlog.runtime.model.signals import read_limits, read_signal
 from turnlog.runtime.model.sse import EventTooLarge, SseSplitter
+from turnlog.runtime.model.surroundings import SurroundingsUnusable
 from turnlog.runtime.model.transport import (
     Answer,
     FirstByteTimeout,
@@ -160,6 +162,8 @@ class ResponsesClient:
                 first_byte_timeout=(provider.first_byte_timeout_ms or idle_ms) / 1000,
             ) as answer:
                 yield answer
+        except SurroundingsUnusable as error:
+            raise ModelCallFailed(ModelFailure(ENVIRONMENT_FAULT, str(error))) from error
         except Unreachable as error:
             failure = failures.unreachable(str(error), provider.shown_url)
             raise ModelCallFailed(failure) from error

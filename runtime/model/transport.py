@@ -7,7 +7,6 @@ Source: httpx 0.28. Importing it costs 60 ms, and 100 ms with the command line t
 along; both it and the certificates are loaded in a thread, when first needed.
 """
 
-import ipaddress
 import os
 import ssl
 import sys
@@ -19,6 +18,13 @@ from urllib.parse import urlsplit
 
 import attrs
 import trio
+
+from turnlog.runtime.model.surroundings import (
+    Proxy,
+    SurroundingsUnusable,
+    certificates,
+    proxy_for,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -89,16 +95,18 @@ class Transport:
 
         Raises:
             Unreachable, FirstByteTimeout: there is no answer.
+            SurroundingsUnusable: the environment does not let us ask.
         """
         await _load_httpx()
         import httpx
 
         from turnlog.runtime.model.request_body import WholeBody
 
-        async with self._client(
+        proxy = proxy_for(url, os.environ)
+        async with _client(
             httpx.Timeout(None, connect=connect_timeout),
             verify=await self._certificates(url),
-            trust_env=not is_loopback(url),
+            proxy=proxy,
         ) as client:
             try:
                 with trio.fail_after(first_byte_timeout):
@@ -110,7 +118,8 @@ class Transport:
             except httpx.ConnectTimeout as error:
                 raise Unreachable(f"no connection within {connect_timeout:g} s") from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise Unreachable(explain(error)) from error
+                via = f" (through the proxy of {proxy.variable})" if proxy else ""
+                raise Unreachable(f"{explain(error)}{via}") from error
             chunks = response.aiter_raw()
             try:
                 yield Answer(response.status_code, dict(response.headers), chunks)
@@ -120,16 +129,6 @@ class Transport:
                 # them now; together, hundreds of bodies would wait for a collection.
                 response.stream = httpx.ByteStream(b"")
 
-    def _client(
-        self, timeout: "httpx.Timeout", *, verify: ssl.SSLContext, trust_env: bool
-    ) -> "httpx.AsyncClient":
-        import httpx
-
-        try:
-            return httpx.AsyncClient(timeout=timeout, verify=verify, trust_env=trust_env)
-        except (ValueError, ImportError) as error:  # such as a SOCKS proxy without its package
-            raise Unreachable(f"the environment's proxy settings: {error}") from error
-
     async def _certificates(self, url: str) -> ssl.SSLContext:
         if urlsplit(url).scheme != "https":
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and costs nothing
@@ -137,19 +136,28 @@ class Transport:
 
         async with self._tls_lock:
             if self._tls is None:
-                self._tls = await trio.to_thread.run_sync(httpx.create_ssl_context)
+                self._tls = await trio.to_thread.run_sync(
+                    certificates, httpx.create_ssl_context, os.environ
+                )
             return self._tls
 
 
-def is_loopback(url: str) -> bool:
-    """Say whether `url` names this machine by `localhost` or a loopback address."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+def _client(
+    timeout: "httpx.Timeout", *, verify: ssl.SSLContext, proxy: Proxy | None
+) -> "httpx.AsyncClient":
+    """Return a client that takes nothing from the environment."""
+    import httpx
+
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return httpx.AsyncClient(
+            timeout=timeout, verify=verify, proxy=proxy.url if proxy else None, trust_env=False
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:  # SOCKS without its package
+        if proxy is None:
+            raise
+        raise SurroundingsUnusable(
+            f"the proxy that {proxy.variable} names cannot be used: {error}"
+        ) from error
 
 
 def explain(error: BaseException) -> str:
