@@ -24,3 +24,10 @@ class SessionSummary(Struct, frozen=True):
     spawned_by: SessionId | None = None  # the session whose sub-agent or review this is
     name: str = ""  # the user's own
     archived: bool = False
+    # The store's: where it stands among the others, if it began when the clock had gone back.
+    recency: int = 0
+
+    @property
+    def place(self) -> int:
+        """Orders sessions by their last turn: a later one has more."""
+        return self.recency or self.updated_us

@@ -1,5 +1,7 @@
 """One append inside a transaction: events, blobs, the row, its indexes, the inbox. All or none."""
 
+import time
+
 import msgspec
 
 from turnlog.actors.ports import Batch, Fate, Refused, Stored
@@ -7,10 +9,16 @@ from turnlog.protocol.errors import SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.blobs import pack
-from turnlog.runtime.store.keys import event_key, inbox_key, recent_key, session_key
+from turnlog.runtime.store.keys import (
+    SESSION_BYTES,
+    event_key,
+    inbox_key,
+    recent_key,
+    session_key,
+)
 from turnlog.runtime.store.reading import find_row
-from turnlog.runtime.store.rows import encode, recent_place
-from turnlog.runtime.store.rules import follow_on
+from turnlog.runtime.store.rows import decode_summary, encode, recent_place
+from turnlog.runtime.store.rules import follow_on, placed
 from turnlog.runtime.store.transactions import Txn
 from turnlog.runtime.store.views import Tables
 
@@ -49,17 +57,29 @@ def append_batch(
     )
     txn.put(key, encode(row), db=tables.sessions)
     if batch.summary:
-        put_summary(txn, tables, key, batch.summary)
+        put_summary(txn, tables, key, _placed(txn, tables, key, batch.summary))
     for op_id in batch.done_ops:
         txn.delete(inbox_key(key, op_id), db=tables.inbox)
     return Stored()
+
+
+def _placed(txn: Txn, tables: Tables, key: bytes, summary: SessionSummary) -> SessionSummary:
+    """Return a summary with its place among the recent ones."""
+    try:
+        before = decode_summary(txn.get(key, b"", db=tables.summaries))
+    except msgspec.MsgspecError:
+        before = SessionSummary(summary.session)
+    places = txn.cursor(db=tables.recent).iterprev(keys=True, values=False)
+    others = (place for place in places if not place.endswith(key))
+    newest = next(others, b"")[:-SESSION_BYTES]
+    return placed(summary, before, int.from_bytes(newest), time.time_ns() // 1000)
 
 
 def put_summary(txn: Txn, tables: Tables, key: bytes, summary: SessionSummary) -> None:
     """Write a session's summary, and its place among the recent ones where that changed."""
     value = txn.get(key, db=tables.summaries)
     old = _recent_places(txn, tables, key, value) if value else []
-    new = recent_key(summary.updated_us, key)
+    new = recent_key(summary.place, key)
     txn.put(key, encode(summary), db=tables.summaries)
     if old != [new]:
         for place in old:

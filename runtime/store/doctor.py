@@ -213,7 +213,7 @@ def _sound_place(txn: Txn, tables: Tables, key: bytes) -> bytes:
         return place
     summary = SessionSummary(session_of(key))
     txn.put(key, encode(summary), db=tables.summaries)
-    return recent_key(summary.updated_us, key)
+    return recent_key(summary.place, key)
 
 
 def _sweep(txn: Txn, tables: Tables) -> None:

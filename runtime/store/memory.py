@@ -6,6 +6,7 @@ writes queue behind appends. Its disk fails on request, and outlives the engine.
 
 import math
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -38,6 +39,7 @@ from turnlog.runtime.store.rules import (
     follow_on,
     fork_summary,
     last_of_page,
+    placed,
     surplus_snapshots,
 )
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room, weight
@@ -264,7 +266,10 @@ class MemoryLog:
             row.records.append(record)
             self.store.blobs.update(record.blobs)
         row.head = head
-        row.summary = batch.summary or row.summary
+        if batch.summary:
+            others = (one.summary.place for one in self.store.sessions.values() if one is not row)
+            now_us = time.time_ns() // 1000
+            row.summary = placed(batch.summary, row.summary, max(others, default=0), now_us)
         for op_id in batch.done_ops:
             row.inbox.pop(op_id, None)
 
@@ -377,7 +382,7 @@ class MemoryLog:
     async def sessions(self, *, limit: int = 50) -> list[SessionSummary]:
         await trio.lowlevel.checkpoint()
         rows = [row.summary for row in self.store.sessions.values() if row.head.sequence]
-        rows.sort(key=lambda row: (row.updated_us, row.session), reverse=True)
+        rows.sort(key=lambda row: (row.place, row.session), reverse=True)
         return rows[: max(limit, 0)]
 
     async def resolve(self, prefix: str) -> SessionId:

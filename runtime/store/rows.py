@@ -76,7 +76,7 @@ def recent_place(key: bytes, value: bytes) -> bytes | None:
     None: they cannot be decoded, or give a time that no key can hold.
     """
     try:
-        return recent_key(decode_summary(value).updated_us, key)
+        return recent_key(decode_summary(value).place, key)
     except (msgspec.MsgspecError, OverflowError):
         return None
 

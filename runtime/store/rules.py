@@ -14,6 +14,8 @@ MAX_RECORDS: Final = 4096  # in one batch
 MAX_PAGE: Final = 10_000  # events that one read returns: an old reader keeps old pages alive
 SNAPSHOT_SPAN: Final = 1000  # events before the newest snapshot; each span before is twice as long
 SHOWN_MATCHES: Final = 10  # of an ambiguous prefix
+_LIVE_US: Final = 600 * 1_000_000  # what began so shortly ago begins now
+_LAST_PLACE: Final = (1 << 64) - 1
 EMPTY_HEAD: Final = Head(0, GENESIS, 0)
 
 
@@ -22,6 +24,28 @@ def fork_summary(
 ) -> SessionSummary:
     """Return the row that a fork has until its first step writes its own."""
     return msgspec.structs.replace(parent, session=session, parent=origin, cut=cut, status="idle")
+
+
+def placed(
+    summary: SessionSummary, before: SessionSummary, newest: int, now_us: int
+) -> SessionSummary:
+    """Return a session's row with its place among the others.
+
+    A turn that begins now comes after all that have begun, also where the clock has gone back
+    since. What is imported keeps the place of its own time.
+
+    Args:
+        before: the row that it takes the place of.
+        newest: the greatest place of all other sessions.
+        now_us: what the clock says, in microseconds.
+    """
+    if summary.updated_us == before.updated_us:
+        recency = before.recency
+    elif newest >= summary.updated_us and abs(now_us - summary.updated_us) < _LIVE_US:
+        recency = min(newest + 1, _LAST_PLACE)
+    else:
+        recency = 0
+    return msgspec.structs.replace(summary, recency=recency)
 
 
 def last_of_page(after: int, until: int | None, limit: int, head: int) -> int:
