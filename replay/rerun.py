@@ -53,6 +53,7 @@ from turnlog.replay.recordings.workspace import RecordedWorkspace
 from turnlog.runtime.assembly import SystemClock, built_in_tools, model_client, open_sandbox
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import running
@@ -424,4 +425,4 @@ async def _ports(
 
 def _config(cwd: str, environ: Mapping[str, str]) -> Config:
     """Load the configuration of the session's folder, or of this one if that is gone."""
-    return load_config(cwd if os.path.isdir(cwd) else os.getcwd(), environ=environ)
+    return load_config(cwd if os.path.isdir(cwd) else standing_folder(), environ=environ)

@@ -15,6 +15,7 @@ from turnlog.runtime import doors
 from turnlog.runtime.config.credentials import Credential
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import Engine, running
@@ -98,7 +99,7 @@ async def open_engine(
     if home is not None:
         environ["TURNLOG_HOME"] = doors.path("home", home)
     if config is None:
-        config = load_config(os.getcwd(), environ=environ)
+        config = load_config(standing_folder(), environ=environ)
     else:
         config = doors.configuration("config", config)
     store = turnlog_home(environ) / STORE_FOLDER

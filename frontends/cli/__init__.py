@@ -90,6 +90,7 @@ def turnlog() -> None:
 
 def main() -> NoReturn:
     """Run the command that this process was started for, and leave with its exit code."""
+    _speak_utf_8()
     _keep_own_files_usable()
     open_doors()
     tune_process()
@@ -109,6 +110,12 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
         return tell(error)
     return code or 0
+
+
+def _speak_utf_8() -> None:
+    """Begin again in UTF-8 where the locale has ASCII only: file names and arguments have more."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _keep_own_files_usable() -> None:

@@ -12,6 +12,9 @@ from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 FAILED: Final = 1
 UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+FOLDER_GONE: Final = (
+    "the current folder has been removed. Go to another one, or give an absolute path."
+)
 
 
 class PromptMissing(UsageError):
@@ -54,6 +57,9 @@ def tell(error: BaseException) -> int:
         case TurnlogError() as known:
             click.echo(f"Error: {known} [{known.code}]", err=True)
             return FAILED
+        case FileNotFoundError(filename=None) if not _stands_somewhere():
+            click.echo(f"Error: {FOLDER_GONE} [{ENVIRONMENT_FAULT}]", err=True)
+            return FAILED
         case other if (fault := environment_fault(other)) is not None:
             click.echo(f"Error: {fault} [{ENVIRONMENT_FAULT}]", err=True)
             return FAILED
@@ -75,6 +81,14 @@ def cause(error: BaseException) -> BaseException:
             if isinstance(leaf, kind):
                 return leaf
     return leaves[0]
+
+
+def _stands_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -37,6 +37,7 @@ from turnlog.protocol.settings import OnRecovery
 from turnlog.runtime import doors
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.engine import Engine
 from turnlog.runtime.session import Session
@@ -119,7 +120,7 @@ async def operate(
         raise SessionNotFound(prefix)
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
-        config = load_config(os.getcwd(), environ=os.environ)
+        config = load_config(standing_folder(), environ=os.environ)
         async with open_engine(config=config, warn=warn) as engine:
             nursery.start_soon(tell_pauses, engine.ports.log, _tell)
             return await _operate(engine, prefix, op, on_recovery, vain)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turnlog.frontends.cli.failing import FOLDER_GONE
 from turnlog.protocol.errors import InputUnreadable, SessionNotFound, StoreUnsuitable
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 
@@ -22,9 +23,7 @@ def working_folder(chosen: str | None) -> str:
     try:
         folder = os.path.abspath(chosen or os.getcwd())
     except FileNotFoundError:
-        raise InputUnreadable(
-            "the current folder has been removed. Go to another one, or name one with `-C`."
-        ) from None
+        raise InputUnreadable(FOLDER_GONE) from None
     if not os.path.isdir(folder):
         raise InputUnreadable(f"{folder} is no folder that a session could work in.")
     return folder

@@ -23,11 +23,16 @@ def turnlog_home(environ: Mapping[str, str]) -> Path:
     Without HOME, the user's home is what the password file says. The folder need not exist.
 
     Raises:
-        HomeUnknown: no variable and no entry names a folder; HOME is relative; or a store would
-            be made in a folder that is called `~`, which somebody will remove one day.
+        HomeUnknown: no variable and no entry names a folder; HOME is relative; a name is not
+            UTF-8; or a store would be made in a folder that is called `~`, which somebody will
+            remove one day.
     """
     chosen = environ.get("TURNLOG_HOME")
     home = _chosen(chosen, environ) if chosen else _user_home(environ) / ".turnlog"
+    try:
+        str(home).encode()
+    except UnicodeEncodeError:
+        raise HomeUnknown(f"the name of the folder {os.fsencode(home)!r} is not UTF-8.") from None
     if _TILDE in home.parts:
         raise HomeUnknown(f"{home} has a folder in it that is called `~`.")
     return home

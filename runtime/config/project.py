@@ -1,8 +1,16 @@
-"""Find the project that a folder belongs to. Pure: the file system is a parameter."""
+"""Find the project that a folder belongs to; and the folder that this process stands in."""
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+
+def standing_folder() -> str:
+    """Return the folder that this process stands in; `/`, which is in no project, if it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
 
 
 def project_root(

@@ -26,6 +26,7 @@ import trio
 
 from turnlog.actors.ports import Batch, Fate, Refused, Stored, Unknown
 from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreError, TurnlogError
+from turnlog.protocol.faults import advice_in
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.appending import Packed, append_batch
 from turnlog.runtime.store.environment import Environment
@@ -332,4 +333,5 @@ def pause_text(why: str) -> str:
     """Say that the log is paused, and what ends that, unless `why` is a sentence that does."""
     if why.endswith("."):
         return f"the log takes no writes: {why}"
-    return f"the log takes no writes: {why}. Free some space on its disk; writing then resumes."
+    advice = advice_in(why) or "Free some space on its disk."
+    return f"the log takes no writes: {why}. {advice} Writing then resumes."

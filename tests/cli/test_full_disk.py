@@ -40,7 +40,7 @@ async def test_a_run_says_that_it_waits_for_the_disk_and_goes_on_once_there_is_r
         while not told.startswith("Waiting: "):
             assert told, "it ended, and did not wait"
             told = await started.read_note()
-        assert "Free some space on its disk; writing then resumes." in told
+        assert "Free some space on its disk. Writing then resumes." in told
         ballast.unlink()
         outcome = await started.finished()
     assert (outcome.code, outcome.lines[-1]["type"]) == (0, "turn.completed")
