@@ -43,6 +43,7 @@ from turnlog.protocol.envelope import (
     seal,
 )
 from turnlog.protocol.errors import (
+    EnvironmentFault,
     LogPaused,
     OpRejected,
     StoreError,
@@ -62,6 +63,7 @@ from turnlog.protocol.events import (
     TurnEnded,
     TurnOpened,
 )
+from turnlog.protocol.faults import environment_fault
 from turnlog.protocol.ops import (
     ExecApproval,
     Interrupt,
@@ -71,6 +73,7 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import OnRecovery
 
+MOST_IN_VAIN: Final = 20  # lives in a row that wrote nothing but their beginning
 CLAIM_PERIOD: Final = 0.1  # seconds between two attempts, while the log is paused
 _URGENT = (Interrupt, ExecApproval, PatchApproval, Shutdown)
 
@@ -113,6 +116,7 @@ class SessionActor:
         factory=deque[tuple[str, Sequence[Recorded]]], init=False
     )  # ops whose steps are on their way to the disk
     _lost: str | None = attrs.field(default=None, init=False)
+    _opened: int = attrs.field(default=0, init=False)  # the last event of this life's beginning
     _changes: TurnChanges = attrs.field(factory=TurnChanges, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -170,7 +174,8 @@ class SessionActor:
         """Run until the session is closed.
 
         A write that was refused or whose answer was lost ends the work, not the session: what
-        is on disk is folded anew and taken over, as after a crash.
+        is on disk is folded anew and taken over, as after a crash. Where nothing but such new
+        beginnings is written, it ends, for they would fill the log.
 
         Args:
             beginning: the first fact of a new session or of a fork.
@@ -179,6 +184,7 @@ class SessionActor:
         Raises:
             Exception: what it ended with, if it was not closed; `failure` says it to users.
         """
+        in_vain = 0  # lives in a row that came to nothing
         try:
             while True:
                 await self._live(beginning, started)
@@ -186,6 +192,9 @@ class SessionActor:
                     return
                 head = self.claim.head
                 await self._claim_again()
+                in_vain = 0 if self.claim.head.sequence > self._opened else in_vain + 1
+                if in_vain == MOST_IN_VAIN:
+                    raise WriteLost(f"no write is taken: {self._lost.rstrip('.')}. Then resume it.")
                 if self.claim.head != head:
                     beginning = None
         except (Exception, BaseExceptionGroup) as error:  # a group may hold a cancellation, too
@@ -229,6 +238,7 @@ class SessionActor:
             self._turn = TurnActor(self.ports, self.mailbox, nursery, self._outbox.notice)
             nursery.start_soon(self._let_out, nursery.cancel_scope)
             self._open(beginning or self._own_beginning(), started)
+            self._opened = self.state.head
             await self.take_left()
             await self._take_facts()
             await self._outbox.drained()
@@ -400,6 +410,8 @@ def _failure(error: BaseException) -> TurnlogError:
         return _failure(causes[0])
     if group and not causes:
         return WriteLost("the session was cut off before it was closed; resume it")
+    if (fault := environment_fault(error)) is not None:
+        return EnvironmentFault(fault)
     return WriteLost(f"the session's actor failed ({type(error).__name__}: {error}); resume it")
 
 

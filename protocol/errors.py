@@ -15,11 +15,14 @@ happened, where, and what to do next.
         * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `StoreDamaged`, `WriteLost`
     * `SandboxUnavailable`: commands cannot be confined here as the settings ask
     * `CredentialMissing`: a key is needed and none was found
+    * `EnvironmentFault`: the machine refuses what it takes
     * `RecordingMiss`: what is played back was asked for something that it does not hold
 """
 
 from collections.abc import Sequence
 from typing import ClassVar
+
+from turnlog.protocol.faults import ENVIRONMENT_FAULT
 
 
 class TurnlogError(Exception):
@@ -373,6 +376,15 @@ class CredentialMissing(TurnlogError):
     """
 
     code = "credential_missing"
+
+
+class EnvironmentFault(TurnlogError):
+    """The machine refused something: files, memory, threads, permission. The text says what to do.
+
+    Nothing is wrong with turnlog, nor with the request.
+    """
+
+    code = ENVIRONMENT_FAULT
 
 
 class RecordingMiss(TurnlogError):

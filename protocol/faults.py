@@ -26,12 +26,13 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.ENOENT: "Check that it is there, with the folders above it.",
     errno.EIO: "Its disk or its terminal does not answer: look at the system's log.",
 }
-_TEXTS: Final[Mapping[int, str]] = {  # the C library's
-    errno.ENOMEM: "Cannot allocate memory",
-    errno.EMFILE: "Too many open files",
-    errno.EFBIG: "File too large",
-    errno.ENOSPC: "No space left on device",
-    errno.EDQUOT: "Disk quota exceeded",
+_BY_TEXT: Final[Mapping[str, str]] = {  # of the C library, and of its loader
+    "Cannot allocate memory": _OUT_OF_MEMORY,
+    "failed to map segment": _OUT_OF_MEMORY,
+    "Too many open files": _ADVICE[errno.EMFILE],
+    "File too large": _ADVICE[errno.EFBIG],
+    "No space left on device": _ADVICE[errno.ENOSPC],
+    "Disk quota exceeded": _ADVICE[errno.EDQUOT],
 }
 _NO_THREAD: Final = "can't start new thread"  # CPython's text
 
@@ -46,10 +47,8 @@ def environment_fault(error: BaseException) -> str | None:
             return f"memory has run out. {_OUT_OF_MEMORY}"
         if isinstance(cause, RuntimeError) and str(cause).startswith(_NO_THREAD):
             return f"no further thread can be started. {_ADVICE[errno.EAGAIN]}"
-        if isinstance(cause, ImportError):  # the loader gives the system's reason as a text
-            for number in (errno.ENOMEM, errno.EMFILE):
-                if _TEXTS[number] in str(cause):
-                    return f"{cause.name or 'a module'}: {_TEXTS[number]}. {_ADVICE[number]}"
+        if isinstance(cause, ImportError) and (advice := advice_in(str(cause))):
+            return f"{cause}. {advice}"  # the loader gives the system's reason as a text
         if isinstance(cause, OSError) and cause.errno is not None:
             return _of_system(cause)
     return None
@@ -57,7 +56,7 @@ def environment_fault(error: BaseException) -> str | None:
 
 def advice_in(text: str) -> str:
     """Return what to do about the system's error that a text of somebody else quotes; or ""."""
-    return next((_ADVICE[number] for number, known in _TEXTS.items() if known in text), "")
+    return next((advice for known, advice in _BY_TEXT.items() if known in text), "")
 
 
 def _of_system(error: OSError) -> str:
