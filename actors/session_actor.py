@@ -194,7 +194,7 @@ class SessionActor:
                 await self._claim_again()
                 in_vain = 0 if self.claim.head.sequence > self._opened else in_vain + 1
                 if in_vain == MOST_IN_VAIN:
-                    raise WriteLost(f"no write is taken: {self._lost.rstrip('.')}. Then resume it.")
+                    raise WriteLost(f"no write is taken: {self._lost}. Resume it later.")
                 if self.claim.head != head:
                     beginning = None
         except (Exception, BaseExceptionGroup) as error:  # a group may hold a cancellation, too

@@ -6,8 +6,8 @@ from typing import ClassVar, Final
 
 import click
 
-from turnlog.protocol.errors import TurnlogError, UsageError
-from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
+from turnlog.protocol.errors import StoreError, TurnlogError, UsageError
+from turnlog.protocol.faults import ENVIRONMENT_FAULT, advice_in, environment_fault
 
 FAILED: Final = 1
 UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
@@ -55,7 +55,7 @@ def tell(error: BaseException) -> int:
         case NobodyReads():
             return FAILED
         case TurnlogError() as known:
-            click.echo(f"Error: {known} [{known.code}]", err=True)
+            click.echo(f"Error: {_with_advice(known)} [{known.code}]", err=True)
             return FAILED
         case FileNotFoundError(filename=None) if not _stands_somewhere():
             click.echo(f"Error: {FOLDER_GONE} [{ENVIRONMENT_FAULT}]", err=True)
@@ -81,6 +81,13 @@ def cause(error: BaseException) -> BaseException:
             if isinstance(leaf, kind):
                 return leaf
     return leaves[0]
+
+
+def _with_advice(error: TurnlogError) -> str:
+    """Return an error's text; where the store quotes a limit of the machine, what raises that."""
+    text = str(error)
+    advice = advice_in(text) if isinstance(error, StoreError) else ""
+    return text if advice in text else f"{text.rstrip('.')}. {advice}"
 
 
 def _stands_somewhere() -> bool:

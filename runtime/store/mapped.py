@@ -13,7 +13,6 @@ import attrs
 import lmdb
 
 from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreUnsuitable
-from turnlog.protocol.faults import advice_in
 from turnlog.runtime.store.checks import writing_flaws
 from turnlog.runtime.store.rows import FORMAT
 from turnlog.runtime.store.states import States
@@ -186,9 +185,7 @@ def _open_file(store: Path, map_size: int) -> lmdb.Environment:
             if map_size < SMALLEST_MAP:
                 raise StoreUnsuitable(f"there is no address space for {store}: {error}") from error
         except (lmdb.Error, OSError) as error:
-            raise StoreUnsuitable(
-                f"the store in {store} cannot be opened: {error}. {advice_in(str(error))}".rstrip()
-            ) from error
+            raise StoreUnsuitable(f"the store in {store} cannot be opened: {error}") from error
 
 
 def _open_databases(store: Path, env: lmdb.Environment) -> Databases:

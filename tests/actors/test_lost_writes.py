@@ -12,7 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.actors.ports import in_turn, inline_engine, said, working
 from tests.engine.kit import Shadow, actor_of, assert_sound, kinds, of, until
 from turnlog.actors.ports import Batch, ToolMonitor
-from turnlog.protocol.envelope import Recorded
+from turnlog.actors.session_actor import MOST_IN_VAIN
+from turnlog.protocol.envelope import Recorded, unseal
 from turnlog.protocol.errors import ArgumentInvalid, OpRejected, Overloaded, StoreError, WriteLost
 from turnlog.protocol.events import (
     EffectLost,
@@ -69,6 +70,17 @@ class Flaky(MemoryLog):
     async def free_some_space(self) -> None:
         await trio.sleep(30)
         self.resume()
+
+
+class Deaf(MemoryLog):
+    """A log that takes a session's beginnings and its ops, and nothing else."""
+
+    def append(self, session: SessionId, batch: Batch, *, fence: int) -> PendingTicket:
+        first = batch.records[0]
+        kind = unseal(first.data, first.digest, first.blobs.__getitem__).kind
+        if kind not in ("session_started", "session_opened", "op_received"):
+            self.refuse_next("out of memory")
+        return super().append(session, batch, fence=fence)
 
 
 async def insist(session: Session, text: str) -> int:
@@ -135,6 +147,20 @@ def test_the_conversation_above_has_as_many_appends_as_are_failed() -> None:
             assert log.appends == MOST_APPENDS
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_session_whose_writes_are_all_refused_ends_and_does_not_fill_its_log(
+    autojump_clock: MockClock,
+) -> None:
+    log = Deaf()
+    with trio.fail_after(300):
+        async with inline_engine(log, in_turn([said("hello")])) as engine:
+            session = await engine.start(cwd="/")
+            await session.submit(prompt("go"))
+            with pytest.raises(WriteLost, match=r"^no write is taken: out of memory\. Resume it"):
+                async for _ in session.watch():
+                    pass
+    assert len(of(SessionOpened, await log.read(session.id))) == MOST_IN_VAIN + 1
 
 
 async def test_nothing_is_published_or_started_before_the_disk_has_it() -> None:

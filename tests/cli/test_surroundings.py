@@ -146,7 +146,7 @@ PLACES = {
     "few descriptors": Place("ulimit -n", limits={resource.RLIMIT_NOFILE: 8}),
     "just too few descriptors": Place("ulimit -n", limits={resource.RLIMIT_NOFILE: 12}),
     "little memory": Place("ulimit -v", limits={resource.RLIMIT_AS: 100 << 20}),
-    "no room in files": Place("ulimit -f", limits={resource.RLIMIT_FSIZE: 4096}),
+    "no room in files": Place("ulimit -f", limits={resource.RLIMIT_FSIZE: 0}),
 }
 
 
