@@ -217,8 +217,10 @@ class Started:
 
         async def read(name: str, stream: IO[bytes] | None) -> None:
             assert stream is not None
-            with stream:  # `communicate` would pass over what `readline` has buffered
-                rest[name] = (await in_thread(stream.read)).decode()
+            # `communicate` would pass over what `readline` has buffered. Where this is cancelled,
+            # the thread still reads, and to close the stream would be to wait for it.
+            rest[name] = (await in_thread(stream.read)).decode()
+            stream.close()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, "out", self.process.stdout)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -150,19 +150,34 @@ def _count(done: "subprocess.CompletedProcess[bytes]") -> str:
     return last.partition(" passed")[0].split()[-1] if " passed" in last else _PASSED
 
 
-def table(cells: Iterable[Cell]) -> str:
-    """Return the table: a row for each place, a column for each machine."""
-    rows: dict[str, dict[str, str]] = {}
+def table(cells: Iterable[Cell], kept: Mapping[str, str]) -> str:
+    """Return the table: a row for each place, a column for each machine.
+
+    Args:
+        kept: rows that were made before, by their place; those of `cells` take their place.
+    """
+    tried: dict[str, dict[str, str]] = {}
     for cell in cells:
-        row = rows.setdefault(cell.place.name, {})
+        row = tried.setdefault(cell.place.name, {})
         row[cell.machine.name] = _NOT_RUN if cell.words == _NONE_RUN else ", ".join(cell.words)
     machines = [machine.name for machine in MACHINES]
-    lines = ["| " + " | ".join(["", *machines]) + " |", "|---" * (len(machines) + 1) + "|"]
-    lines += [
-        "| " + " | ".join([place, *(row.get(name, "") for name in machines)]) + " |"
-        for place, row in rows.items()
-    ]
-    return "\n".join(lines)
+    made = {
+        name: _line(name, *(row[machine] for machine in machines)) for name, row in tried.items()
+    }
+    rows = {**kept, **made}
+    known = [rows[place.name] for place in PLACES if place.name in rows]
+    return "\n".join([_line("", *machines), "|---" * (len(machines) + 1) + "|", *known])
+
+
+def _line(*fields: str) -> str:
+    return f"| {' | '.join(fields)} |"
+
+
+def _rows_of(page: str) -> dict[str, str]:
+    """Return the rows of the table on a page, by their place."""
+    inside = page.partition(_BEGIN)[2].partition(_END)[0]
+    lines = [line for line in inside.splitlines() if line.startswith("| ")]
+    return {line.split("|")[1].strip(): line for line in lines}
 
 
 def main() -> int:
@@ -182,8 +197,7 @@ def main() -> int:
             tried.append(Trial(place, machine, bwrap and os.path.dirname(bwrap), folder))
         with ThreadPoolExecutor(options.jobs) as pool:
             cells = list(pool.map(_try, tried))
-    made = table(cells)
-    print(made)
+    print(table(cells, {}))
     for cell in cells:
         if cell.why and not cell.failed:
             print(f"NOT RUN: {cell.place.name}, {cell.machine.name}: {cell.why}")
@@ -192,7 +206,7 @@ def main() -> int:
             print(f"\nFAILED: {cell.place.name}, {cell.machine.name}:\n{cell.why}")
     print(f"{len(cells)} cells in {time.monotonic() - begun:.0f} s")
     if options.write:
-        _write(made)
+        _write(cells)
     return int(any(cell.failed for cell in cells))
 
 
@@ -211,8 +225,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _write(made: str) -> None:
-    before, _, rest = PAGE.read_text("utf-8").partition(_BEGIN)
+def _write(cells: Sequence[Cell]) -> None:
+    page = PAGE.read_text("utf-8")
+    made = table(cells, _rows_of(page))
+    before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     PAGE.write_text(f"{before}{_BEGIN}\n\n{made}\n\n{_END}{after}", "utf-8")
 

@@ -73,7 +73,12 @@ class Place:
 
     def environment(self, scratch: Path) -> dict[str, str]:
         """Return the whole environment; `{scratch}` in a value is a folder of our own."""
-        found = {"PATH": os.environ["PATH"], "HOME": str(scratch), "LANG": "C.UTF-8"}
+        found = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(scratch),
+            "LANG": "C.UTF-8",
+            "TURNLOG_HOME": str(scratch / "home"),  # where no other home is known
+        }
         for name, value in self.environ.items():
             if value is None:
                 found.pop(name, None)
