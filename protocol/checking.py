@@ -157,8 +157,9 @@ def _left_out(place: str, given: object, taken: object) -> Iterator[str]:
             elif name != taken.__struct_config__.tag_field:
                 yield f"{here}: {type(taken).__name__} has no such field"
     elif isinstance(taken, dict):
+        kept_items = cast("dict[str, object]", taken)
         for key, value in cast("Mapping[str, object]", given).items():
-            yield from _left_out(f"{place}[{key!r}]", value, taken[str.__str__(key)])
+            yield from _left_out(f"{place}[{key!r}]", value, kept_items[str.__str__(key)])
     elif isinstance(taken, list | tuple):
         items = zip(cast("list[object]", given), cast("list[object]", taken), strict=True)
         for index, (value, kept) in enumerate(items):

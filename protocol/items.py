@@ -221,11 +221,17 @@ def output_item(call: CallItem, output: str) -> JsonText:
         case OtherCall(call_id=call_id, name="local_shell_call"):
             return encode_item(FunctionCallOutput(call_id, output))
         case OtherCall(call_id=call_id, name="tool_search_call"):
-            answer = {"call_id": call_id, "status": "completed", "execution": "client", "tools": []}
-            return _encode_json({"type": "tool_search_output", **answer})
+            return _encode_json(
+                {
+                    "type": "tool_search_output",
+                    "call_id": call_id,
+                    "status": "completed",
+                    "execution": "client",
+                    "tools": [],
+                }
+            )
         case OtherCall(call_id=call_id, name=name):
-            answer = {"call_id": call_id, "output": output}
-            return _encode_json({"type": f"{name}_output", **answer})
+            return _encode_json({"type": f"{name}_output", "call_id": call_id, "output": output})
 
 
 def _encode_json(item: dict[str, Any]) -> JsonText:

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -22,7 +22,8 @@ def fault(error: BaseException) -> BaseException | None:
     if isinstance(error, _NOT_THE_TOOL_S):
         return None
     if isinstance(error, BaseExceptionGroup):
-        stops, rest = error.split(_NOT_THE_TOOL_S)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        stops, rest = group.split(_NOT_THE_TOOL_S)
         if stops is not None and stops.split(trio.Cancelled)[1] is not None:
             return None
         return rest
@@ -59,7 +60,7 @@ def _one(error: BaseException) -> str:
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-            yield from _leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
     else:
         yield error

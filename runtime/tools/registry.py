@@ -34,15 +34,13 @@ class ToolRegistry:
     tools: Sequence[Tool]
     agent_tools: Sequence[AgentTool] = AGENT_TOOLS
     warn: Warn = unheard
-    _guards: dict[str, Guard] = attrs.field(init=False, repr=False)
-    _agent_guards: dict[str, Guard] = attrs.field(init=False, repr=False)
 
-    @_guards.default
-    def _guards_of_tools(self) -> dict[str, Guard]:
+    @cached_property
+    def _guards(self) -> dict[str, Guard]:
         return {tool.name: Guard(tool.name, tool, self.warn) for tool in self.tools}
 
-    @_agent_guards.default
-    def _guards_of_agent_tools(self) -> dict[str, Guard]:
+    @cached_property
+    def _agent_guards(self) -> dict[str, Guard]:
         return {tool.name: Guard(tool.name, tool, self.warn) for tool in self.agent_tools}
 
     @cached_property

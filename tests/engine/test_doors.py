@@ -12,7 +12,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.kit import House, house, kinds, of, play, shell, the, until
+from tests.engine.kit import House, house, kinds, of, play, shell, the, unchecked, until
 from tests.replayed import replay
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import ArgumentInvalid, InputUnreadable, TurnlogError
@@ -43,7 +43,6 @@ from turnlog.runtime.store.lmdb_log import open_log
 
 HI: Final = (TextInput("hi"),)
 A_UNION: Final = "one of Interrupt, OverrideTurnContext, UserInput, UserTurn, "
-Any_: Any = lambda value: value  # noqa: E731 - so that a wrong value passes the type checker
 
 
 class Name(str):
@@ -55,7 +54,7 @@ class Answer(StrEnum):
 
 
 def changed(**fields: object) -> SettingsUpdate:
-    return SettingsUpdate(**Any_(fields))
+    return SettingsUpdate(**unchecked(fields))
 
 
 async def listed(_: Engine, session: Session, events: Any) -> list[Recorded]:  # noqa: ANN401
@@ -140,7 +139,7 @@ REFUSED: Final[list[tuple[str, object, str]]] = [
     ("run prompt", 5, f"prompt: int is not allowed; use {A_UNION}"),
     (
         "run prompt",
-        UserTurn(Any_(["text"])),
+        UserTurn(unchecked(["text"])),
         "prompt.items[0]: str is not allowed; use one of TextInput, ImageInput, LocalImageInput",
     ),
     (
@@ -190,7 +189,7 @@ async def test_what_is_not_allowed_is_refused_in_words_and_stores_nothing(
 TAKEN: Final[list[tuple[str, object]]] = [
     ("start model", Name("a model")),
     ("start cwd", Path()),
-    ("submit op", Any_(UserInput(Any_([TextInput("a list")])))),
+    ("submit op", unchecked(UserInput(unchecked([TextInput("a list")])))),
     ("submit op", {"type": "set_name", "name": "by its wire form"}),
     ("settings sandbox", {"mode": "workspace-write"}),
     ("sessions limit", 2**80),
@@ -208,7 +207,7 @@ async def test_an_answer_may_be_a_member_of_an_enumeration(tmp_path: Path) -> No
     async with house(tmp_path) as h:
         session = await h.start()
         with pytest.raises(TurnlogError, match="question"):
-            await session.answer("q", Any_(Answer.YES))
+            await session.answer("q", unchecked(Answer.YES))
         (answered,) = of(OpReceived, await h.events(session))
         assert answered.op == ExecApproval("q", "approved")
 
@@ -280,6 +279,23 @@ async def test_a_count_of_tokens_that_nobody_can_have_used_ends_no_session(tmp_p
 
 # --- the law -----------------------------------------------------------------------------------
 
+
+def turn_of(items: object) -> UserTurn:
+    return UserTurn(unchecked(items))
+
+
+def command_of(text: object) -> RunUserShellCommand:
+    return RunUserShellCommand(unchecked(text))
+
+
+def change_of(field: str, value: object) -> SettingsUpdate:
+    return changed(**{field: value})
+
+
+def policy_of(mode: object, roots: object) -> SandboxPolicy:
+    return SandboxPolicy(unchecked(mode), unchecked(roots))
+
+
 TEXTS: Final = st.one_of(
     st.text(),
     st.text(st.characters(codec=None), max_size=4),
@@ -305,18 +321,14 @@ VALUES: Final = st.recursive(
         st.tuples(inner),
         st.sets(st.integers(), max_size=2),
         st.dictionaries(st.one_of(TEXTS, st.integers()), inner, max_size=3),
-        st.builds(Any_(TextInput), inner),
-        st.builds(Any_(SetName), inner),
-        st.builds(Any_(ExecApproval), inner, inner),
-        st.builds(Any_(OverrideTurnContext), inner),
-        st.builds(lambda items: UserTurn(Any_(items)), inner),
-        st.builds(lambda text: RunUserShellCommand(Any_(text)), st.integers() | st.just("true")),
-        st.builds(
-            lambda field, value: changed(**{field: value}),
-            st.sampled_from(SettingsUpdate.__struct_fields__),
-            inner,
-        ),
-        st.builds(lambda mode, roots: SandboxPolicy(Any_(mode), Any_(roots)), inner, inner),
+        st.builds(unchecked(TextInput), inner),
+        st.builds(unchecked(SetName), inner),
+        st.builds(unchecked(ExecApproval), inner, inner),
+        st.builds(unchecked(OverrideTurnContext), inner),
+        st.builds(turn_of, inner),
+        st.builds(command_of, st.integers() | st.just("true")),
+        st.builds(change_of, st.sampled_from(SettingsUpdate.__struct_fields__), inner),
+        st.builds(policy_of, inner, inner),
     ),
     max_leaves=5,
 )

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import turnlog
-from tests.engine.kit import house, of, outputs, play, the, until
+from tests.engine.kit import house, of, outputs, play, the, unchecked, until
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.errors import ToolInvalid
@@ -35,8 +35,7 @@ from turnlog.runtime.tools.agents import AGENT_TOOLS
 from turnlog.runtime.tools.shape import BUILT_IN
 from turnlog.runtime.tools.tool import CallRefused, Tool
 
-Any_: Any = lambda value: value  # noqa: E731 - so that a wrong value passes the type checker
-SPEC: Final = {"type": "function", "name": "weather", "parameters": {}}
+SPEC: Final[dict[str, Any]] = {"type": "function", "name": "weather", "parameters": {}}
 
 
 @attrs.define(eq=False)
@@ -122,11 +121,11 @@ GIVEN: Final[dict[str, tuple[object, str]]] = {
     "a text": ("sunny", "its result: str is not allowed; use ToolResult"),
     "an object": (object(), "its result: a value of type object cannot be stored; "),
     "an outcome": (
-        ToolResult(Any_("ok"), "", "x"),
+        ToolResult(unchecked("ok"), "", "x"),
         "its result.outcome: 'ok' is not allowed; use one of done, failed, cancelled, crashed",
     ),
     "bytes": (
-        ToolResult("done", "", Any_(b"x")),
+        ToolResult("done", "", unchecked(b"x")),
         "its result.output: a value of type bytes cannot be stored; ",
     ),
     "no unicode": (
@@ -134,11 +133,11 @@ GIVEN: Final[dict[str, tuple[object, str]]] = {
         "its result.output: 'half a pair: \\ud800' is not Unicode text: character 13 ",
     ),
     "a report": (
-        ToolResult("done", "", "x", report=Any_("r")),
+        ToolResult("done", "", "x", report=unchecked("r")),
         "its result.report: str is not allowed; use one of CommandReport, PatchReport, None",
     ),
     "a report of reports": (
-        ToolResult("done", "", "x", report=PatchReport(Any_([1]), True)),
+        ToolResult("done", "", "x", report=PatchReport(unchecked([1]), True)),
         "its result.report.changes[0]: int is not allowed; use FileChange",
     ),
 }
@@ -226,9 +225,9 @@ async def test_a_plan_that_raises_costs_its_call(tmp_path: Path) -> None:
     [
         (None, "its plan: None is not allowed; use ToolPlan"),
         ("weather", "its plan: str is not allowed; use ToolPlan"),
-        (ToolPlan(Any_(5)), "its plan.tool: int is not allowed; use text"),
+        (ToolPlan(unchecked(5)), "its plan.tool: int is not allowed; use text"),
         (
-            ToolPlan("weather", wants=Any_("both")),
+            ToolPlan("weather", wants=unchecked("both")),
             "its plan.wants: 'both' is not allowed; use one of inside, outside",
         ),
         (ToolPlan("weather", reason="\ud800"), "its plan.reason: '\\ud800' is not Unicode text"),
@@ -305,7 +304,7 @@ async def test_a_last_word_of_a_wrong_shape_is_the_tool_s(tmp_path: Path) -> Non
         try:
             await trio.sleep_forever()
         except trio.Cancelled:
-            monitor.stopped(Any_("stopped"))
+            monitor.stopped(unchecked("stopped"))
             raise
 
     finished = await stopped_while(tmp_path, does)
@@ -314,18 +313,32 @@ async def test_a_last_word_of_a_wrong_shape_is_the_tool_s(tmp_path: Path) -> Non
     )
 
 
+def says_bytes(monitor: ToolMonitor) -> None:
+    monitor.output(unchecked(b"bytes"))
+
+
+def says_half_a_pair(monitor: ToolMonitor) -> None:
+    monitor.output("\ud800")
+
+
+async def saves_a_number(monitor: ToolMonitor) -> None:
+    await monitor.saved(unchecked(5))
+
+
+async def saves_a_name(monitor: ToolMonitor) -> None:
+    await monitor.saved(unchecked(["a file"]))
+
+
+def asks_for_nothing_there_is(monitor: ToolMonitor) -> None:
+    unchecked(monitor).nothing()
+
+
 @pytest.mark.parametrize(
     "does",
-    [
-        lambda monitor: monitor.output(b"bytes"),
-        lambda monitor: monitor.output("\ud800"),
-        lambda monitor: monitor.saved(5),
-        lambda monitor: monitor.saved(["a file"]),
-        lambda monitor: monitor.nothing(),
-    ],
+    [says_bytes, says_half_a_pair, saves_a_number, saves_a_name, asks_for_nothing_there_is],
 )
 async def test_a_monitor_that_is_told_nonsense_costs_the_call(
-    tmp_path: Path, does: Callable[[Any], Any]
+    tmp_path: Path, does: Callable[[ToolMonitor], Any]
 ) -> None:
     async with house(tmp_path, call("weather"), "on", more_tools=[Weather(does)]) as h:
         events = await play(await h.start())
@@ -377,7 +390,7 @@ SHAPES: Final[list[tuple[Any, str]]] = [
     ([Nothing()], "tools[0] (Nothing): it has no `name`; a tool has name, spec, plan and run"),
     ([Weather], "tools[0] (Weather): this is a class; give an instance of it: Weather()"),
     ([Weather(name="")], "tools[0] (Weather): the name '' is not allowed; use 1 to 128 letters, "),
-    ([Weather(name=Any_(5))], "tools[0] (Weather): the name 5 is not allowed; use 1 to 128 "),
+    ([Weather(name=unchecked(5))], "tools[0] (Weather): the name 5 is not allowed; use 1 to 128 "),
     (
         [Weather(name="exec_command")],
         "tools[0] (Weather): the name 'exec_command' is taken by a tool of turnlog's own. Choose",
@@ -396,7 +409,10 @@ SHAPES: Final[list[tuple[Any, str]]] = [
         [with_spec(parameters=object())],
         "tools[0] (Weather), weather: spec['parameters']: a value of type object cannot be stored",
     ),
-    ([Weather(spec=Any_("spec"))], "tools[0] (Weather), weather: spec: str is not allowed; use a "),
+    (
+        [Weather(spec=unchecked("spec"))],
+        "tools[0] (Weather), weather: spec: str is not allowed; ",
+    ),
     ([RaisingSpec()], "tools[0] (RaisingSpec), weather: its `spec` raises KeyError: 'x'"),
     ([Sync()], "tools[0] (Sync), weather: run must be a coroutine function: `async def run(...)`"),
     ([Generator()], "tools[0] (Generator), weather: run must be a coroutine function: "),
