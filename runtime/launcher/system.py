@@ -58,4 +58,5 @@ def close_descriptors() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    limit = os.sysconf("SC_OPEN_MAX")
+    os.closerange(3, limit if limit > 0 else 65_536)

@@ -5,6 +5,7 @@ paths: no part of them is a symbolic link.
 """
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -100,7 +101,7 @@ class Layout(Struct, frozen=True):
     def access(self, path: str) -> Access:
         """Return what commands can do with what is at a real path: the deepest rule counts."""
         rules = accesses(writable=self.writable, protected=self.protected, hidden=self.hidden)
-        around = [access for rule, access in rules.items() if is_within(path, rule)]
+        around: list[Access] = [access for rule, access in rules.items() if is_within(path, rule)]
         return around[-1]  # of "/", at least
 
     def is_temporary(self, path: str) -> bool:
@@ -253,9 +254,13 @@ def _way(path: str) -> _Way:
             at = os.path.dirname(at)
             continue
         here = os.path.join(at, name)
-        if not os.path.lexists(here) or is_mount_point(here):
+        try:
+            status = os.lstat(here)
+        except OSError:
             return _Way(links, folders, here, exists=False)
-        if os.path.islink(here) and len(links) < _MOST_LINKS:
+        if is_mount_point(here, status):
+            return _Way(links, folders, here, exists=False)
+        if stat.S_ISLNK(status.st_mode) and len(links) < _MOST_LINKS:
             links.append(here)
             target = os.readlink(here)
             at = "/" if target.startswith("/") else at

@@ -17,12 +17,12 @@ _MARKS: Final = 0o1222
 _ATTEMPTS: Final = 100
 
 
-def is_mount_point(path: str) -> bool:
-    """Say whether `path` is a stand-in that was made here, by this engine or another one."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return False
+def is_mount_point(path: str, status: os.stat_result) -> bool:
+    """Say whether `path` is a stand-in that was made here, by this engine or another one.
+
+    Args:
+        status: from `os.lstat`.
+    """
     is_marked = status.st_mode & _MARKS == _MODE & _MARKS
     return is_marked and stat.S_ISDIR(status.st_mode) and _is_empty(path)
 
@@ -81,7 +81,7 @@ def _is_same(path: str, descriptor: int) -> bool:
 def _let_go(path: str, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_mount_point(path) and _is_same(path, descriptor):
+        if is_mount_point(path, os.lstat(path)) and _is_same(path, descriptor):
             os.rmdir(path)
     except OSError:  # another command uses it, and removes it
         pass
