@@ -11,6 +11,7 @@ from tests.store.support import LmdbPlace, Stream, new_session, op, start, text_
 from turnlog.actors.ports import Claim, Refused
 from turnlog.protocol.errors import (
     LogDamaged,
+    LogPaused,
     SchemaTooNew,
     StoreDamaged,
     StoreError,
@@ -20,6 +21,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.doctor import examine, examine_path, repair
 from turnlog.runtime.store.keys import child_key, event_key, recent_key, session_key
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.moving import move_sound
 from turnlog.runtime.store.rows import decode_row, encode
 from turnlog.runtime.store.transactions import Txn
 from turnlog.runtime.store.views import Tables
@@ -329,3 +331,53 @@ async def test_the_doctor_sees_a_store_in_use(tmp_path: Path) -> None:
             "b",
             "another future",
         ]
+
+
+async def test_a_file_that_is_cut_off_while_it_is_open_pauses_the_log(tmp_path: Path) -> None:
+    async with open_log(tmp_path) as log:
+        stream, fence = await start(log, *["event"] * 30)
+        whole = pages(tmp_path)
+        for length in (4 * 4096, 100, 0):
+            os.truncate(tmp_path / "data.mdb", length)
+            with pytest.raises(StoreError):
+                await log.create(new_session())
+            assert log.paused
+            with pytest.raises(StoreError):
+                await log.read(stream.session)
+        (tmp_path / "data.mdb").write_bytes(whole)
+        await log.create(new_session())
+        assert log.paused is None
+        await write(log, stream, fence, "goes on")
+
+
+async def test_a_file_that_was_replaced_while_it_is_open_is_not_written(tmp_path: Path) -> None:
+    async with open_log(tmp_path) as log:
+        await start(log, "a")
+        copy = tmp_path / "copy"
+        copy.write_bytes(pages(tmp_path))
+        copy.rename(tmp_path / "data.mdb")
+        with pytest.raises(LogPaused, match="was replaced by another file"):
+            await log.create(new_session())
+
+
+async def test_what_the_store_makes_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = tmp_path / "home" / "store"
+        await made(store)
+        async with open_log(store, read_only=True) as log:
+            await log.backup(tmp_path / "backups" / "one")
+        data = bytearray(pages(store))
+        data[3 * 4096 : 4 * 4096] = bytes(4096)
+        (store / "data.mdb").write_bytes(bytes(data))
+        await move_sound(store)
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == ({0o700}, {0o600})
+
+
+def modes(folder: Path) -> tuple[set[int], set[int]]:
+    """Return the modes of the folders and of the files in a folder."""
+    found = [*folder.rglob("*")]
+    folders = {path.stat().st_mode & 0o777 for path in found if path.is_dir()}
+    return folders, {path.stat().st_mode & 0o777 for path in found if path.is_file()}

@@ -105,7 +105,7 @@ async def test_whatever_is_damaged_the_rest_can_be_used(
             readable = await sound_sessions(log, made)
             await log.sessions()
     except StoreError:
-        readable = set()
+        readable = set[SessionId]()
     found = examine_path(tmp_path)
     named = {finding.session for finding in found.findings if finding.session}
     if made.said.keys() - readable:
