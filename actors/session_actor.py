@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import attrs
 import trio
+from msgspec import structs
 
 from turnlog.actors.core.effects import (
     Effect,
@@ -65,13 +66,14 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.faults import environment_fault
 from turnlog.protocol.ops import (
+    ELSEWHERE,
     ExecApproval,
     Interrupt,
     PatchApproval,
     Shutdown,
     Submission,
 )
-from turnlog.protocol.settings import OnRecovery
+from turnlog.protocol.settings import OnRecovery, SessionSettings
 
 MOST_IN_VAIN: Final = 20  # lives in a row that wrote nothing but their beginning
 CLAIM_PERIOD: Final = 0.1  # seconds between two attempts, while the log is paused
@@ -103,6 +105,7 @@ class SessionActor:
     engine: str  # turnlog's version
     on_recovery: OnRecovery = "continue"
     rules: int = RULES  # the revision that it decides by
+    adopt: Callable[[SessionSettings], SessionSettings] | None = None  # None: it was made here
     hub: Hub = attrs.field(init=False)
     mailbox: Mailbox = attrs.field(factory=Mailbox, init=False)
     state: State = attrs.field(factory=State, init=False)
@@ -237,8 +240,10 @@ class SessionActor:
         async with trio.open_nursery() as nursery:
             self._turn = TurnActor(self.ports, self.mailbox, nursery, self._outbox.notice)
             nursery.start_soon(self._let_out, nursery.cancel_scope)
+            left = await self.ports.log.inbox(self.claim.session) if self._is_foreign else ()
             self._open(beginning or self._own_beginning(), started)
             self._opened = self.state.head
+            self._refuse(left)
             await self.take_left()
             await self._take_facts()
             await self._outbox.drained()
@@ -280,13 +285,35 @@ class SessionActor:
         digest = state.digest.hex()
         return SessionForked(session, state.session, state.head, digest, self.engine)
 
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether the session was last made or opened in another store."""
+        came = self.state.settings is not None and self.state.place != self.ports.log.place
+        return came and self.adopt is not None
+
     def _open(self, beginning: SessionFact | None, started: Callable[[], None]) -> None:
         if beginning is not None:
             self._step(beginning, encode_fact(beginning))
+        adopted, theirs = None, self.state.settings
+        if self._is_foreign and self.adopt is not None and theirs is not None:
+            adopted = self.adopt(theirs)
         opened = SessionOpened(
-            self.claim.fence, self.ports.log.owner, self.engine, self.on_recovery, self.rules
+            self.claim.fence,
+            self.ports.log.owner,
+            self.engine,
+            self.on_recovery,
+            self.rules,
+            self.ports.log.place,
+            adopted,
         )
         self._step(opened, encode_fact(opened), started)
+
+    def _refuse(self, left: Iterable[Submission]) -> None:
+        """Take ops that were left before the session came here: they are refused, on record."""
+        for submission in left:
+            with suppress(TurnlogError):  # no room: it stays in the inbox
+                self.tell(structs.replace(submission, origin=ELSEWHERE))
+                self._left.add(submission.op_id)
 
     async def _take_facts(self) -> None:
         while not self.state.closed:

@@ -3,7 +3,7 @@
 An op arrives with an id of the client's making, so that one that is sent twice is done once.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -160,6 +160,9 @@ class Submission(Struct, frozen=True):
     op_id: str
     op: Op
     origin: str = "api"  # which door it came through
+
+
+ELSEWHERE: Final = "elsewhere"  # the origin of an op that was left before its session came here
 
 
 def prompt(text: str, update: SettingsUpdate | None = None) -> UserTurn:

@@ -201,7 +201,9 @@ class _Stage:
         for life in _lives(self.records):
             failure: TurnlogError | None = None
             async with trio.open_nursery() as nursery:
-                log = ActingLog(self.store, owner=life.opened.owner, random=self.random)
+                log = ActingLog(
+                    self.store, life.opened.owner, place=life.opened.place, random=self.random
+                )
                 nursery.start_soon(log.write)
                 try:
                     await self._live(life, log, nursery)
@@ -230,6 +232,8 @@ class _Stage:
         )
         opened = life.opened
         actor = SessionActor(ports, claim, opened.engine, opened.on_recovery, opened.rules)
+        if (settings := opened.adopted) is not None:
+            actor.adopt = lambda _: settings
         actor.mailbox = mailbox = HeldMailbox()
         clock.actor = actor
         for capacity in (1, 256):

@@ -16,7 +16,7 @@ from turnlog.protocol.errors import (
     StoreError,
     WriteLost,
 )
-from turnlog.protocol.events import SessionForked
+from turnlog.protocol.events import SessionForked, SessionImported
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.version import VERSION
@@ -47,7 +47,11 @@ async def load_portable(
     state = rebuild(event.recorded for event in events)
     session = new_id or reader.header.session
     if new_id is not None:
-        records += _copied(state, new_id)
+        records += _step(
+            state, SessionForked(new_id, state.session, state.head, state.digest.hex(), VERSION)
+        )
+    if state.place == log.place:  # it claims to be of this store, which a file may not
+        records += _step(state, SessionImported(VERSION))
     await require_free(log, session)
     await store_session(log, session, records, state.summary)
     return session
@@ -114,11 +118,9 @@ def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> N
             raise PortableInvalid(reader.name, number, "event", why)
 
 
-def _copied(state: State, session: SessionId) -> Iterable[Record]:
-    """Take the step that makes a fork of `state`, and return its records."""
-    previous, first = state.digest, state.head + 1
-    turn = state.turn.number if state.turn else 0
-    fact = SessionForked(session, state.session, state.head, previous.hex(), VERSION)
+def _step(state: State, fact: SessionForked | SessionImported) -> Iterable[Record]:
+    """Take a step behind a file's last event, and return its records."""
+    first, turn = state.head + 1, state.turn.number if state.turn else 0
     for sequence, event in enumerate(step(state, fact, time_us=state.time_us), first):
         record = seal(
             event,
@@ -126,9 +128,9 @@ def _copied(state: State, session: SessionId) -> Iterable[Record]:
             time_us=state.time_us,
             cause=0 if sequence == first else first,
             turn=turn,
-            previous=previous,
+            previous=state.digest,
         )
-        previous = record.digest
+        state.digest = record.digest
         yield record
 
 

@@ -217,8 +217,9 @@ async def _run(
         session = await log.resolve(prefix)
         records = await _read(log, session)
         if not order.keep:
+            place = None if order.recorded_tools else log.place
             await stack.aclose()
-            log = await in_memory(records)
+            log = await in_memory(records, place)  # where nothing runs, no rights are needed
         return await _branch(log, session, records, config, environ, order)
 
 

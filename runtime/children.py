@@ -134,7 +134,8 @@ class ChildSessions:
         child, asked = order.asked.child, order.asked
         if state is not None and state.head:
             return await self._engine.reopen(child, "continue", for_parent=True)
-        started = SessionStarted(child, asked.settings, asked.kind, VERSION, order.parent)
+        place = self._engine.ports.log.place
+        started = SessionStarted(child, asked.settings, asked.kind, VERSION, order.parent, place)
         return await self._engine.open_child(child, started, is_made=state is not None)
 
     async def _result(self, order: ChildOrder, state: State) -> ChildResult:

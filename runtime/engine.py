@@ -28,6 +28,7 @@ from turnlog.protocol.settings import OnRecovery, SessionSettings, SettingsUpdat
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.version import VERSION
 from turnlog.runtime import doors
+from turnlog.runtime.adoption import adopted
 from turnlog.runtime.children import ChildSessions
 from turnlog.runtime.drawn_ids import new_id
 from turnlog.runtime.session import Session
@@ -92,7 +93,8 @@ class Engine:
             settings = structs.replace(settings, model=model)
         settings = doors.SETTINGS.take("settings", settings)
         session = SessionId(new_id())
-        started = SessionStarted(session, settings, originator, VERSION)
+        place = self.ports.log.place
+        started = SessionStarted(session, settings, originator, VERSION, place=place)
         return Session(self, await self._run(session, self.ports.log.create, started, on_recovery))
 
     def tells_questions(self) -> None:
@@ -225,7 +227,9 @@ class Engine:
             if beginning is None and not claimed.head.sequence:
                 await self.ports.log.release(claimed)
                 raise SessionNotFound(session)  # its engine went away before its first event
-            actor = SessionActor(self.ports, claimed, VERSION, on_recovery)
+            actor = SessionActor(
+                self.ports, claimed, VERSION, on_recovery, adopt=self._adopted_settings
+            )
         except BaseException:
             self._vacate(session, seat)
             raise
@@ -234,6 +238,10 @@ class Engine:
         if actor.failure is not None:
             raise actor.failure
         return actor
+
+    def _adopted_settings(self, theirs: SessionSettings) -> SessionSettings:
+        """Return what a session from elsewhere goes on under."""
+        return adopted(theirs, self._defaults(theirs.cwd))
 
     async def _serve(
         self,

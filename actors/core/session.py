@@ -13,6 +13,7 @@ from turnlog.actors.core import (
     compaction,
     model_call,
     review,
+    texts,
     tool_call,
     turn,
     undo,
@@ -30,6 +31,7 @@ from turnlog.actors.core.effects import (
     WaitForAgents,
 )
 from turnlog.actors.core.evolving import evolve
+from turnlog.actors.core.evolving.adopting import reads_files
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import require_storable
@@ -54,6 +56,7 @@ from turnlog.protocol.events import (
     SessionEvent,
     SessionFact,
     SessionForked,
+    SessionImported,
     SessionOpened,
     SessionStarted,
     StepFailed,
@@ -66,6 +69,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import (
+    ELSEWHERE,
     Archive,
     Compact,
     ExecApproval,
@@ -93,7 +97,13 @@ TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchAppro
 def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
     """Yield what `fact` causes. `state` holds the fact, and each decision once yielded."""
     match fact:
-        case SessionStarted() | RateLimitsReceived() | ToolStarted() | FilesSaved():
+        case (
+            SessionStarted()
+            | SessionImported()
+            | RateLimitsReceived()
+            | ToolStarted()
+            | FilesSaved()
+        ):
             return
         case SessionOpened() | SessionForked():
             yield from _take_over(state, fact)
@@ -130,6 +140,9 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
     op = fact.op
     if state.repeated_op:
         yield OpRefused(fact.op_id, "duplicate_op", "an op with this id has been done already")
+        return
+    if state.rules > 3 and fact.origin == ELSEWHERE:
+        yield OpRefused(fact.op_id, "from_elsewhere", texts.LEFT_ELSEWHERE)
         return
     match op:
         case _ if state.dormant and not isinstance(op, TAKEN_AT_REST):
@@ -223,6 +236,7 @@ def _take_over_turn(
     interrupt = isinstance(fact, SessionForked) or fact.on_recovery == "interrupt"
     # What the user ran cannot be run again, nor told to the model: it is over.
     interrupt = interrupt or any(isinstance(what, RunUserShell) for _, what in lost)
+    interrupt = interrupt or _touches_this_machine(current)
     if interrupt and current.stopping is None:
         yield TurnStopping("interrupted")
     for effect, what in lost:
@@ -230,7 +244,25 @@ def _take_over_turn(
             yield from model_call.abandon_lost(current, effect, keep=keep)
     yield from tool_call.settle_cut_off(state, current)
     if isinstance(fact, SessionOpened):
-        yield from agents.ask_lost(state, (what for _, what in lost))
+        mine = (what for _, what in lost if not _is_foreign_child(state, current, what))
+        yield from agents.ask_lost(state, mine)
+
+
+def _touches_this_machine(current: Turn) -> bool:
+    """Say whether a turn from elsewhere, to go on, would use what is this machine's."""
+    is_talk = current.kind == "regular" and (current.prompted or not reads_files(current.op.op))
+    return current.is_foreign and not is_talk
+
+
+def _is_foreign_child(state: State, current: Turn, what: Effect) -> bool:
+    """Say whether an effect speaks to a session that another machine has named."""
+    match what:
+        case RunChild(asked=asked):
+            return current.is_foreign and asked.child not in state.agents
+        case TellChild(told=told):
+            return current.is_foreign and told.child not in state.agents
+        case _:
+            return False
 
 
 def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[SessionDecision]:

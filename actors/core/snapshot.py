@@ -60,6 +60,7 @@ class _Index(Struct, frozen=True, array_like=True):
     facts: int
     settings: SessionSettings | None
     fence: int
+    place: str
     rules: int
     turns: int
     queue: list[int]  # sequences
@@ -110,6 +111,7 @@ def snapshot(state: State) -> bytes | None:
             facts=state.facts,
             settings=state.settings,
             fence=state.fence,
+            place=state.place,
             rules=state.rules,
             turns=state.turns,
             queue=state.queued_at,
@@ -251,6 +253,7 @@ class Restoration:
             facts=index.facts,
             settings=index.settings,
             fence=index.fence,
+            place=index.place,
             rules=index.rules,
             turns=index.turns,
             queue=[self._ops[at] for at in index.queue],

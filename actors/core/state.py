@@ -51,6 +51,7 @@ class Call:
     note: str = ""  # what it did, if it ran
     waited: bool = False  # it has begun to wait for agents
     served: bool = False  # the provider has answered it itself
+    origin: Literal["here", "elsewhere", "planned"] = "here"  # planned: here, and not allowed yet
     changed: tuple[str, ...] = ()  # files that changed after somebody had allowed it
 
     @property
@@ -61,6 +62,8 @@ class Call:
         """Wait again, to be decided about by another plan. What was asked before is void."""
         self.plan, self.changed = plan, changed
         self.status, self.approved, self.question = "waiting", False, None
+        if self.origin == "elsewhere":
+            self.origin = "planned"
 
     def settle(self, output: str, at: int) -> None:
         self.status, self.output, self.output_at = "settled", output, at
@@ -156,6 +159,7 @@ class Turn:
     rescued: bool = False  # compacted since the last response, as the window was exceeded
     no_gain: bool = False  # nothing smaller could be put in the conversation's place
     scanned: bool = False
+    is_foreign: bool = False  # it was begun elsewhere
     parking: bool = False  # a question stays open for whoever opens the session next
     begun: bool = False  # the work of a turn that is not `regular` was asked for, or is over
     answered: bool = False  # something of a response has come
@@ -205,6 +209,7 @@ class State:
     facts: int = 0  # number of the last fact, facts counted alone
     settings: SessionSettings | None = None
     fence: int = 0
+    place: str = ""  # the store that it was last made or opened in; empty: elsewhere
     rules: int = 1  # the revision of the rules that decide
     turns: int = 0
     turn: Turn | None = None

@@ -22,6 +22,11 @@ UNKNOWN: Final = (
 )
 CRASHED: Final = "aborted: the tool failed inside turnlog: {message}"
 UNPLANNED: Final = "unsupported call: {name}"
+FROM_ELSEWHERE: Final = (
+    "not run: this call was pending when the session was brought here from another machine, and "
+    "nobody may be asked about it. Make the call again if it is still needed."
+)
+LEFT_ELSEWHERE: Final = "it was left before the session was brought here; say it again"
 DECLINED: Final = "rejected by user"
 UNANSWERED: Final = "rejected: nobody answered the question in time"
 NO_ESCALATION: Final = (

@@ -10,6 +10,7 @@ from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
     CallParked,
     EffectClosed,
+    PlanAsked,
     ScanAsked,
     SessionDecision,
     ToolDispatched,
@@ -31,16 +32,18 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
             continue
         if isinstance(call.item, OtherCall) and _is_responding(state):
             continue  # the provider may answer it itself, in the same response
+        if call.origin == "elsewhere":
+            yield PlanAsked(effect_id(state.facts, "plan", number), number, call.item.call_id)
+            continue
         if call.plan.refusal is not None:
             yield settled(state, call, number, "refused", call.plan.refusal)
             continue
-        if call.plan.agent is not None:
+        if call.plan.agent is not None and (call.origin == "here" or call.approved):
             yield from agents.act(state, turn, call, number, call.plan.agent)
             continue
         match _permission(state, turn, call):
             case "refuse":
-                default = texts.NO_ESCALATION.format(policy=_policy(turn))
-                yield settled(state, call, number, "refused", call.plan.denial or default)
+                yield settled(state, call, number, "refused", _refusal(turn, call))
             case "ask":
                 yield approval.ask(state, turn, call, number)
             case "run":
@@ -57,9 +60,17 @@ def _is_responding(state: State) -> bool:
 def _permission(state: State, turn: Turn, call: Call) -> approval.Permission:
     if _is_allowed(state, turn, call):
         return "run"
+    if call.origin == "planned":
+        return "refuse" if _policy(turn) == "never" else "ask"
     if call.denied is not None:
         return "ask"
     return approval.permission(call.plan, _policy(turn))
+
+
+def _refusal(turn: Turn, call: Call) -> str:
+    if call.origin == "planned":
+        return call.denied or texts.FROM_ELSEWHERE
+    return call.plan.denial or texts.NO_ESCALATION.format(policy=_policy(turn))
 
 
 def _is_allowed(state: State, turn: Turn, call: Call) -> bool:

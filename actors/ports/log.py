@@ -84,6 +84,14 @@ class EventLog(Protocol):
         """Who this engine is, for the one who finds a session busy."""
         ...
 
+    @property
+    def place(self) -> str:
+        """What tells this store from all others: of one machine, and one folder of it.
+
+        A copy of a store is another place, so that its sessions have no rights here.
+        """
+        ...
+
     async def create(self, session: SessionId) -> Claim:
         """Make an empty session, claimed.
 

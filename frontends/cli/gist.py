@@ -42,6 +42,7 @@ from turnlog.protocol.events import (
     SessionClosed,
     SessionEvent,
     SessionForked,
+    SessionImported,
     SessionOpened,
     SessionStarted,
     StepFailed,
@@ -89,6 +90,8 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
     match event:
         case UnknownEvent(body=body):
             return f"written by a newer turnlog, {len(body)} bytes"
+        case SessionImported(engine=engine):
+            return f"by turnlog {engine}, from a file"
         case SessionStarted() | SessionForked() | SessionOpened() | SessionClosed():
             return _of_session(event)
         case OpReceived() | OpRefused() | TurnOpened() | TurnStopping() | TurnEnded():

@@ -32,7 +32,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.exec_lines import ThreadStarted, TurnStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
-from turnlog.protocol.settings import SettingsUpdate
+from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config
@@ -43,6 +43,11 @@ _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
 _PARKED: Final = (
     "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
     "questions; once they are answered, `turnlog exec resume {session}` goes on [parked]"
+)
+_MOVED: Final = (
+    "Note: this session came from elsewhere. It goes on under this machine's settings, in "
+    "{settings.cwd}: sandbox {settings.sandbox.mode}, approvals {settings.approval_policy}, "
+    "provider {settings.model_provider}. What it had pending is asked about, or refused."
 )
 _PAGE: Final = 256  # events
 _MANY: Final = 10_000  # sessions that `--last` looks through
@@ -255,6 +260,8 @@ class Run:
     async def _tell_answers(self, log: EventLog, session: SessionId, recorded: Recorded) -> None:
         """Tell of a question and of its answer, which come from and go to another terminal."""
         match recorded.event:
+            case SessionOpened(adopted=SessionSettings() as settings):
+                await self.reporter.note(_MOVED.format(settings=settings))
             case ApprovalAsked() as asked:
                 if note := await question_note(log, session, asked):
                     await self.reporter.note(note)

@@ -61,6 +61,7 @@ from turnlog.protocol.events.facts import (
     RateLimitsReceived,
     RestoredPart,
     SessionForked,
+    SessionImported,
     SessionOpened,
     SessionStarted,
     TimerFired,
@@ -73,6 +74,7 @@ from turnlog.protocol.events.facts import (
 SessionFact = (
     SessionStarted
     | SessionForked
+    | SessionImported
     | SessionOpened
     | OpReceived
     | EffectClosed
@@ -175,6 +177,7 @@ __all__ = [
     "SessionEvent",
     "SessionFact",
     "SessionForked",
+    "SessionImported",
     "SessionOpened",
     "SessionStarted",
     "StepFailed",

@@ -37,6 +37,7 @@ class SessionStarted(Fact, frozen=True, tag=1):
     originator: str  # which front-end
     engine: str  # turnlog's version
     spawned_by: SessionId | None = None  # the session whose sub-agent or review this is
+    place: str = ""  # the store that it was made in; see `SessionOpened`
 
 
 class SessionForked(Fact, frozen=True, tag=2):
@@ -57,6 +58,14 @@ class SessionOpened(Fact, frozen=True, tag=3):
     engine: str
     on_recovery: OnRecovery = "continue"
     rules: int = 1  # the revision of the rules that it decides by: a replay does, too
+    place: str = ""  # the store of that engine: of one machine, and one folder of it
+    adopted: SessionSettings | None = None  # of this machine, for a session from another place
+
+
+class SessionImported(Fact, frozen=True, tag=9):
+    """What is before this came from a file. It is not taken at its word where it was made."""
+
+    engine: str
 
 
 class OpReceived(Fact, frozen=True, tag=4):

@@ -22,10 +22,14 @@ from turnlog.runtime.store.memory import MemoryLog
 _CHUNK = 1000  # events in one batch
 
 
-async def in_memory(records: Sequence[Recorded]) -> MemoryLog:
-    """Return a log that holds one session, with these events and its id."""
-    log = MemoryLog()
+async def in_memory(records: Sequence[Recorded], place: str | None) -> MemoryLog:
+    """Return a log that holds one session, with these events and its id.
+
+    Args:
+        place: of the log that they are copied from. None: wherever they say.
+    """
     state = rebuild(records)
+    log = MemoryLog(place=state.place if place is None else place)
     claim = await log.create(state.session)
     previous = GENESIS
     sealed: list[Record] = []

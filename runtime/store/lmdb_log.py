@@ -21,6 +21,7 @@ from turnlog.runtime.store.environment import MAP_SIZE, Environment
 from turnlog.runtime.store.follow import Follower, Page
 from turnlog.runtime.store.lease import Lease, describe_process, holder
 from turnlog.runtime.store.pages import PageDamaged
+from turnlog.runtime.store.place import place_of
 from turnlog.runtime.store.reading import Damage, Reader, find_row
 from turnlog.runtime.store.suitability import ENGINES
 from turnlog.runtime.store.transactions import Txn
@@ -53,6 +54,10 @@ class LmdbLog:
     @property
     def owner(self) -> str:
         return self._lease.owner if self._lease else describe_process()
+
+    @property
+    def place(self) -> str:
+        return place_of(self.environment.path)
 
     @property
     def paused(self) -> str | None:

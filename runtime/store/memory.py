@@ -92,6 +92,7 @@ class MemoryLog:
 
     store: MemoryStore = attrs.field(factory=MemoryStore)
     owner: str = "this process"
+    place: str = "memory"
     queue_bytes: int = QUEUE_BYTES
     _room: Room = attrs.field(init=False)
     _queue: deque[_Step] = attrs.field(factory=deque[_Step], init=False)

@@ -41,7 +41,7 @@ def recorded_sessions(seed: int) -> list[list[Recorded]]:
 
 def with_kind(kind: str) -> Iterator[tuple[list[Recorded], int]]:
     """Yield some sessions that have events of a kind, and the index of the first."""
-    for seed in range(SEEDS):
+    for seed in range(3 * SEEDS):  # a rare kind needs more than what is checked of them all
         for records in recorded_sessions(seed):
             kinds = [recorded.kind for recorded in records]
             if kind in kinds:

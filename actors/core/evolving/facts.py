@@ -14,6 +14,7 @@ from turnlog.actors.core.effects import (
     RunTool,
     Summarize,
 )
+from turnlog.actors.core.evolving.adopting import adopt
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
 from turnlog.actors.core.evolving.calls import mark, settle, unpark
 from turnlog.actors.core.state import Call, State, Turn, tools_digest
@@ -32,6 +33,7 @@ from turnlog.protocol.events import (
     RateLimitsReceived,
     SessionFact,
     SessionForked,
+    SessionImported,
     SessionOpened,
     SessionStarted,
     TimerFired,
@@ -51,6 +53,7 @@ from turnlog.protocol.items import (
     other_output,
 )
 from turnlog.protocol.ops import (
+    ELSEWHERE,
     Archive,
     ExecApproval,
     OverrideTurnContext,
@@ -107,12 +110,16 @@ def happened(state: State, fact: SessionFact) -> None:
             _started(state, fact)
         case SessionForked():
             _forked(state, fact)
+        case SessionImported():
+            state.place = ""
         case SessionOpened(fence=fence, rules=rules, on_recovery=on_recovery):
-            state.fence, state.rules = fence, rules
+            state.fence, state.rules, state.place = fence, rules, fact.place
             state.closing = state.closed = False
             state.dormant = on_recovery == "leave"
             if state.turn is not None:
                 state.turn.parking = False
+            if fact.adopted is not None:
+                adopt(state, fact.adopted)
         case OpReceived():
             _op_received(state, fact)
         case RateLimitsReceived(limits=limits):
@@ -125,6 +132,7 @@ def happened(state: State, fact: SessionFact) -> None:
 
 def _started(state: State, fact: SessionStarted) -> None:
     state.session = state.cache_key = fact.session
+    state.place = fact.place
     state.settings = fact.settings
     state.summary = SessionSummary(
         fact.session,
@@ -167,7 +175,7 @@ def _forked(state: State, fact: SessionForked) -> None:
 def _op_received(state: State, fact: OpReceived) -> None:
     state.belongs_to = None
     state.repeated_op = fact.op_id in state.op_ids
-    if state.repeated_op:
+    if state.repeated_op or (state.rules > 3 and fact.origin == ELSEWHERE):
         return
     state.op, state.op_at = fact, state.head
     state.op_ids[fact.op_id] = None

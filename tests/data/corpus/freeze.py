@@ -75,6 +75,7 @@ from turnlog.protocol.events import (
     SessionClosed,
     SessionEvent,
     SessionForked,
+    SessionImported,
     SessionOpened,
     SessionStarted,
     StepFailed,
@@ -295,6 +296,8 @@ EVENTS: tuple[SessionEvent, ...] = (
     QuestionAnswered(EffectId("8.question.1"), 1, "call_2"),
     SessionClosed("parked"),
     ConversationResumed(12, 3_400, "ab" * 32),
+    SessionImported("0.1.0"),
+    SessionOpened(4, "host:4711", "0.1.0", "continue", 4, "ab" * 8, SETTINGS),
     PlanAsked(EffectId("9.plan.0"), 0, "call_1"),
     CallPlanned(
         EffectId("9.plan.0"),

@@ -1,0 +1,49 @@
+"""What it means that a session came from elsewhere: it goes on under this machine's settings.
+
+Nothing that it brings along has rights of its own. What it waits for, and what other sessions or
+files it points at, is the other machine's business, as a parent's is for a fork.
+"""
+
+from typing import Final
+
+from msgspec import structs
+
+from turnlog.actors.core.state import State, Turn
+from turnlog.protocol.items import OtherCall
+from turnlog.protocol.ops import LocalImageInput, UserInput, UserTurn
+from turnlog.protocol.settings import SessionSettings
+
+_WORDS: Final = (UserInput, UserTurn)
+
+
+def adopt(state: State, settings: SessionSettings) -> None:
+    """Give the session the settings of this machine, and take what else would be a right."""
+    state.settings = settings
+    state.approved.clear()
+    state.agents.clear()
+    state.results.clear()
+    state.marks, state.undone = [], None
+    state.asked_with = None
+    queue = list(zip(state.queue, state.queued_at, strict=True))
+    kept = [(op, at) for op, at in queue if isinstance(op.op, _WORDS) and not reads_files(op.op)]
+    state.queue[:] = [op for op, _ in kept]
+    state.queued_at[:] = [at for _, at in kept]
+    if state.turn is not None:
+        _adopt_turn(state.turn, settings)
+
+
+def reads_files(op: object) -> bool:
+    """Say whether an op has a file of this machine read."""
+    return isinstance(op, UserInput | UserTurn) and any(
+        isinstance(item, LocalImageInput) for item in op.items
+    )
+
+
+def _adopt_turn(turn: Turn, settings: SessionSettings) -> None:
+    turn.is_foreign = True
+    turn.compaction = turn.restored = None
+    if turn.settings is not None:
+        turn.settings = structs.replace(turn.settings, session=settings)
+    for call in turn.calls:
+        if not call.settled and not isinstance(call.item, OtherCall):
+            call.approved, call.question, call.origin = False, None, "elsewhere"
