@@ -299,10 +299,10 @@ async def test_a_start_in_a_cancelled_scope_still_gives_the_process(spawner: Spa
         process, pidfd = await spawner.start(
             ["sleep", "600"], cwd="/", env=ENV, output=null, control=null
         )
+        os.close(pidfd)
         process.kill()
         assert process.wait() == -9
     os.close(null)
-    os.close(pidfd)
     assert not scope.cancelled_caught
 
 

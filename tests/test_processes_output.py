@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnlog.protocol.calls import Leftover
 from turnlog.runtime.processes.output import (
     OUTPUT_LIMIT,
     HeadTailBuffer,
     count_tokens,
     decode_output,
     exec_reply,
+    left_note,
     truncate_for_model,
 )
 
@@ -136,3 +138,22 @@ def test_a_reply_counts_the_tokens_before_the_cut() -> None:
         "Warning: truncated output (original token count: 3)\n"
         "Total output lines: 1\n\naaaa…1 tokens truncated…cccc"
     )
+
+
+@pytest.mark.parametrize(
+    ("left", "note"),
+    [
+        (None, ""),
+        (Leftover(), ""),
+        (Leftover(1, ("sleep 9 (pid 5)",)), "[ended with the call: sleep 9 (pid 5)]\n"),
+        (Leftover(3, ("a (pid 5)",)), "[ended with the call: a (pid 5), 2 more]\n"),
+        (
+            Leftover(survivors=(5, 7), lost=True),
+            "[could not be ended and still run: processes 5, 7]\n"
+            "[the process that watches over this command was killed: something of it may still "
+            "run]\n",
+        ),
+    ],
+)
+def test_the_model_is_told_what_outlived_a_command(left: Leftover | None, note: str) -> None:
+    assert left_note(left) == note

@@ -4,6 +4,7 @@ Source of the limits and of every text here: `codex exec`, observed (1 MiB of he
 a command; a token is four bytes, rounded up; half of the budget for each end).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -25,6 +26,7 @@ _EXEC_REPLY: Final = (
 
 # What turnlog says itself of processes that outlived their command.
 _ENDED_WITH_THE_CALL: Final = "[ended with the call: {}]"
+_MOST_SURVIVORS: Final = 10  # pids
 _SURVIVORS: Final = "[could not be ended and still run: processes {}]"
 _LOST: Final = (
     "[the process that watches over this command was killed: something of it may still run]"
@@ -137,14 +139,18 @@ def left_note(left: Leftover | None) -> str:
         return ""
     notes: list[str] = []
     if left.ended:
-        more = left.ended - len(left.names)
-        names = (*left.names, *([f"{more} more"] if more else []))
-        notes.append(_ENDED_WITH_THE_CALL.format(", ".join(names)))
+        notes.append(_ENDED_WITH_THE_CALL.format(_listed(left.names, left.ended)))
     if left.survivors:
-        notes.append(_SURVIVORS.format(", ".join(map(str, left.survivors))))
+        pids = [str(pid) for pid in left.survivors[:_MOST_SURVIVORS]]
+        notes.append(_SURVIVORS.format(_listed(pids, len(left.survivors))))
     if left.lost:
         notes.append(_LOST)
     return "".join(f"{note}\n" for note in notes)
+
+
+def _listed(names: Sequence[str], total: int) -> str:
+    more = total - len(names)
+    return ", ".join((*names, f"{more} more") if more else names)
 
 
 def _original_tokens(text: str, omitted_bytes: int) -> int:

@@ -101,7 +101,9 @@ class Spawner:
     _orders: SimpleQueue[_Order | None] = attrs.field(
         factory=SimpleQueue["_Order | None"], init=False
     )
-    _unreaped: list[subprocess.Popen[bytes]] = attrs.field(factory=list, init=False)
+    _unreaped: list[subprocess.Popen[bytes]] = attrs.field(
+        factory=list["subprocess.Popen[bytes]"], init=False
+    )
     _thread: threading.Thread | None = attrs.field(default=None, init=False)
 
     async def __aenter__(self) -> Self:

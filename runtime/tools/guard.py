@@ -161,7 +161,7 @@ def bounded(result: ToolResult, budget: int) -> ToolResult:
 
 
 def _kept(full: str | None) -> str | None:
-    if full is None or len(full.encode()) <= OUTPUT_LIMIT:
+    if full is None or len(full.encode()) <= OUTPUT_LIMIT + _MARKS:
         return full
     buffer = HeadTailBuffer()
     buffer.append(full.encode())

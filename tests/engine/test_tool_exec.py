@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.engine.kit import house, kinds, of, outputs, play, shell, the, told
-from turnlog.protocol.calls import CommandReport
+from turnlog.protocol.calls import CommandReport, Leftover
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SandboxUnavailable
 from turnlog.protocol.events import CallSettled, ToolFinished, ToolStarted, TurnEnded
@@ -121,6 +121,30 @@ async def test_a_command_that_takes_too_long_is_stopped_and_says_so(tmp_path: Pa
     report = the(ToolFinished, events).report
     assert isinstance(report, CommandReport)
     assert report.timed_out
+
+
+async def test_what_a_command_leaves_in_the_background_is_named_to_the_model_and_in_the_event(
+    tmp_path: Path,
+) -> None:
+    events, (text,) = await run(tmp_path, shell("sleep 600 & echo $!"))
+    pid = text.split("Output:\n")[1].split("\n")[0]
+    assert text.endswith(f"Output:\n{pid}\n[ended with the call: sleep 600 (pid {pid})]\n")
+    report = the(ToolFinished, events).report
+    assert isinstance(report, CommandReport)
+    assert report.left == Leftover(1, (f"sleep 600 (pid {pid})",))
+
+
+async def test_a_command_that_kills_its_attendant_is_told_to_have_something_left(
+    tmp_path: Path,
+) -> None:
+    events, (text,) = await run(tmp_path, shell("kill -9 $PPID; sleep 600"))
+    note = "[the process that watches over this command was killed: something of it may still run]"
+    assert text.endswith(
+        f"Process exited with code 137\nOriginal token count: 0\nOutput:\n{note}\n"
+    )
+    report = the(ToolFinished, events).report
+    assert isinstance(report, CommandReport)
+    assert report.left == Leftover(lost=True)
 
 
 # --- what is refused ------------------------------------------------------------------------------
