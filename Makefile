@@ -5,6 +5,8 @@ PYTHON ?= python3
 ifeq ($(PATH),)
 export PATH := /usr/local/bin:/usr/bin:/bin
 endif
+# Python 3.11 reads the path of an editable install by the locale: it need not be in ASCII.
+export LC_ALL := C.UTF-8
 BIN := .venv/bin
 RUNTIME := .venv/.has-runtime
 TESTS := .venv/.has-tests
@@ -21,7 +23,7 @@ demo: $(RUNTIME)  ## a whole session, offline: run, patch, kill, continue, fork,
 	@$(BIN)/python -m turnlog demo
 
 test: $(TESTS)  ## the tests, on every core
-	PYTHONUTF8=1 $(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto -q
 
 surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd surroundings: a table
 	$(BIN)/python -m tests.surroundings

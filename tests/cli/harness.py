@@ -31,6 +31,10 @@ request_max_retries = {request_retries}
 stream_max_retries = {stream_retries}
 """
 
+# Seconds for all that a test does with a model. A machine may be slow; what hangs altogether is
+# ended, and shown, by the limit of each test.
+_PATIENCE = 240
+
 Line = dict[str, Any]
 
 
@@ -108,7 +112,7 @@ class User:
                     stream_retries=stream_retries,
                 )
             )
-            with trio.fail_after(60):
+            with trio.fail_after(_PATIENCE):
                 yield server
 
     async def run(

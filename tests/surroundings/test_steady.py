@@ -68,7 +68,7 @@ def test_the_environment_is_the_same_whatever_was_in_it(tmp_path: Path) -> None:
     spoiled = {
         "HOME": "relative",
         "HTTP_PROXY": "http://127.0.0.1:1",
-        "LC_ALL": "C",
+        "LC_TIME": "C",
         "OPENAI_API_KEY": "secret",
         "TMPDIR": "gone",
         "TURNLOG_HOME": "~",
