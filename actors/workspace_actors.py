@@ -1,5 +1,6 @@
 """The trio shells of undo: a scan of the files before a turn's tools run, and the way back."""
 
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
@@ -9,19 +10,27 @@ from turnlog.actors.folding import folded
 from turnlog.actors.jobs import ScanJob, UndoJob
 from turnlog.actors.ports import EventLog, RestoreRequest, RestoreResult, Workspace
 from turnlog.actors.snapshot_keeper import READ_AT_ONCE
-from turnlog.protocol.calls import PatchReport
+from turnlog.protocol.calls import CommandPreview, PatchReport, ToolPlan
+from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import (
     EffectClosed,
     FilesSaved,
+    ModelItemReceived,
     RestoredPart,
     SessionFact,
+    StepFailed,
+    ToolDispatched,
     ToolFinished,
+    ToolStarted,
+    TurnEnded,
+    TurnOpened,
     TurnsRestored,
     WorkspaceScanned,
 )
-from turnlog.protocol.files import FileEdit, FileImage, FileMark, mark_of
+from turnlog.protocol.files import UNSEEN, FileEdit, FileImage, FileMark, TurnWork, mark_of
 from turnlog.protocol.ids import EffectId, SessionId, effect_kind
+from turnlog.protocol.items import CustomToolCall, FunctionCall, read_item
 
 Tell = Callable[[SessionFact], Awaitable[None]]
 
@@ -82,47 +91,106 @@ class UndoActor:
         return parts_then(state, self.job.rules)
 
     async def _files(self) -> RestoreResult:
-        edits = await edits_since(self.log, self.job.session, self.job.asked.since)
-        if self.workspace is None or not edits:
+        edits, work = await edits_since(self.log, self.job.session, self.job.asked.since)
+        if self.workspace is None or not (edits or work.commands):
             return RestoreResult()
 
         async def save(files: Sequence[FileImage]) -> None:
             await _save(self.tell, self.job.effect, files)
 
-        request = RestoreRequest(self.job.cwd, edits, self.job.asked.force)
+        request = RestoreRequest(self.job.cwd, edits, self.job.asked.force, work)
         return await self.workspace.restore(request, save)
 
     def cancelled(self) -> SessionFact:
         return EffectClosed(self.job.effect, "cancelled")
 
 
-async def edits_since(log: EventLog, session: SessionId, since: int) -> tuple[FileEdit, ...]:
+async def edits_since(
+    log: EventLog, session: SessionId, since: int
+) -> tuple[tuple[FileEdit, ...], TurnWork]:
     """Return what a log knows of changes of files behind event `since`, oldest first.
 
     How the files were that only commands changed is what all scans say up to the first one behind
-    `since`. If there is none, no command has run.
+    `since`. If there is none, no command has run. What else commands may have done is told beside.
     """
-    before, edits = dict[str, FileEdit](), FileEdits()
-    first, is_whole = EffectId(""), False  # the first scan behind `since`
+    scans, edits, work = _Scans(since), FileEdits(), _Work()
     at = 0
     while page := await log.read(session, after=at, limit=READ_AT_ONCE):
         for recorded in page:
-            event, is_behind = recorded.event, recorded.sequence > since
-            match event:
-                case FilesSaved(effect=effect, files=files) if effect_kind(effect) == "scan":
-                    first = first or (effect if is_behind else first)
-                    if not is_behind or effect == first:
-                        before.update((image.path, FileEdit(image)) for image in files)
-                        continue
-                case WorkspaceScanned(effect=effect) if is_behind:
-                    is_whole = is_whole or first in ("", effect)
-                    first = first or effect
-                case _:
-                    pass
+            is_behind = recorded.sequence > since
+            if not scans.take(recorded.event, is_behind=is_behind) and is_behind:
+                edits.take(recorded.event)
             if is_behind:
-                edits.take(event)
+                work.take(recorded)
         at = page[-1].sequence
-    return (*(before.values() if is_whole else ()), *edits.edits)
+    before = scans.before if scans.is_whole else {}
+    scanned = frozenset(before) if scans.is_whole and not scans.left_files else None
+    return (*before.values(), *edits.edits), work.told(scanned)
+
+
+@attrs.define
+class _Scans:
+    """What scans say of the files as they were at an event."""
+
+    since: int
+    before: dict[str, FileEdit] = attrs.field(factory=dict[str, FileEdit])
+    is_whole: bool = False
+    left_files: bool = False  # there were files that no scan has looked at
+    _first: EffectId | None = None  # the first scan behind `since`
+
+    def take(self, event: object, *, is_behind: bool) -> bool:
+        """Take an event; say whether it was one of the scans that count."""
+        match event:
+            case FilesSaved(effect=effect, files=files) if effect_kind(effect) == "scan":
+                if is_behind:
+                    self._first = self._first or effect
+                if is_behind and effect != self._first:
+                    return False
+                self.before.update((image.path, FileEdit(image)) for image in files)
+                return True
+            case WorkspaceScanned(effect=effect, why=why) if is_behind:
+                if self._first in (None, effect):
+                    self.is_whole = True
+                    self.left_files = any(sign in why for sign in UNSEEN)
+                self._first = self._first or effect
+            case _:
+                pass
+        return False
+
+
+@attrs.define
+class _Work:
+    """The turns that an undo goes back over, and the commands that ran in them."""
+
+    _commands: list[str] = attrs.field(factory=list[str])
+    _times_us: list[tuple[int, int]] = attrs.field(factory=list[tuple[int, int]])
+    _begun: dict[int, int] = attrs.field(factory=dict[int, int])  # by turn
+    _planned: dict[str, str] = attrs.field(factory=dict[str, str])  # by call id
+    _sent: dict[EffectId, str] = attrs.field(factory=dict[EffectId, str])
+
+    def take(self, recorded: Recorded) -> None:
+        match recorded.event:
+            case TurnOpened(turn=turn, kind="regular" | "review"):
+                self._begun[turn] = recorded.time_us
+            case TurnEnded() | StepFailed():
+                begun = self._begun.pop(recorded.turn, None)
+                if begun is not None:
+                    self._times_us.append((begun, recorded.time_us))
+            case ModelItemReceived(
+                item_json=text, plan=ToolPlan(preview=CommandPreview() as shown)
+            ):
+                item = read_item(text)
+                if isinstance(item, FunctionCall | CustomToolCall):
+                    self._planned[item.call_id] = shlex.join(shown.command)
+            case ToolDispatched(effect=effect, call_id=call_id) if call_id in self._planned:
+                self._sent[effect] = self._planned[call_id]
+            case ToolStarted(effect=effect) if effect in self._sent:
+                self._commands.append(self._sent[effect])
+            case _:
+                pass
+
+    def told(self, scanned: frozenset[str] | None) -> TurnWork:
+        return TurnWork(tuple(self._commands), tuple(self._times_us), scanned)
 
 
 @attrs.define

@@ -59,6 +59,20 @@ class FileEdit(Struct, frozen=True):
 Action = Literal["write", "delete", "nothing", "conflict", "not_covered"]
 
 
+TIME_OVER: Final = "the time was over"
+TOO_MANY: Final = "there are more than"  # begins the reason
+# Reasons of a scan that leave files unknown, and not only their content.
+UNSEEN: Final = (TIME_OVER, TOO_MANY, SKIPPED["unreadable"])
+
+
+class TurnWork(Struct, frozen=True):
+    """What is known of the commands that ran in the turns that an undo goes back over."""
+
+    commands: tuple[str, ...] = ()  # as a person reads them, in order
+    times_us: tuple[tuple[int, int], ...] = ()  # when each of those turns began and ended
+    scanned: frozenset[str] | None = None  # all files that were there before; None: no whole scan
+
+
 class RestoreStep(Struct, frozen=True):
     """What a restore would do at a path, and why. `reason` is a sentence for a person."""
 

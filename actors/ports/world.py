@@ -11,7 +11,7 @@ from turnlog.protocol.events import (
     ChildTold,
     ContextLoaded,
 )
-from turnlog.protocol.files import FileEdit, FileImage, FileMark, RestoredFile
+from turnlog.protocol.files import FileEdit, FileImage, FileMark, RestoredFile, TurnWork
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import UserInputItem
 from turnlog.protocol.settings import SessionSettings
@@ -108,6 +108,7 @@ class RestoreRequest(Struct, frozen=True):
     cwd: str
     edits: tuple[FileEdit, ...]
     force: bool
+    work: TurnWork = TurnWork()  # whose files no edit names
 
 
 class RestoreResult(Struct, frozen=True):

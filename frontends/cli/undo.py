@@ -12,15 +12,17 @@ from turnlog.actors.folding import folded
 from turnlog.actors.workspace_actors import edits_since
 from turnlog.frontends.cli.places import reading
 from turnlog.frontends.cli.terminal import style
-from turnlog.frontends.cli.text import counted
+from turnlog.frontends.cli.text import counted, one_line
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import TurnsRestored
-from turnlog.protocol.files import RestoredFile, RestoreStep
+from turnlog.protocol.files import RestoredFile, RestoreStep, TurnWork
 from turnlog.protocol.ops import Op, Redo, Undo
 from turnlog.protocol.settings import OnRecovery
 
 _COLOURS = {"conflict": "red", "failed": "red", "not_covered": "yellow", "untouched": "yellow"}
 _STAYED = ("conflict", "failed", "untouched")
+_SHOWN = 20  # commands
+_WIDTH = 100
 _VAIN = "the conversation stays as it is"
 
 
@@ -63,7 +65,18 @@ def command(
         what = f"{counted(turns, 'turn')} would be dropped"
         click.echo(f"{what if conversation else 'No turn would be dropped'}.", err=True)
         return
+    if files:
+        trio.run(_warn_of_commands, session, turns)
     show_outcome(session, asked, as_json=as_json)
+
+
+async def _warn_of_commands(prefix: str, turns: int) -> None:
+    """Say, before an undo, which commands it does not cover."""
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        state = await folded(log, session)
+        if turns <= len(state.marks):
+            _tell_commands((await edits_since(log, session, state.marks[-turns].at))[1])
 
 
 def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
@@ -105,6 +118,7 @@ def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
 async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
     from turnlog.runtime.config.home import turnlog_home
     from turnlog.runtime.sandbox.guard import ReadGuard
+    from turnlog.runtime.workspace.commands import left_by_commands, made_by_commands
     from turnlog.runtime.workspace.restore import plan_restore
 
     async with reading(prefix) as log:
@@ -117,7 +131,21 @@ async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
             )
         if not asked.files:
             return ()
-        edits = await edits_since(log, session, state.marks[-asked.turns].at)
-    guard = ReadGuard([str(turnlog_home(os.environ))])
-    plan = plan_restore(edits, roots=[state.settings.cwd], force=asked.force, guard=guard)
-    return plan.preview
+        edits, work = await edits_since(log, session, state.marks[-asked.turns].at)
+    cwd, guard = state.settings.cwd, ReadGuard([str(turnlog_home(os.environ))])
+    _tell_commands(work)
+    left = left_by_commands(cwd, edits, work, guard)
+    edits = (*edits, *made_by_commands(cwd, edits, work, guard))
+    plan = plan_restore(edits, roots=[cwd], force=asked.force, guard=guard)
+    return (*plan.preview, *(RestoreStep(one.path, "not_covered", one.reason) for one in left))
+
+
+def _tell_commands(work: TurnWork) -> None:
+    """Say which commands ran in these turns, where what they changed was not kept."""
+    if not work.commands or work.scanned is not None:
+        return
+    click.echo("What these commands changed is not covered by the undo:", err=True)
+    for command in work.commands[:_SHOWN]:
+        click.echo(f"  {one_line(command, _WIDTH)}", err=True)
+    if len(work.commands) > _SHOWN:
+        click.echo(f"  and {len(work.commands) - _SHOWN} more", err=True)

@@ -49,19 +49,19 @@ class WorkspaceFiles:
 
     async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
         from turnlog.runtime.workspace.apply import apply_restore
+        from turnlog.runtime.workspace.commands import left_by_commands, made_by_commands
         from turnlog.runtime.workspace.restore import plan_restore
 
-        plan = await trio.to_thread.run_sync(
-            partial(
-                plan_restore,
-                request.edits,
-                roots=[request.cwd],
-                force=request.force,
-                guard=self.guard,
-            )
+        cwd, work, guard = request.cwd, request.work, self.guard
+        run = trio.to_thread.run_sync
+        made = await run(made_by_commands, cwd, request.edits, work, guard)
+        left_alone = await run(left_by_commands, cwd, request.edits, work, guard)
+        edits = (*request.edits, *made)
+        plan = await run(
+            partial(plan_restore, edits, roots=[cwd], force=request.force, guard=guard)
         )
         replaced: tuple[FileImage, ...] = plan.replaced
         await save(replaced)
         report = await trio.to_thread.run_sync(apply_restore, plan)
         left = {edit.before.path: edit.after for edit in report.edits if edit.after is not None}
-        return RestoreResult(report.files, left)
+        return RestoreResult((*report.files, *left_alone), left)

@@ -14,7 +14,15 @@ from typing import Final
 import attrs
 from msgspec import Struct
 
-from turnlog.protocol.files import SKIPPED, FileImage, FileMark, LeftOut, mark_of
+from turnlog.protocol.files import (
+    SKIPPED,
+    TIME_OVER,
+    TOO_MANY,
+    FileImage,
+    FileMark,
+    LeftOut,
+    mark_of,
+)
 from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 from turnlog.runtime.workspace.images import image_of, is_text, shown, size_of
 
@@ -26,7 +34,6 @@ SKIPPED_FOLDERS: Final = frozenset(
 # CACHEDIR.TAG is the "Cache Directory Tagging Specification"; cargo, pytest, uv and others write
 # it. pyvenv.cfg stands in every virtual environment (PEP 405).
 MARKER_FILES: Final = ("CACHEDIR.TAG", "pyvenv.cfg")
-_TIME_OVER: Final = "the time was over"
 _OF_TURNLOG: Final = "it is in turnlog's home"
 _EXAMPLES: Final = 3  # of each reason
 _SETTLED_NS: Final = 50_000_000  # how old a change must be for the clock to tell the next apart
@@ -110,6 +117,11 @@ class WorkspaceScan:
         if batch:
             yield tuple(batch)
 
+    def present(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the files that are there now, as far as a scan would cover them. It is no scan."""
+        self._deadline = time.monotonic() + self.limits.max_seconds
+        return self._walk()
+
     def _images(self) -> Iterator[FileImage]:
         for path, status in self._files():
             image = self._look(path, status)
@@ -121,7 +133,7 @@ class WorkspaceScan:
         for path in self.known:
             if time.monotonic() > self._deadline:
                 self.index[path] = self.known[path]
-                self._leave_out(_TIME_OVER, path)
+                self._leave_out(TIME_OVER, path)
                 continue
             try:
                 yield path, os.lstat(path)
@@ -139,7 +151,7 @@ class WorkspaceScan:
         while folders:
             folder = folders.popleft()
             if time.monotonic() > self._deadline:
-                self._leave_out(_TIME_OVER, folder)
+                self._leave_out(TIME_OVER, folder)
                 continue
             try:
                 with os.scandir(folder) as found:
@@ -166,7 +178,7 @@ class WorkspaceScan:
         if entry.path in self.known or entry.name == ".git":
             return
         if time.monotonic() > self._deadline:
-            self._leave_out(_TIME_OVER, entry.path)
+            self._leave_out(TIME_OVER, entry.path)
             return
         try:
             yield entry.path, entry.stat(follow_symlinks=False)
@@ -208,7 +220,7 @@ class WorkspaceScan:
 
     def _has_room(self, path: str, status: os.stat_result) -> bool:
         if len(self.index) >= self.limits.max_files:
-            self._leave_out(f"there are more than {self.limits.max_files} files", path)
+            self._leave_out(f"{TOO_MANY} {self.limits.max_files} files", path)
             return False
         return not stat.S_ISSOCK(status.st_mode)
 

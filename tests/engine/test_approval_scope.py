@@ -148,7 +148,7 @@ async def test_an_approval_is_none_under_a_wider_sandbox(
     wider: SandboxPolicy, tmp_path: Path
 ) -> None:
     say = shell("echo hi")
-    config = ASK | {"approval_policy": "untrusted"}
+    config: dict[str, Any] = ASK | {"approval_policy": "untrusted"}
     async with house(tmp_path, say, "done", say, "done", **config) as h:
         session = await h.start()
         await answered(h, session, "approved_for_session")
@@ -198,7 +198,7 @@ async def test_a_file_that_a_command_writes_may_change_but_not_lead_elsewhere(
     tmp_path: Path,
 ) -> None:
     note = outside("echo hi >> log.txt")
-    config = ASK | {"sandbox_mode": "danger-full-access"}
+    config: dict[str, Any] = ASK | {"sandbox_mode": "danger-full-access"}
     lead = shell("rm log.txt; ln -s other.txt log.txt")
     async with house(tmp_path, note, note, "done", lead, note, "done", **config) as h:
         session = await h.start()
@@ -214,7 +214,7 @@ async def test_a_patch_is_approved_for_the_session_as_it_is(tmp_path: Path) -> N
     work.mkdir()
     out.mkdir()
     name = str(out / "a.txt")
-    config = ASK | {"sandbox_mode": "read-only"}
+    config: dict[str, Any] = ASK | {"sandbox_mode": "read-only"}
     first, other = write(name, "harmless"), write(name, "harmful")
     async with house(work, first, "done", other, "done", **config) as h:
         session = await h.start()
@@ -232,7 +232,7 @@ async def test_a_patch_does_not_follow_a_link_that_was_put_there_after_the_quest
     work, out, secret = tmp_path / "work", tmp_path / "out", tmp_path / "secret"
     for folder in (work, out, secret):
         folder.mkdir()
-    config = ASK | {"sandbox_mode": "read-only"}
+    config: dict[str, Any] = ASK | {"sandbox_mode": "read-only"}
     async with house(work, write(str(out / "a.txt"), "hello"), "done", **config) as h:
         session = await h.start()
         asked = 0
@@ -254,7 +254,7 @@ async def test_a_file_that_is_too_large_to_be_read_is_compared_by_its_stamp(tmp_
         file.truncate(9 << 20)
     rewrite = shell("printf 'echo' | dd of=big.sh conv=notrunc status=none")
     look = outside("head -c4 big.sh")
-    config = ASK | {"sandbox_mode": "danger-full-access"}
+    config: dict[str, Any] = ASK | {"sandbox_mode": "danger-full-access"}
     async with house(tmp_path, look, "done", rewrite, look, "done", **config) as h:
         session = await h.start()
         await answered(h, session, "approved_for_session")

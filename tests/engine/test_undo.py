@@ -200,6 +200,46 @@ async def test_without_a_scan_what_a_command_changed_stays(tmp_path: Path) -> No
         assert files(tmp_path) == {"old.txt": "two\n"}
 
 
+async def test_without_a_scan_what_commands_changed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("one\n")
+    (tmp_path / "untouched.txt").write_text("one\n")
+    script = ([shell("echo two > old.txt; echo made > made.txt"), add("new.txt", "hi")], "done")
+    async with house(tmp_path, *script) as h:
+        session = await h.start()
+        await play(session)
+        (tmp_path / "mine.txt").write_text("the user's own\n")
+        events = await do(session, Undo())
+        named = outcomes(events)
+        assert {name: what for name, what in named.items() if name.endswith(".txt")} == {
+            "new.txt": "deleted",
+            "old.txt": "not_covered",
+            "made.txt": "not_covered",
+        }
+
+
+async def test_with_a_scan_a_file_that_a_command_made_is_removed_and_the_user_s_own_stays(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old.txt").write_text("one\n")
+    made = shell("mkdir sub; echo made > sub/made.txt; echo shared > shared.txt")
+    async with house(tmp_path, made, "done", **SCANNED) as h:
+        session = await h.start()
+        await play(session)
+        (tmp_path / "mine.txt").write_text("the user's own\n")
+        (tmp_path / "shared.txt").write_text("changed by the user\n")
+        events = await do(session, Undo())
+        assert outcomes(events)["made.txt"] == "deleted"
+        assert outcomes(events)["shared.txt"] == "conflict"
+        assert files(tmp_path) == {
+            "mine.txt": "the user's own\n",
+            "old.txt": "one\n",
+            "shared.txt": "changed by the user\n",
+        }
+        assert not is_there(tmp_path / "sub" / "made.txt")
+        await do(session, Redo())
+        assert (tmp_path / "sub" / "made.txt").read_text() == "made\n"
+
+
 async def test_with_a_scan_what_a_command_changed_is_brought_back(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("one\n")
     (tmp_path / "gone.txt").write_text("here\n")
