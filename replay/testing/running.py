@@ -4,9 +4,8 @@ Tasks are scheduled in the same order each time, so a run that is stopped at its
 is stopped there again when hypothesis shrinks.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -22,8 +21,6 @@ from turnlog.protocol.settings import TurnSettings
 from turnlog.replay.scheduler import run_seeded
 from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -72,8 +69,8 @@ class _StopAfter(trio.abc.Instrument):
 
 
 def plan_call(tools: Sequence[Tool], call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-    """Return what the registry of `tools` says of a call. Planning awaits nothing."""
-    return _at_once(ToolRegistry(tools).plan(call, settings))
+    """Return what the registry of `tools` says of a call. Not for use inside of a trio program."""
+    return run_seeded(partial(ToolRegistry(tools).plan, call, settings), seed=0)
 
 
 def run_call(
@@ -106,12 +103,3 @@ async def _run(
     if scope.cancelled_caught and monitor.left is not None:
         closing = monitor.left.fact(effect)
     return Ran(monitor.has_started, closing)
-
-
-def _at_once(planning: Coroutine[Any, Any, T]) -> T:
-    try:
-        planning.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise AssertionError("a plan waited for something; it may not touch the world")
