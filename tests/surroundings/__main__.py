@@ -123,7 +123,7 @@ class Trial:
             return environ
         if self.machine.has_bubblewrap:
             return {**environ, "PATH": f"{self.bubblewrap}:{environ.get('PATH', os.defpath)}"}
-        if self.bubblewrap in _SYSTEM:  # it cannot be hidden; it can be passed over
+        if shutil.which("bwrap", path=":".join(_SYSTEM)):  # it can only be passed over
             return environ | ({"TURNLOG_SANDBOX": self.machine.used} if self.machine.used else {})
         if "PATH" in environ:
             folders = environ["PATH"].split(os.pathsep)
