@@ -26,7 +26,7 @@ async def test_several_open_questions_are_listed_the_oldest_first(user: User) ->
             assert (done.code, done.out) == (0, "")
         outcome = await started.finished()
         after = await user.run("approvals")
-    expected = {
+    expected: Line = {
         "id": first,
         "session": thread,
         "tool": "exec_command",

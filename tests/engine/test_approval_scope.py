@@ -103,8 +103,9 @@ async def test_a_command_whose_file_has_changed_is_asked_about_again(
     (tmp_path / "sub/Makefile").write_text("all:\n\ttrue\n")
     (tmp_path / "tool/__main__.py").write_text("pass\n")
     rewrite = shell(f"echo '# rewritten; touch escaped' >> '{path}'")
-    async with house(tmp_path, outside(command), "done", rewrite, outside(command), "done",
-                     **ASK | {"sandbox_mode": "danger-full-access"}) as h:  # fmt: skip
+    script = (outside(command), "done", rewrite, outside(command), "done")
+    config: dict[str, Any] = ASK | {"sandbox_mode": "danger-full-access"}
+    async with house(tmp_path, *script, **config) as h:
         session = await h.start()
         first, _ = await answered(h, session, "approved_for_session")
         again, events = await answered(h, session)

@@ -72,7 +72,8 @@ async def test_whoever_opens_it_is_asked_again_and_the_turn_goes_on(tmp_path: Pa
 async def test_a_resume_in_the_moment_of_parking_returns_the_session_that_takes_the_answer(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, ESCALATED, "done", **PARKING | {"approval_timeout_ms": 300}) as h:
+    config: dict[str, Any] = PARKING | {"approval_timeout_ms": 300}
+    async with house(tmp_path, ESCALATED, "done", **config) as h:
         first = await h.start()
         await first.submit(prompt("go"))
         while not actor_of(first).state.closed:  # decided, and not yet over
