@@ -77,7 +77,6 @@ def run(argv: list[str], *, confine: Callable[[], None] | None = None) -> int:
         code = 128 + signal.SIGTERM
         engine.tell(Ended(code))
         return code
-    engine.tell(Started(kin.namespace(), os.getpid(), attendant.leader))
     return attendant.attend()
 
 
@@ -137,7 +136,7 @@ class Attendant:
         self._input = _target_of(0)
         self._outputs = {_target_of(1), _target_of(2)}
         self._argv: list[str] = []
-        self.leader = 0  # its pid
+        self._leader = 0  # its pid
         self._code: int | None = None  # its exit code, once it has ended
         self._has_children = False
         self._ended: list[str] = []  # names of what was ended because the command was over
@@ -156,9 +155,20 @@ class Attendant:
         self._listen(0)
         if self._asked:
             raise StoppedBefore
-        self._argv, self.leader = argv, start_command(argv, confine)
+        self._argv, self._leader = argv, start_command(argv, self._announced(confine))
         self._has_children = True
         _let_go_of_standard_streams()
+
+    def _announced(self, confine: Callable[[], None] | None) -> Callable[[], None]:
+        """Let the engine know the leader before the command runs, which may kill its attendant."""
+        attendant = os.getpid()
+
+        def announce() -> None:
+            self._engine.tell(Started(kin.namespace(), attendant, os.getpid()))
+            if confine is not None:
+                confine()
+
+        return announce
 
     def attend(self) -> int:
         """Wait for the command; return its exit code when nothing of it is left."""
@@ -290,7 +300,7 @@ class Attendant:
                 if pid == 0:
                     return
                 self._killed.discard(pid)  # the next one may get its number
-                if pid == self.leader and self._code is None:
+                if pid == self._leader and self._code is None:
                     code = os.waitstatus_to_exitcode(status)
                     self._code = code if code >= 0 else 128 - code
         except ChildProcessError:

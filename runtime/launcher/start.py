@@ -25,10 +25,13 @@ class CommandRefused(Exception):
         self.code = code
 
 
-def start_command(argv: list[str], confine: Callable[[], None] | None) -> int:
+def start_command(argv: list[str], prepare: Callable[[], None]) -> int:
     """Start `argv` in a session of its own; return its pid once it has become the command.
 
     It is killed when this process ends.
+
+    Args:
+        prepare: called in the command's process before it runs; what it raises keeps it from it.
 
     Raises:
         CommandRefused: nothing was run.
@@ -39,7 +42,7 @@ def start_command(argv: list[str], confine: Callable[[], None] | None) -> int:
     except OSError as error:
         raise CommandRefused(FAILED, f"the command was not run: {_reason(error)}") from error
     if child == 0:
-        refusal = _become(argv, confine, attendant)
+        refusal = _become(argv, prepare, attendant)
         os.write(asked, f"{refusal.code} {refusal}".encode("utf-8", "replace"))
         os._exit(refusal.code)
     os.close(asked)  # the child's end closes when it becomes the command
@@ -52,7 +55,7 @@ def start_command(argv: list[str], confine: Callable[[], None] | None) -> int:
     raise CommandRefused(int(code), why)
 
 
-def _become(argv: list[str], confine: Callable[[], None] | None, attendant: int) -> CommandRefused:
+def _become(argv: list[str], prepare: Callable[[], None], attendant: int) -> CommandRefused:
     """Turn this process into the command. Return only if that fails, with the reason."""
     try:
         os.setsid()
@@ -60,8 +63,7 @@ def _become(argv: list[str], confine: Callable[[], None] | None, attendant: int)
         if os.getppid() != attendant:
             return CommandRefused(FAILED, "the command was not run: its attendant was ended")
         _take_default_signals()
-        if confine is not None:
-            confine()
+        prepare()
     except Exception as error:
         return CommandRefused(FAILED, f"the command was not run: {error}")
     try:
