@@ -55,8 +55,9 @@ simulate: $(TESTS)  ## the whole engine in simulated worlds, SEEDS of them
 	$(BIN)/python -m tests.simulation $(SEEDS)
 
 # pip keeps its downloads below HOME. Where HOME is not the absolute path of a folder that we can
-# write, pip would warn, or make a folder called "~" here: then it keeps nothing.
-PIP := case "$$HOME" in /*) [ -w "$$HOME" ];; *) false;; esac || export PIP_NO_CACHE_DIR=1; \
+# write, pip would warn, fail, or make a folder called "~" here: it gets another, and keeps nothing.
+PIP := case "$$HOME" in /*) [ -w "$$HOME" ];; *) false;; esac || \
+    export PIP_NO_CACHE_DIR=1 HOME="$$PWD/.venv"; \
     $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(RUNTIME): pyproject.toml
