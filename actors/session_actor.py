@@ -23,15 +23,15 @@ from turnlog.actors.core.effects import (
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import RULES, TAKEN_AT_REST, step
 from turnlog.actors.core.state import State, Turn
-from turnlog.actors.hub import Hub
-from turnlog.actors.jobs import ChildJob, Job, job_for
-from turnlog.actors.mailbox import Mailbox
-from turnlog.actors.outbox import Outbox, Release
 from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
-from turnlog.actors.replies import Replies, Waiter
-from turnlog.actors.snapshot_keeper import SnapshotKeeper
-from turnlog.actors.turn_actor import TurnActor
-from turnlog.actors.turn_changes import TurnChanges
+from turnlog.actors.queues.hub import Hub
+from turnlog.actors.queues.mailbox import Mailbox
+from turnlog.actors.queues.outbox import Outbox, Release
+from turnlog.actors.queues.replies import Replies, Waiter
+from turnlog.actors.stored_state.snapshots import SnapshotKeeper
+from turnlog.actors.tasks.jobs import ChildJob, Job, job_for
+from turnlog.actors.tasks.runner import TurnActor
+from turnlog.actors.turn_diff.changes import TurnChanges
 from turnlog.protocol.envelope import (
     EncodedEvent,
     Record,

@@ -15,7 +15,7 @@ from workload import Appender, Work
 from turnlog.actors.ports import Batch, Stored
 from turnlog.protocol.envelope import GENESIS, seal
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 
 EVENT_BYTES = 300

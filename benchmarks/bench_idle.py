@@ -12,8 +12,8 @@ import trio
 from measure import Bench, Claim, main
 from ports import defaults, turn, world
 
-from turnlog.runtime.engine import Engine, running
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 
 SESSIONS = 1000

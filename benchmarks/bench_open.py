@@ -12,7 +12,7 @@ from ports import defaults, world
 from workload import Work, write_as_lived
 
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.store.lmdb_log import open_log
 
 ROUNDS = 3

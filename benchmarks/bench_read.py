@@ -20,7 +20,7 @@ from turnlog.actors.ports import Batch, EventLog, Stored
 from turnlog.protocol.envelope import EncodedEvent, Recorded, decode_event, read_envelope
 from turnlog.protocol.events import SessionEvent
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.store.lmdb_log import open_log
 
 EVENTS = 100_000

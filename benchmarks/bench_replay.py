@@ -15,9 +15,9 @@ from workload import Work
 
 from turnlog.actors.ports import Batch
 from turnlog.protocol.envelope import Recorded, unseal
-from turnlog.replay.check import check_files, replay_file
-from turnlog.replay.portable import write_portable
-from turnlog.replay.verify import divergences
+from turnlog.replay.files.portable import write_portable
+from turnlog.replay.verify.files import check_files, replay_file
+from turnlog.replay.verify.verifier import divergences
 
 EVENTS = 50_000
 ROUNDS = 3

@@ -20,10 +20,10 @@ from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config, ProviderConfig
-from turnlog.runtime.engine import Engine
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, Script, call, message
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.session import Session
 
 TURNS = 1000
 EARLY = 100  # turns, and as many late ones

@@ -15,8 +15,8 @@ from ports import defaults, turn, world
 
 from turnlog.actors.ports import EventLog
 from turnlog.protocol.settings import Durability
-from turnlog.runtime.engine import Engine, running
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog
 

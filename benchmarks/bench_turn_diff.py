@@ -6,7 +6,7 @@ from typing import Final
 
 from measure import Bench, Claim, Rounds, main, timed
 
-from turnlog.actors.turn_diff import unified_diff
+from turnlog.actors.turn_diff.unified import unified_diff
 from turnlog.protocol.files import FileImage
 
 LINES: Final = 100_000

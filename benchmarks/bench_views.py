@@ -17,10 +17,10 @@ from workload import Work, store
 from turnlog.actors.ports import Batch, EventLog, Stored
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.diff import SessionDiff, StoredSession, compare
-from turnlog.replay.moment import moment_at
-from turnlog.replay.tree import fork_tree
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.replay.views.diff import SessionDiff, StoredSession, compare
+from turnlog.replay.views.state_at import moment_at
+from turnlog.replay.views.tree import fork_tree
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.store.lmdb_log import open_log
 
 EVENTS = 100_000

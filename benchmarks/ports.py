@@ -37,7 +37,7 @@ from turnlog.protocol.items import (
 from turnlog.protocol.settings import Durability, SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.assembly import SystemClock
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.session import Session
 
 _CALL: Final = encode_item(FunctionCall("call_1", "exec_command", '{"cmd": "ls"}', "fc_1"))
 _ANSWER: Final = encode_item(Message("assistant", [ContentPart("output_text", text="done")], "m"))

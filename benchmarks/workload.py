@@ -14,7 +14,7 @@ from measure import pages
 from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, EventLog, Stored
-from turnlog.actors.snapshot_keeper import SnapshotKeeper
+from turnlog.actors.stored_state.snapshots import SnapshotKeeper
 from turnlog.protocol.calls import CommandPreview, CommandReport, ContextFragment, ToolPlan
 from turnlog.protocol.envelope import EncodedEvent, Record, encode_event, seal
 from turnlog.protocol.events import (
@@ -42,7 +42,7 @@ from turnlog.protocol.items import (
 from turnlog.protocol.ops import Compact, prompt
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.engine.new_id import new_id
 
 SETTINGS: Final = SessionSettings(cwd="/home/me/project", model="gpt-5.5", approval_policy="never")
 START_US: Final = 1_750_000_000_000_000

@@ -11,22 +11,22 @@ import trio
 
 from turnlog.actors.ports import EventLog, ModelClient, Ports
 from turnlog.protocol.errors import NotOnTrio
-from turnlog.runtime import doors
 from turnlog.runtime.config.credentials import Credential
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
-from turnlog.runtime.engine import Engine, running
-from turnlog.runtime.foresight import ForeseeingLoader, Foresight
+from turnlog.runtime.engine import arguments as doors
+from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.foresight import ForeseeingLoader, Foresight
+from turnlog.runtime.engine.warn import Warn, log_warning, safely, unheard
 from turnlog.runtime.model.provider import CredentialSource, Provider
 from turnlog.runtime.model.responses import ResponsesClient
 from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox, preference
 from turnlog.runtime.sandbox.engine_paths import kept_by_engine
-from turnlog.runtime.telling import Warn, log_warning, safely, unheard
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry

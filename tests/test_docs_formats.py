@@ -12,7 +12,7 @@ from turnlog.protocol.envelope import GENESIS, SCHEMA, Record, seal, unseal
 from turnlog.protocol.events import TimerFired
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.portable import Header, event_line, write_lines
+from turnlog.replay.files.portable import Header, event_line, write_lines
 from turnlog.runtime.scripted_model.reading import parse_script
 from turnlog.runtime.store import keys
 

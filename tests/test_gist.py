@@ -2,7 +2,6 @@
 
 import pytest
 
-from turnlog.frontends.cli.gist import gist
 from turnlog.protocol.calls import CommandPreview, ErrorInfo, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     AgentsAwaited,
@@ -28,6 +27,7 @@ from turnlog.protocol.files import RestoredFile
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import Archive, ExecApproval, Op, Review, SetName, Undo
 from turnlog.protocol.settings import SessionSettings
+from turnlog.replay.views.event_text import gist
 
 EFFECT = EffectId("1.x")
 CHILD = SessionId("01900000")

@@ -8,8 +8,8 @@ from typing import Final, NoReturn
 
 import click
 
-from turnlog.frontends.cli.failing import tell
-from turnlog.frontends.cli.streams import open_doors
+from turnlog.frontends.cli.errors import tell
+from turnlog.frontends.cli.output.streams import open_doors
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.tuning import tune_process
 
@@ -59,7 +59,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"{__name__}.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
 

@@ -12,7 +12,7 @@ import trio
 
 import turnlog
 from turnlog.actors.core.history import LEDGER
-from turnlog.actors.folding import folded
+from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.demo import stage, story
 from turnlog.frontends.demo.place import (
     POLICY,
@@ -26,7 +26,7 @@ from turnlog.protocol.events import ApprovalAsked, ToolFinished, ToolStarted
 from turnlog.protocol.items import Message, message_text, read_item
 from turnlog.protocol.ops import prompt
 from turnlog.protocol.settings import SettingsUpdate
-from turnlog.replay.verify import divergences, rebuild
+from turnlog.replay.verify.verifier import divergences, rebuild
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.scripted_model.server import serve_script
 from turnlog.runtime.store.lmdb_log import open_log

@@ -5,9 +5,9 @@ from typing import Final
 
 import click
 
-from turnlog.frontends.cli.gist import gist
-from turnlog.frontends.cli.terminal import secho, style
+from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.protocol.envelope import Recorded
+from turnlog.replay.views.event_text import gist
 
 WIDTH: Final = min(100, shutil.get_terminal_size((100, 24)).columns)
 _BEFORE_THE_GIST: Final = 30  # columns: sequence, mark and kind of an event

@@ -1,7 +1,7 @@
 """Imported sessions on their way into a store."""
 
 from turnlog.actors.ports import EventLog
-from turnlog.replay.loading import require_free, store_session
+from turnlog.replay.files.loading import require_free, store_session
 from turnlog.replay.rollouts.importing import Import
 
 

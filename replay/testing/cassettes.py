@@ -17,16 +17,16 @@ from turnlog.actors.ports import ContextLoader, EventLog, ModelClient, ModelRequ
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SessionSettings
-from turnlog.replay.portable import read_portable, write_portable
-from turnlog.replay.recordings.matching import RequestBook
-from turnlog.replay.recordings.model import RecordedModel
-from turnlog.replay.recordings.recording import record_ports
-from turnlog.replay.recordings.tolerances import Tolerances
-from turnlog.replay.redact import redact
+from turnlog.replay.files.portable import read_portable, write_portable
+from turnlog.replay.files.redact import redact
+from turnlog.replay.rerun.ports.model import RecordedModel
+from turnlog.replay.rerun.recording import record_ports
+from turnlog.replay.rerun.request_matching import RequestBook
+from turnlog.replay.rerun.tolerances import Tolerances
 from turnlog.replay.testing.harness import SETTINGS, open_test_engine
 from turnlog.replay.testing.secrets import PATTERNS
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.private_files import write_private
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.tools.tool import Tool
 

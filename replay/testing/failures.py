@@ -12,8 +12,8 @@ import trio
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.loading import load_portable
-from turnlog.replay.portable import read_portable, write_portable
+from turnlog.replay.files.loading import load_portable
+from turnlog.replay.files.portable import read_portable, write_portable
 from turnlog.runtime.config.home import STORE_FOLDER
 from turnlog.runtime.private_files import make_private_folder
 from turnlog.runtime.store.lmdb_log import open_log

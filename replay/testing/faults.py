@@ -22,14 +22,14 @@ from turnlog.protocol.events import ApprovalAsked, OpReceived, StepFailed, TurnE
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, Op, prompt
 from turnlog.protocol.settings import OnRecovery, SessionSettings
-from turnlog.replay.scheduler import run_seeded
+from turnlog.replay.acting.scheduler import run_seeded
 from turnlog.replay.testing.cassettes import read_all
 from turnlog.replay.testing.failures import save_records
 from turnlog.replay.testing.harness import SETTINGS, open_test_engine, ports_of
 from turnlog.replay.testing.promises import PromiseBroken, assert_promises
 from turnlog.replay.testing.timelines import timeline
-from turnlog.runtime.engine import Engine
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 from turnlog.runtime.store.waiting import PendingTicket
 from turnlog.runtime.tools.tool import Tool

@@ -31,7 +31,7 @@ from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.settings import RetryLimits, SessionSettings, TurnSettings
 from turnlog.runtime.assembly import SystemClock
 from turnlog.runtime.context.user_input import user_message
-from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.scripted_model.script import Item, Response, Script
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.tools.registry import ToolRegistry

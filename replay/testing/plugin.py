@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from turnlog.actors.ports import ContextLoader, ModelClient
     from turnlog.protocol.settings import SessionSettings
     from turnlog.replay.testing.cassettes import Cassette
-    from turnlog.runtime.session import Session
+    from turnlog.runtime.engine.session import Session
     from turnlog.runtime.tools.tool import Tool
 
 MODES = ("once", "none", "all")
@@ -63,7 +63,7 @@ class Sessions:
 
     def cassette(self, name: str | None = None) -> Cassette:
         """Return the recording: of this test, or one of several by name."""
-        from turnlog.replay.portable import SUFFIX
+        from turnlog.replay.files.portable import SUFFIX
         from turnlog.replay.testing.cassettes import FOLDER, Cassette, Mode
 
         modes: dict[str, Mode] = {"once": "once", "none": "none", "all": "all"}

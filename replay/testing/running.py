@@ -18,7 +18,7 @@ from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
-from turnlog.replay.scheduler import run_seeded
+from turnlog.replay.acting.scheduler import run_seeded
 from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
 

@@ -14,6 +14,7 @@ from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
+from turnlog.runtime.engine.warn import Warn
 from turnlog.runtime.processes.output import (
     BYTES_PER_TOKEN,
     OUTPUT_LIMIT,
@@ -21,7 +22,6 @@ from turnlog.runtime.processes.output import (
     decode_output,
     truncate_for_model,
 )
-from turnlog.runtime.telling import Warn
 from turnlog.runtime.tools.faults import described, fault, storable, traceback_of
 from turnlog.runtime.tools.tool import CallRefused
 

@@ -12,7 +12,7 @@ from turnlog.actors.ports import PlanOrder, ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
-from turnlog.runtime.telling import Warn, unheard
+from turnlog.runtime.engine.warn import Warn, unheard
 from turnlog.runtime.tools.agents import AGENT_TOOLS, AgentTool, may_have_agents
 from turnlog.runtime.tools.guard import Guard, refusal
 from turnlog.runtime.tools.named_files import files_of, may_be_asked

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     )
     from turnlog.protocol.items import FunctionCall, ToolCallItem
     from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate, TurnSettings
-    from turnlog.replay.offline import ReplayReport
+    from turnlog.replay.verify.stored import ReplayReport
     from turnlog.runtime.config.load import load_config
     from turnlog.runtime.config.schema import Config
-    from turnlog.runtime.engine import Engine
-    from turnlog.runtime.session import Session
+    from turnlog.runtime.engine.engine import Engine
+    from turnlog.runtime.engine.session import Session
     from turnlog.runtime.tools.tool import CallRefused, Tool, parse_arguments
 
 __version__ = VERSION
@@ -64,12 +64,12 @@ _HOME_OF: Final = {
     "ArgumentInvalid": "protocol.errors",
     "CallRefused": "runtime.tools.tool",
     "Config": "runtime.config.schema",
-    "Engine": "runtime.engine",
+    "Engine": "runtime.engine.engine",
     "FunctionCall": "protocol.items",
     "OpRejected": "protocol.errors",
     "Recorded": "protocol.envelope",
     "SandboxPolicy": "protocol.settings",
-    "Session": "runtime.session",
+    "Session": "runtime.engine.session",
     "SessionBusy": "protocol.errors",
     "SessionNotFound": "protocol.errors",
     "SettingsUpdate": "protocol.settings",
@@ -139,8 +139,8 @@ def open_engine(
 def replay_session(prefix: str, *, home: str | PathLike[str] | None = None) -> "ReplayReport":
     """Replay a stored session offline: `replay_session(id).divergences` is empty if all is well.
 
-    See `turnlog.replay.offline.replay_session`, which this imports when it is called.
+    See `turnlog.replay.verify.stored.replay_session`, which this imports when it is called.
     """
-    from turnlog.replay import offline
+    from turnlog.replay.verify import stored as offline
 
     return offline.replay_session(prefix, home=home)

@@ -40,7 +40,7 @@ from turnlog.protocol.items import (
 from turnlog.protocol.ops import TextInput
 from turnlog.protocol.settings import Durability, SandboxPolicy, SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
-from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running
 
 PATIENCE = 120.0  # seconds; a test that waits for longer hangs
 Emit = Callable[[ModelSignal], Awaitable[None]]

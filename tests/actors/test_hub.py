@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from turnlog.actors.hub import Hub, Subscription
 from turnlog.actors.ports import Batch, Claim, Stored
+from turnlog.actors.queues.hub import Hub, Subscription
 from turnlog.protocol.envelope import GENESIS, Recorded, seal
 from turnlog.protocol.events import TimerFired
 from turnlog.protocol.ids import EffectId, SessionId

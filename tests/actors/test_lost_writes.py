@@ -35,7 +35,7 @@ from turnlog.protocol.ops import (
     prompt,
 )
 from turnlog.protocol.settings import SettingsUpdate
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from turnlog.actors.mailbox import Mailbox
+from turnlog.actors.queues.mailbox import Mailbox
 from turnlog.protocol.envelope import EncodedEvent
 from turnlog.protocol.errors import Overloaded
 

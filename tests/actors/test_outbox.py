@@ -6,8 +6,8 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from turnlog.actors.outbox import NOTICE_CAPACITY, Outbox, Release
 from turnlog.actors.ports import Fate, Refused, Stored, Unknown
+from turnlog.actors.queues.outbox import NOTICE_CAPACITY, Outbox, Release
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import TimerFired
 from turnlog.protocol.ids import EffectId

@@ -12,8 +12,8 @@ from trio.testing import MockClock
 from tests.actors.ports import Handlers, Prompt, Ticking, called, in_turn, said, settings_in
 from tests.engine.kit import assert_sound, kinds, of
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.mailbox import Mailbox
 from turnlog.actors.ports import Ports, ToolMonitor
+from turnlog.actors.queues.mailbox import Mailbox
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import Overloaded

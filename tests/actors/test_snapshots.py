@@ -12,18 +12,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.actors.ports import in_turn, inline_engine, said, working
 from tests.actors.test_lost_writes import FAULTS, MOST_APPENDS, Fault, Flaky, insist
 from tests.engine.kit import Shadow, actor_of, assert_sound, play, until
-from turnlog.actors import snapshot_keeper
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import snapshot
 from turnlog.actors.ports import Stored, StoredSnapshot, ToolMonitor
-from turnlog.actors.snapshot_keeper import SNAPSHOT_AT_CLOSE, SNAPSHOT_EVERY, SnapshotKeeper
+from turnlog.actors.stored_state import snapshots as snapshot_keeper
+from turnlog.actors.stored_state.snapshots import SNAPSHOT_AT_CLOSE, SNAPSHOT_EVERY, SnapshotKeeper
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import SessionOpened, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import OverrideTurnContext
 from turnlog.protocol.settings import SettingsUpdate
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 

@@ -13,7 +13,7 @@ from tests.cli.harness import TURNLOG, Outcome, User
 from tests.cli.test_replay import differing, retries
 from tests.replay.recordings import FILES, FOLDER, exported, named, records_of
 from turnlog.protocol.events import ToolDispatched
-from turnlog.replay.portable import write_portable
+from turnlog.replay.files.portable import write_portable
 
 
 @pytest.mark.parametrize("jobs", [[], ["-j", "2"]])

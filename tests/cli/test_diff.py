@@ -5,7 +5,7 @@ import trio
 
 from tests.cli.harness import User
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.portable import write_portable
+from turnlog.replay.files.portable import write_portable
 from turnlog.runtime.store.lmdb_log import open_log
 
 

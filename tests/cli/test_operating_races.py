@@ -7,7 +7,7 @@ import trio.testing
 
 from tests.core.play import SESSION, Play
 from turnlog.actors.ports import Batch, Claim
-from turnlog.frontends.cli.operating import NotDone, NotTaken, TurnCutOff, Work, opened, taken
+from turnlog.frontends.cli.operate import NotDone, NotTaken, TurnCutOff, Work, opened, taken
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.events import OpReceived

@@ -16,7 +16,7 @@ from tests.cli.harness import TURNLOG, User, in_thread
 from tests.replay.recordings import named, records_of
 from turnlog.protocol.events import RetryScheduled, TurnEnded
 from turnlog.protocol.ids import TurnId
-from turnlog.replay.portable import write_portable
+from turnlog.replay.files.portable import write_portable
 
 
 def differing(folder: Path) -> Path:

@@ -8,12 +8,12 @@ from tests.cli.asks import outside
 from tests.cli.harness import User
 from tests.core.play import SESSION, Play
 from tests.replay.recordings import written
-from turnlog.frontends.cli.standing import standings
+from turnlog.frontends.sessions.status import standings
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.loading import load_portable
-from turnlog.replay.portable import read_portable
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.replay.files.loading import load_portable
+from turnlog.replay.files.portable import read_portable
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.scripted_model.script import call
 from turnlog.runtime.store.lmdb_log import open_log
 

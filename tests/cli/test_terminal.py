@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.cli.harness import User, in_thread
 from tests.cli.terminal import in_a_terminal
-from turnlog.frontends.cli.terminal import CLEAR_LINE, shown, style, verbatim
+from turnlog.frontends.cli.output.terminal import CLEAR_LINE, shown, style, verbatim
 from turnlog.runtime.scripted_model.script import Response, call, custom, message
 
 OBEYED = "\x1b]0;title\x07\x1b[5mblink\x1b[8m\x9b2J\x7f\x08\r\u202eesrever\u2066\u200b"

@@ -9,10 +9,10 @@ import trio
 from rich.cells import cell_len
 
 from tests.cli.harness import User
-from turnlog.frontends.cli.tree import lines
+from turnlog.frontends.cli.commands.tree import lines
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.tree import Node, ParentLink
+from turnlog.replay.views.tree import Node, ParentLink
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import FunctionCall, JsonText, output_item, text_message
 from turnlog.protocol.ops import Shutdown
 from turnlog.protocol.settings import OnRecovery
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 
 Ways = Literal["continue", "interrupt", "fork"]
 WAYS: tuple[Ways, ...] = ("continue", "interrupt", "fork")

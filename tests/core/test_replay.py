@@ -27,7 +27,7 @@ from turnlog.protocol.events import (
     TurnOpened,
     UndoAsked,
 )
-from turnlog.replay.verify import Divergence, divergences, rebuild
+from turnlog.replay.verify.verifier import Divergence, divergences, rebuild
 
 
 def retried() -> Play:

@@ -30,7 +30,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import UserInput
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 
 MOST_STEPS = 200  # far above what any drawn session has open or queued
 

@@ -16,8 +16,8 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import CallSettled, ChildAsked, ChildEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, Response, call, message
-from turnlog.runtime.session import Session
 
 UNTIL_GO: Final = shell("until [ -e go ]; do sleep 0.02; done; echo gone")
 LONG: Final = shell("echo $$ > pid; sleep 1000")

@@ -28,7 +28,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import FunctionCall, FunctionCallOutput, JsonText, read_item
 from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.home import STORE_FOLDER
-from turnlog.runtime.engine import Engine
+from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.scripted_model.script import Response, Script, message
 from turnlog.runtime.scripted_model.server import serve_script
 from turnlog.runtime.store.lmdb_log import open_log

@@ -31,15 +31,15 @@ from turnlog.protocol.notices import Publication
 from turnlog.runtime.assembly import SystemClock, model_client
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
-from turnlog.runtime.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.session import Session
+from turnlog.runtime.engine.warn import unheard
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Preference, Sandbox
 from turnlog.runtime.sandbox.layout import Kept
 from turnlog.runtime.scripted_model.script import Item, Response, Script, call
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog
-from turnlog.runtime.telling import unheard
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry

@@ -56,10 +56,10 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import TextInput, UserInput, prompt
 from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Response, Script, call, message
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 
 

@@ -19,8 +19,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import ApprovalAnswer, OverrideTurnContext
 from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, custom
-from turnlog.runtime.session import Session
 
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "workspace-write"}
 OUTSIDE: Final = {"sandbox_permissions": "require_escalated"}

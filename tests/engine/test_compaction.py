@@ -26,9 +26,9 @@ from turnlog.protocol.notices import AgentMessageDelta
 from turnlog.protocol.ops import Compact
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.config.home import STORE_FOLDER
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.player import COMPACTION_REQUEST
 from turnlog.runtime.scripted_model.script import Failure, Item, Response, message
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 

@@ -36,9 +36,9 @@ from turnlog.protocol.ops import (
 from turnlog.protocol.settings import AgentLimits, SandboxPolicy, SettingsUpdate
 from turnlog.protocol.usage import MOST_TOKENS, TokenUsage
 from turnlog.replay.testing.harness import ScriptedModel, open_test_engine
-from turnlog.runtime.engine import Engine
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, message
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 
 HI: Final = (TextInput("hi"),)

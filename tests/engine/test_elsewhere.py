@@ -34,12 +34,12 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import FunctionCall, encode_item
 from turnlog.protocol.ops import ExecApproval, RunUserShellCommand, Submission, Undo
 from turnlog.protocol.settings import AgentLimits, SandboxPolicy, SessionSettings
-from turnlog.replay.loading import load_portable
-from turnlog.replay.offline import replay_stored
-from turnlog.replay.portable import read_portable
+from turnlog.replay.files.loading import load_portable
+from turnlog.replay.files.portable import read_portable
 from turnlog.replay.rollouts.storing import store_import
-from turnlog.runtime.drawn_ids import new_id
-from turnlog.runtime.session import Session
+from turnlog.replay.verify.stored import replay_stored
+from turnlog.runtime.engine.new_id import new_id
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog
 

@@ -13,7 +13,7 @@ from turnlog.protocol.events import CallSettled, SessionForked, ToolStarted, Tur
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import prompt
 from turnlog.protocol.version import VERSION
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.scripted_model.script import custom
 from turnlog.runtime.store.lmdb_log import open_log
 

@@ -34,9 +34,9 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.notices import AgentMessageDelta, ToolOutputDelta
 from turnlog.protocol.ops import Interrupt
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Response, custom
-from turnlog.runtime.session import Session
 
 PATIENT = 20  # seconds that an interrupt may take here; what is interrupted would last longer
 

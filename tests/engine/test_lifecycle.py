@@ -30,9 +30,9 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.notices import ToolOutputDelta
 from turnlog.protocol.ops import SetName, Shutdown, Submission, prompt
-from turnlog.runtime.engine import Engine
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 

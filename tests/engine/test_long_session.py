@@ -10,8 +10,8 @@ from tests.engine.kit import actor_of, house, of, play, the
 from tests.scenarios.kit import Look, says, size_of, summaries, sums_up, talks
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.events import Compacted, TurnEnded
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 
 TURNS: Final = 60

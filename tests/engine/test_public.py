@@ -14,8 +14,8 @@ from trio.testing import MockClock
 
 import turnlog
 from tests.engine.kit import house, unchecked
-from turnlog.actors.approval_actor import PATIENCE_S, ApprovalActor
-from turnlog.actors.jobs import QuestionJob
+from turnlog.actors.tasks.jobs import QuestionJob
+from turnlog.actors.tasks.question import PATIENCE_S, ApprovalActor
 from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
 from turnlog.protocol.ids import EffectId, SessionId
 
@@ -201,7 +201,7 @@ async def test_who_shows_questions_is_not_reminded_of_them(tmp_path: Path) -> No
 async def test_where_nobody_is_named_the_logger_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from turnlog.runtime.telling import log_warning, safely
+    from turnlog.runtime.engine.warn import log_warning, safely
 
     def broken(_: str) -> None:
         raise ValueError("no")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.engine.kit import House, assert_sound, house, of, play, the
-from turnlog.frontends.exec_stream import ExecStream
+from turnlog.frontends.cli.running.json_lines import ExecStream
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import ToolDispatched, ToolFinished, TurnEnded
 from turnlog.protocol.exec_lines import encode_line
 from turnlog.protocol.usage import TokenUsage
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.rollout import RecordedTurn, Rollout, load_rollout
-from turnlog.runtime.session import Session
 
 DATA = Path(__file__).parent.parent / "data"
 ROLLOUTS = sorted(path.stem for path in (DATA / "rollouts").glob("*.jsonl"))

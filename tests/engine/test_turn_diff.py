@@ -9,8 +9,8 @@ from tests.engine.kit import house, play, shell, until
 from turnlog.protocol.events import ToolStarted, TurnEnded
 from turnlog.protocol.notices import TurnDiff
 from turnlog.protocol.ops import prompt
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, custom
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 
 

@@ -22,8 +22,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.notices import ToolOutputDelta
 from turnlog.protocol.ops import RunUserShellCommand
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 
 

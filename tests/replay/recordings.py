@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import structs
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.replay.portable import PortableEvent, read_portable, write_portable
+from turnlog.replay.files.portable import PortableEvent, read_portable, write_portable
 
 FOLDER: Final = Path(__file__).parent.parent / "data" / "sessions"
 FILES: Final = sorted(FOLDER.glob("*.turnlog"))

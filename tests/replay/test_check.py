@@ -32,17 +32,17 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.ids import EffectId, TurnId
-from turnlog.replay.check import (
+from turnlog.replay.files.portable import read_portable, write_lines
+from turnlog.replay.verify.accept import rerecord
+from turnlog.replay.verify.files import (
     accept_file,
     check_file,
     check_files,
     portable_files,
     replay_file,
 )
-from turnlog.replay.portable import read_portable, write_lines
-from turnlog.replay.rerecord import rerecord
-from turnlog.replay.verdict import total
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verdict import total
+from turnlog.replay.verify.verifier import divergences
 
 Decide = Callable[[State, SessionFact], Iterator[SessionDecision]]
 

@@ -12,8 +12,8 @@ _WATCHED = """
 import sys
 from pathlib import Path
 from turnlog.actors.core import session
-from turnlog.replay.portable import read_portable
-from turnlog.replay.verify import divergences
+from turnlog.replay.files.portable import read_portable
+from turnlog.replay.verify.verifier import divergences
 
 replays = []
 for path in map(Path, sys.argv[2:]):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.replay.recordings import FILES, FOLDER
 from turnlog.protocol.envelope import SCHEMA
-from turnlog.replay.check import replay_file
+from turnlog.replay.verify.files import replay_file
 
 
 def accepted(path: Path) -> list[tuple[int, str]]:

@@ -23,8 +23,8 @@ from turnlog.protocol.events import (
     SessionFact,
     TurnStopping,
 )
-from turnlog.replay.check import check_file, replay_file
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.files import check_file, replay_file
+from turnlog.replay.verify.verifier import divergences
 
 Decide = Callable[[State, SessionFact], Iterator[SessionDecision]]
 
@@ -111,7 +111,7 @@ from pathlib import Path
 from msgspec import structs
 from turnlog.actors.core import session
 from turnlog.protocol.events import ItemsRecorded
-from turnlog.replay.check import replay_file
+from turnlog.replay.verify.files import replay_file
 
 original = session.decide
 

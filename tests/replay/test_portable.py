@@ -40,15 +40,15 @@ from turnlog.protocol.events import (
     ToolFinished,
 )
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.loading import load_portable
-from turnlog.replay.portable import (
+from turnlog.replay.files.loading import load_portable
+from turnlog.replay.files.portable import (
     PortableReader,
     is_portable,
     read_portable,
     write_portable,
 )
-from turnlog.replay.redact import redact
-from turnlog.replay.verify import divergences
+from turnlog.replay.files.redact import redact
+from turnlog.replay.verify.verifier import divergences
 from turnlog.runtime.store.memory import MemoryLog
 
 COPY = SessionId("01900000-0000-7000-8000-0000000000ff")

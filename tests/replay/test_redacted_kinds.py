@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from turnlog.protocol.events import FilesSaved, TurnsRestored
 from turnlog.protocol.files import FileImage, FileMark, RestoredFile
 from turnlog.protocol.ids import EffectId
-from turnlog.replay.redact import Redaction
+from turnlog.replay.files.redact import Redaction
 
 PATTERNS = [re.compile("hunter2")]
 

@@ -17,8 +17,8 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.items import text_message
-from turnlog.replay.report import divergence_object, explain, replay
-from turnlog.replay.verify import Divergence, divergences
+from turnlog.replay.verify.report import divergence_object, explain, replay
+from turnlog.replay.verify.verifier import Divergence, divergences
 
 
 def asked() -> Play:

@@ -9,10 +9,10 @@ import turnlog
 from tests.replay.recordings import FILES, records_of
 from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.loading import load_portable
-from turnlog.replay.offline import replay_session, replay_store, replay_stored
-from turnlog.replay.portable import read_portable
-from turnlog.runtime.drawn_ids import new_id
+from turnlog.replay.files.loading import load_portable
+from turnlog.replay.files.portable import read_portable
+from turnlog.replay.verify.stored import replay_session, replay_store, replay_stored
+from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.store.doctor import examine_path
 from turnlog.runtime.store.lmdb_log import open_log
 

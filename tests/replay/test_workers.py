@@ -6,7 +6,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from turnlog.replay.workers import in_processes
+from turnlog.replay.verify.workers import in_processes
 
 
 def test_results_come_by_chunks_of_at_most_16(tmp_path: Path) -> None:

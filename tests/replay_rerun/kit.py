@@ -12,9 +12,9 @@ from tests.engine.kit import House, Says, configured, house
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.rerun import RerunReport
-from turnlog.replay.rerun import rerun as rerun_session
-from turnlog.replay.rerun import simulate as simulate_session
+from turnlog.replay.rerun.rerun import RerunReport
+from turnlog.replay.rerun.rerun import rerun as rerun_session
+from turnlog.replay.rerun.rerun import simulate as simulate_session
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.scripted_model.script import Script
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script

@@ -12,7 +12,8 @@ from tests.replay_rerun.kit import Studio
 from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.items import text_message
-from turnlog.replay.recordings.matching import (
+from turnlog.replay.rerun.recording import Exchange, record_ports
+from turnlog.replay.rerun.request_matching import (
     Miss,
     Missed,
     Request,
@@ -20,8 +21,7 @@ from turnlog.replay.recordings.matching import (
     around_difference,
     schema_json,
 )
-from turnlog.replay.recordings.recording import Exchange, record_ports
-from turnlog.replay.recordings.tolerances import NAMES, Tolerances, ToleranceUnknown
+from turnlog.replay.rerun.tolerances import NAMES, Tolerances, ToleranceUnknown
 from turnlog.runtime.scripted_model.script import Item
 
 

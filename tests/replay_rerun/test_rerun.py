@@ -19,8 +19,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import TextInput, UserInput
 from turnlog.protocol.settings import SandboxPolicy
-from turnlog.replay.recordings.tolerances import Tolerances
-from turnlog.replay.rerun import NothingToRerun
+from turnlog.replay.rerun.rerun import NothingToRerun
+from turnlog.replay.rerun.tolerances import Tolerances
 from turnlog.runtime.scripted_model.script import call
 from turnlog.runtime.store.lmdb_log import open_log
 

@@ -20,8 +20,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import Compact
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
-from turnlog.replay.recordings.recording import record_ports
-from turnlog.replay.recordings.serving import RecordedPlayer, serve_recording
+from turnlog.replay.rerun.recording import record_ports
+from turnlog.replay.rerun.serve import RecordedPlayer, serve_recording
 from turnlog.runtime.assembly import model_client
 from turnlog.runtime.scripted_model.script import Failure, Response, message, reasoning
 

@@ -20,7 +20,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.items import FunctionCall, Message, encode_item
 from turnlog.protocol.ops import Interrupt, LocalImageInput, TextInput, UserInput
-from turnlog.replay.recordings.outcome import Difference
+from turnlog.replay.rerun.comparison import Difference
 from turnlog.runtime.scripted_model.script import Response, custom, message, reasoning
 
 PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"

@@ -31,8 +31,8 @@ from turnlog.protocol.ops import (
     Undo,
 )
 from turnlog.runtime.config.schema import UndoSettings
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, call, custom, message
-from turnlog.runtime.session import Session
 
 PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
 STORY = "a long story " * 100

@@ -23,8 +23,8 @@ from turnlog.protocol.ops import (
     UserInput,
 )
 from turnlog.protocol.settings import SettingsUpdate
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, Response, call, custom, message, reasoning
-from turnlog.runtime.session import Session
 
 Action = Literal["steer", "interrupt", "settings"]
 

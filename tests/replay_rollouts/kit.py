@@ -9,7 +9,7 @@ from turnlog.actors.core.texts import TURN_ABORTED
 from turnlog.replay.rollouts.importing import Import, import_rollout
 from turnlog.replay.rollouts.parents import finder, whole
 from turnlog.replay.rollouts.reading import RolloutFile, parse_rollout, read_rollout
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 
 _DATA: Final = Path(__file__).parent.parent / "data"
 RECORDED: Final = sorted(

@@ -10,7 +10,7 @@ from tests.cli.harness import Outcome, User
 from tests.replay_rollouts import kit
 from tests.replay_rollouts.codex import PATCH, Codex, Run, needs_codex
 from turnlog.actors.core.texts import TURN_ABORTED
-from turnlog.replay.offline import replay_session
+from turnlog.replay.verify.stored import replay_session
 from turnlog.runtime.scripted_model.script import Response, call, custom, message
 from turnlog.runtime.scripted_model.server import ScriptedServer
 

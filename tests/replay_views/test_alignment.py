@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.replay import alignment
-from turnlog.replay.alignment import Run, align
+from turnlog.replay.views import alignment
+from turnlog.replay.views.alignment import Run, align
 
 KEYS = st.lists(st.sampled_from("aabbccdefghij"), max_size=40)
 

@@ -26,8 +26,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import prompt
-from turnlog.replay.contents import INCIDENTAL, content_differences, content_key
-from turnlog.replay.diff import (
+from turnlog.replay.views.contents import INCIDENTAL, content_differences, content_key
+from turnlog.replay.views.diff import (
     Alike,
     LoadedSession,
     Pair,
@@ -36,7 +36,7 @@ from turnlog.replay.diff import (
     common_beginning,
     compare,
 )
-from turnlog.replay.structure import Difference
+from turnlog.replay.views.structure import Difference
 from turnlog.runtime.store.memory import MemoryLog
 
 

@@ -20,8 +20,8 @@ from turnlog.protocol.envelope import GENESIS, Envelope, Record, chain, read_env
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.moment import Moment, input_digest, moment_at, state_view
-from turnlog.replay.structure import Difference, decoded, equal, patched
+from turnlog.replay.views.state_at import Moment, input_digest, moment_at, state_view
+from turnlog.replay.views.structure import Difference, decoded, equal, patched
 from turnlog.runtime.store.memory import MemoryLog
 
 SESSION = session_id(1)

@@ -11,7 +11,7 @@ from tests.strategies import events
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.events import ModelItemReceived, SessionEvent, TurnOpened
 from turnlog.protocol.ids import EffectId, TurnId
-from turnlog.replay.structure import (
+from turnlog.replay.views.structure import (
     ABSENT,
     Difference,
     differences,

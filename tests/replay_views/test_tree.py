@@ -10,7 +10,7 @@ from tests.replay_views.kit import branch, keep, session_id
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.tree import Node, ParentLink, fork_tree, parent_link
+from turnlog.replay.views.tree import Node, ParentLink, fork_tree, parent_link
 from turnlog.runtime.store.memory import MemoryLog
 
 EVENTS = 6

@@ -17,10 +17,10 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.items import ToolCallItem, text_message
 from turnlog.protocol.ops import Op
 from turnlog.protocol.settings import TurnSettings
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.player import COMPACTION_REQUEST
 from turnlog.runtime.scripted_model.script import Item, Response, message
 from turnlog.runtime.scripted_model.server import ScriptedServer
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 
 _CALLS: Final = ("function_call", "custom_tool_call")

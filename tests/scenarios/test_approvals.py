@@ -9,7 +9,7 @@ from msgspec import structs
 
 from tests.engine.kit import House, house, is_there, of, outputs, play, shell, the, until
 from tests.scenarios.kit import left_behind
-from turnlog.frontends.cli.approvals import questions
+from turnlog.frontends.cli.commands.approvals import questions
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import (
@@ -26,8 +26,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import ApprovalAnswer
 from turnlog.protocol.settings import UnansweredPolicy
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
 
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "read-only"}

@@ -35,8 +35,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.items import text_message
 from turnlog.protocol.ops import Compact, TextInput, UserInput
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.session import Session
 
 LOOK: Final = says(call("look"))
 

@@ -9,8 +9,8 @@ from tests.engine.kit import House, house, of, play, the
 from tests.scenarios.kit import Look, do, says, sums_up, talks
 from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.protocol.ops import Compact, LocalImageInput, TextInput, UserTurn
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, call
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.lmdb_log import open_log
 
 PIXELS: Final = b"\x89PNG\r\n\x1a\n" + Random(0).randbytes(300_000)  # which nothing can pack

@@ -14,9 +14,9 @@ from msgspec import Struct, structs
 from tests.simulation.running import Outcome, simulate
 from tests.simulation.scenario import Scenario, drawn
 from tests.simulation.shrinking import Shrinker
-from turnlog.frontends.cli.gist import gist
-from turnlog.frontends.cli.text import one_line
 from turnlog.protocol.envelope import Recorded
+from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.text import one_line
 
 MOST_SHOWN = 30  # events of a session
 

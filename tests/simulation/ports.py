@@ -24,7 +24,6 @@ from tests.simulation.scenario import (
     Think,
     ToolScript,
 )
-from turnlog.actors.jobs import USER_SHELL
 from turnlog.actors.ports import (
     Batch,
     Claim,
@@ -46,6 +45,7 @@ from turnlog.actors.ports import (
     ToolOrder,
     ToolResult,
 )
+from turnlog.actors.tasks.jobs import USER_SHELL
 from turnlog.protocol.calls import (
     AgentRequest,
     AwaitAgents,

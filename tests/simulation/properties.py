@@ -38,7 +38,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.ops import TextInput, UserInput, UserTurn
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 from turnlog.runtime.store.memory import MemoryStore
 
 if TYPE_CHECKING:

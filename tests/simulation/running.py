@@ -15,10 +15,10 @@ from tests.simulation.ports import START_US
 from tests.simulation.properties import stored
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World, innermost
-from turnlog.actors import snapshot_keeper
+from turnlog.actors.stored_state import snapshots as snapshot_keeper
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.scheduler import run_seeded
+from turnlog.replay.acting.scheduler import run_seeded
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from msgspec import structs
 from tests.replay.recordings import FILES, records_of
 from tests.simulation.running import simulate
 from tests.simulation.scenario import drawn
-from turnlog.actors import turn_actor
 from turnlog.actors.core import session as session_core
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
+from turnlog.actors.tasks import runner as turn_actor
 from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
 from turnlog.protocol.errors import SchemaTooNew, UsageError
 from turnlog.protocol.events import (
@@ -28,7 +28,7 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.ops import Interrupt
-from turnlog.replay.acting import Difference, replay_acting
+from turnlog.replay.acting.stage import Difference, replay_acting
 
 SEEDS = 60
 CHUNK = 15

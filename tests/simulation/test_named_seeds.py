@@ -31,7 +31,7 @@ from turnlog.protocol.ops import (
     UserTurn,
     prompt,
 )
-from turnlog.replay.scheduler import run_seeded
+from turnlog.replay.acting.scheduler import run_seeded
 from turnlog.runtime.store.memory import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 

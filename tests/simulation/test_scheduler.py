@@ -6,8 +6,8 @@ import random
 import pytest
 import trio
 
-from turnlog.replay import scheduler
-from turnlog.replay.scheduler import run_seeded, scheduled_by
+from turnlog.replay.acting import scheduler
+from turnlog.replay.acting.scheduler import run_seeded, scheduled_by
 
 
 def order(seed: int) -> list[int]:

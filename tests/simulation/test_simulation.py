@@ -21,11 +21,13 @@ from tests.simulation.scenario import (
     ToolScript,
     drawn,
 )
-from turnlog.actors import outbox, session_actor, turn_actor
+from turnlog.actors import session_actor
 from turnlog.actors.core import agents
 from turnlog.actors.core import session as session_core
 from turnlog.actors.core.evolving import calls, decisions, facts
 from turnlog.actors.core.state import CallStatus, State, Turn
+from turnlog.actors.queues import outbox
+from turnlog.actors.tasks import runner as turn_actor
 from turnlog.protocol.events import OpRefused, SessionDecision, SessionFact, ToolFinished
 from turnlog.protocol.ops import prompt
 

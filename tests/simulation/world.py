@@ -39,8 +39,8 @@ from turnlog.protocol.events import ApprovalAsked, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, Op, Submission, prompt
 from turnlog.protocol.settings import AgentLimits, OnRecovery, SandboxPolicy, SessionSettings
-from turnlog.runtime.engine import Engine, running
-from turnlog.runtime.session import Session
+from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.memory import MemoryStore
 
 T = TypeVar("T")

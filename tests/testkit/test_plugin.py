@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.replay.recordings import named, records_of
-from turnlog.replay.portable import read_portable
+from turnlog.replay.files.portable import read_portable
 from turnlog.replay.testing.cassettes import Cassette
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "no:turnlog", "-p", "turnlog.replay.testing.plugin", "-p", "no:cacheprovider")

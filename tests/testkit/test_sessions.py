@@ -20,7 +20,7 @@ from turnlog.replay.testing import (
     uses,
 )
 from turnlog.replay.testing.schemas import values_of
-from turnlog.replay.verify import divergences
+from turnlog.replay.verify.verifier import divergences
 from turnlog.runtime.scripted_model.script import Response, Script
 from turnlog.runtime.tools.tool import Tool
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.workspace import trees
 from tests.workspace.trees import Tree
-from turnlog.actors.line_match import changes
-from turnlog.actors.turn_diff import unified_diff
+from turnlog.actors.turn_diff.lines import changes
+from turnlog.actors.turn_diff.unified import unified_diff
 from turnlog.protocol.files import FileImage
 
 # Neither the user's settings nor a repository around the folder.

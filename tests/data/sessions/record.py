@@ -37,8 +37,9 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import SettingsUpdate, UnansweredPolicy
 from turnlog.protocol.usage import RateLimits, RateLimitWindow
-from turnlog.replay.portable import write_portable
+from turnlog.replay.files.portable import write_portable
 from turnlog.runtime.config.schema import UndoSettings
+from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import (
     Failure,
     Response,
@@ -47,7 +48,6 @@ from turnlog.runtime.scripted_model.script import (
     message,
     reasoning,
 )
-from turnlog.runtime.session import Session
 from turnlog.runtime.store.memory import MemoryLog, MemoryStore
 
 Recipe = Callable[[Path], Coroutine[Any, Any, list[Recorded]]]

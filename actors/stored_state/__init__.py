@@ -1,0 +1,1 @@
+"""State from the log: folding, and snapshots that shorten it."""

@@ -1,0 +1,1 @@
+"""One file for each command. A file is imported when its command is called."""

@@ -1,0 +1,51 @@
+"""`turnlog check`: a folder of exported sessions against today's code, for CI."""
+
+from pathlib import Path
+
+import click
+
+from turnlog.frontends.cli.output.verdict_text import (
+    leaving,
+    progress,
+    show_each,
+)
+from turnlog.protocol.errors import InputUnreadable
+from turnlog.replay.verify.files import check_files, portable_files
+
+
+@click.command("check")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--accept", is_flag=True, help="Record today's decisions in the files that differ.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: one a session, then a summary.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that share the work. Default: one for each processor, where that pays.",
+)
+def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
+    """Replay every exported session below DIR, and compare its decisions with today's.
+
+    With --accept the files are written anew with today's decisions, as a change to be reviewed
+    in a diff; a file whose recorded facts do not fit them is left alone. A store is never changed.
+
+    The exit code is 0 if all decide as they did or were accepted, 1 for a difference or damage,
+    and 2 for an error.
+    """
+    return leaving(lambda: _check(folder, accept, as_json, jobs))
+
+
+def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
+    paths = portable_files(folder)
+    if not paths:  # a check that looks at nothing must not pass
+        raise InputUnreadable(
+            f"there is no exported session below {folder}. `turnlog export ID -o "
+            f"{folder}/NAME.turnlog` puts one there."
+        )
+    with progress("check") as advance:
+        return show_each(
+            check_files(paths, accept=accept, jobs=jobs),
+            as_json=as_json,
+            shown=lambda printed: advance(len(printed), len(paths)),
+        )

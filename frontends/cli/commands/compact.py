@@ -1,0 +1,42 @@
+"""`turnlog compact`: replace a session's conversation by a summary of it."""
+
+import sys
+
+import click
+import trio
+
+from turnlog.protocol.events import Compacted, CompactionGivenUp
+from turnlog.protocol.ops import Compact
+from turnlog.protocol.view import record_line
+
+_VAIN = "the conversation stays as it is"
+
+
+@click.command("compact")
+@click.argument("session", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="The event, as `show --json` prints it.")
+def command(session: str, as_json: bool) -> None:
+    """Have the model sum up session ID, and go on from the summary.
+
+    What it replaces stays in the log: `turnlog history ID --at SEQ` shows it, and `turnlog fork`
+    branches from it. Where a process runs the session, it is done before its next request.
+    """
+    from turnlog.frontends.cli.operate import NotDone, operate
+
+    for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN)):
+        if as_json and isinstance(recorded.event, Compacted | CompactionGivenUp):
+            sys.stdout.buffer.write(record_line(recorded))
+            return
+        match recorded.event:
+            case Compacted() as done:
+                click.echo(
+                    f"{done.tokens_before:,} tokens became about {done.tokens_after:,} "
+                    f"({done.method}, {done.replaced} parts)."
+                )
+                return
+            case CompactionGivenUp(why=why):
+                click.echo(f"Nothing was changed: {why}.")
+                return
+            case _:
+                pass
+    raise NotDone(f"{_VAIN}: the turn ended before")

@@ -1,0 +1,50 @@
+"""`turnlog config`: each setting, and where it comes from."""
+
+import os
+import sys
+
+import click
+import msgspec
+
+from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.store import working_folder
+from turnlog.runtime.config.explain import Setting, explain
+from turnlog.runtime.config.load import load_config
+
+
+@click.command("config")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("-C", "--cd", "folder", metavar="DIR", help="As it is for work in DIR.")
+@click.option("-p", "--profile", metavar="NAME", help="With this profile.")
+@click.option("-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="And this.")
+def command(
+    as_json: bool, folder: str | None, profile: str | None, assignments: tuple[str, ...]
+) -> None:
+    """Show each setting that has a value, and where it comes from. Secrets are masked.
+
+    From the weakest to the strongest: defaults, /etc/turnlog/config.toml,
+    $TURNLOG_HOME/config.toml, its profile, the trusted project's .turnlog/config.toml, the
+    environment, -c KEY=VALUE.
+    """
+    config = load_config(
+        working_folder(folder), environ=os.environ, profile=profile, assignments=assignments
+    )
+    for warning in config.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    settings = explain(config)
+    if as_json:
+        for setting in settings:
+            sys.stdout.buffer.write(msgspec.json.encode(_row(setting)) + b"\n")
+        return
+    shown = [(setting, f"{setting.key} = {_value(setting)}") for setting in settings]
+    width = min(max(len(text) for _, text in shown), 60)
+    for setting, text in shown:
+        click.echo(f"{text:{width}}  {style(f'# {setting.origin}', dim=True)}")
+
+
+def _row(setting: Setting) -> dict[str, object]:
+    return {"key": setting.key, "value": setting.value, "origin": str(setting.origin)}
+
+
+def _value(setting: Setting) -> str:
+    return msgspec.json.encode(setting.value).decode()

@@ -1,0 +1,202 @@
+"""`turnlog diff`: where two sessions part, and how what follows differs."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import click
+import msgspec
+import trio
+
+from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
+from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
+from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.frontends.sessions.source import names_file, read_file
+from turnlog.frontends.sessions.store import reading
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.view import record_object
+from turnlog.replay.views.diff import (
+    Alike,
+    LoadedSession,
+    Pair,
+    SessionDiff,
+    Source,
+    StoredSession,
+    compare,
+)
+from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.text import counted, one_line
+
+SAME: Final = 0
+DIFFERENT: Final = 1
+TROUBLE: Final = 2
+_GIST_WIDTH: Final = 90
+_FIELDS: Final = 8  # of a changed event that are shown
+_SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": ("+", "green")}
+
+
+@click.command("diff")
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: a summary, then the timeline.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="At most so many lines of the timeline; all of them with --json.",
+)
+def command(left: str, right: str, as_json: bool, limit: int) -> int:
+    """Show where sessions A and B part, and how the events behind that place differ.
+
+    A and B are ids, or files of `turnlog export`. Events that say the same are folded, whatever
+    their ids and times: - is in A only, + in B only, ~ in both, changed.
+
+    The exit code is 0 if the sessions say the same, 1 if they differ, and 2 for an error.
+    """
+    try:
+        return trio.run(_diff, left, right, as_json, limit)
+    except Exception as error:
+        if isinstance(cause(error), NobodyReads):
+            raise
+        code = tell(error)
+        return TROUBLE if code == FAILED else code
+
+
+async def _diff(left: str, right: str, as_json: bool, limit: int) -> int:
+    async with _sources(left, right) as (one, other):
+        found = await compare(one, other)
+        await (_print_json(found) if as_json else _print(found, limit))
+    return DIFFERENT if found.is_different else SAME
+
+
+@asynccontextmanager
+async def _sources(left: str, right: str) -> AsyncGenerator[tuple[Source, Source]]:
+    """Open both sessions: a file if there is one of this name, or else out of the store."""
+    async with AsyncExitStack() as stack:
+        files = [_file(name) for name in (left, right)]
+        if None in files:
+            log = await stack.enter_async_context(reading(left if files[0] is None else right))
+            stored = [
+                found or await StoredSession.open(log, await log.resolve(name))
+                for name, found in zip((left, right), files, strict=True)
+            ]
+            yield stored[0], stored[1]
+        else:
+            one, other = files
+            assert one is not None
+            assert other is not None
+            yield one, other
+
+
+def _file(name: str) -> LoadedSession | None:
+    if not names_file(name):
+        return None
+    _, records = read_file(name)
+    return LoadedSession(name, records)
+
+
+# --- for programs -----------------------------------------------------------------------------
+
+
+async def _print_json(found: SessionDiff) -> None:
+    _line(
+        {
+            "left": found.left.name,
+            "right": found.right.name,
+            "relation": found.relation,
+            "common": found.common,
+            "first_difference": found.first_difference,
+            "left_events": found.left.events,
+            "right_events": found.right.events,
+            **{name: found.count(name) for name in ("same", "changed", "removed", "added")},
+        }
+    )
+    async for entry in found.timeline():
+        _line(_entry_object(entry))
+
+
+def _line(value: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+
+
+def _entry_object(entry: Alike | Pair) -> dict[str, Any]:
+    if isinstance(entry, Alike):
+        return {"change": "same", "left": entry.left, "right": entry.right}
+    return {
+        "change": entry.change,
+        "left": record_object(entry.left) if entry.left else None,
+        "right": record_object(entry.right) if entry.right else None,
+        "differences": [difference_object(change) for change in entry.differences],
+    }
+
+
+# --- for people -------------------------------------------------------------------------------
+
+
+async def _print(found: SessionDiff, limit: int) -> None:
+    for sign, colour, source in (("-", "red", found.left), ("+", "green", found.right)):
+        events = style(counted(source.events, "event"), dim=True)
+        click.echo(f"{style(sign, fg=colour)} {source.name}  {events}")
+    click.echo(_verdict(found))
+    if not found.is_different:
+        return
+    click.echo()
+    shown = 0
+    async for entry in found.timeline():
+        if shown == limit:
+            secho("… and more: --limit shows more lines, --json everything.", dim=True)
+            return
+        _show(entry)
+        shown += 1
+
+
+def _verdict(found: SessionDiff) -> str:
+    common, first = found.common, found.common + 1
+    shorter, longer = (
+        (found.left, found.right) if common == found.left.events else (found.right, found.left)
+    )
+    match found.relation:
+        case "equal":
+            return f"Equal: the same {counted(common, 'event')}, byte by byte."
+        case "alike":
+            return f"They say the same, under other ids or at other times from event {first} on."
+        case "beginning":
+            more = counted(longer.events - common, "event")
+            names = shorter.name, longer.name
+            return f"{names[0]} is the beginning of {names[1]}, which goes on for {more}."
+        case "unrelated":
+            return "They have nothing in common."
+        case "parted":
+            counts = ", ".join(
+                f"{found.count(name):,} {name}"
+                for name in ("same", "changed", "removed", "added")
+                if found.count(name)
+            )
+            begin = f"Equal: the first {counted(common, 'event')}. " if common else ""
+            return f"{begin}They part at event {first}; from there: {counts}."
+
+
+def _show(entry: Alike | Pair) -> None:
+    if isinstance(entry, Alike):
+        places = f"{_span(*entry.left):>7} {_span(*entry.right):>7}"
+        say = "says" if entry.events == 1 else "say"
+        secho(f"= {places}  {entry.events:,} that {say} the same", dim=True)
+        return
+    sign, colour = _SIGNS[entry.change]
+    places = f"{_place(entry.left):>7} {_place(entry.right):>7}"
+    recorded = entry.right or entry.left
+    assert recorded is not None  # one of them is there
+    text = one_line(gist(recorded.event), _GIST_WIDTH)
+    head = style(f"{sign} {places}", fg=colour)
+    click.echo(f"{head}  {recorded.kind:<19} {text}".rstrip())
+    show_differences(entry.differences, indent=20, most=_FIELDS)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _place(recorded: Recorded | None) -> str:
+    return str(recorded.sequence) if recorded else ""

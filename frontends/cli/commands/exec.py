@@ -1,0 +1,221 @@
+"""`turnlog exec`: run a session until the agent is done. Options and lines are Codex's."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import click
+from msgspec import Struct
+
+from turnlog.frontends.cli.errors import FAILED, UNCONFINED, OutputUnwritable
+from turnlog.frontends.cli.running.prompt import read_prompt
+from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
+from turnlog.runtime.private_files import open_private
+
+if TYPE_CHECKING:
+    from turnlog.frontends.cli.running.run import Order
+
+Action = Literal["start", "resume", "fork"]
+
+_HELP: Final = """\
+Run a session until the agent is done.
+
+\b
+  turnlog exec PROMPT              begin a session
+  turnlog exec resume ID [PROMPT]  go on with one; --last: the newest of this folder
+  turnlog exec fork ID [PROMPT]    branch from one; --at: from an earlier event
+
+The prompt is the argument, or what is piped into stdin, or both: then stdin is appended to it.
+A turn that was cut off, by kill -9 or a power failure, is continued when it is resumed: nothing
+that ran is run again. With a prompt, the model is told of that too, after what was under way.
+
+The last message goes to stdout, and progress to stderr; with --json, one JSON object a line.
+No question is asked, unless -a says so: then a question waits for `turnlog approve`.
+
+\b
+Exit codes:
+    0  the turn was completed
+    1  the turn failed, or could not be begun; stderr says why
+    2  the command line is wrong
+    3  the turn was completed, but none of its commands could be confined, so none was run
+  130  interrupted by Ctrl-C; the second Ctrl-C leaves at once (143: SIGTERM, 129: SIGHUP)
+"""
+
+
+class Options(Struct, frozen=True):
+    """What the command line says, before anything of it is looked at."""
+
+    action: Action
+    session: str | None
+    prompt: str | None
+    at: int | None
+    model: str | None
+    sandbox: SandboxMode | None
+    folder: str | None
+    add_dirs: tuple[str, ...]
+    profile: str | None
+    assignments: tuple[str, ...]
+    images: tuple[str, ...]
+    schema: Path | None
+    ephemeral: bool
+    approvals: ApprovalPolicy = "never"
+
+
+@click.command("exec", help=_HELP)
+@click.argument("words", nargs=-1, metavar="[resume ID | fork ID] [PROMPT]")
+@click.option("--json", "--experimental-json", "as_json", is_flag=True, help="JSON lines.")
+@click.option("-m", "--model", metavar="NAME", help="The model, as the provider names it.")
+@click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
+@click.option(
+    "-a",
+    "--ask-for-approval",
+    "approvals",
+    type=click.Choice(get_args(ApprovalPolicy)),
+    default="never",
+    show_default=True,
+    help="When to ask. `turnlog approve` answers, from another terminal.",
+)
+@click.option("-C", "--cd", "folder", metavar="DIR", help="The folder to work in.")
+@click.option("--add-dir", "add_dirs", multiple=True, metavar="DIR", help="Writable, too.")
+@click.option(
+    "-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting."
+)
+@click.option("-p", "--profile", metavar="NAME", help="A profile of the configuration.")
+@click.option(
+    "-i", "--image", "images", multiple=True, metavar="FILE", help="Goes with the prompt."
+)
+@click.option(
+    "--output-schema",
+    "schema",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A JSON Schema for the last message.",
+)
+@click.option(
+    "-o",
+    "--output-last-message",
+    "output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the last message there, once the turn is complete.",
+)
+@click.option("--last", is_flag=True, help="With resume: this folder's newest session.")
+@click.option("--at", type=int, metavar="SEQ", help="With fork: the last event that counts.")
+@click.option("--ephemeral", is_flag=True, help="Keep nothing of the session.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto")
+@click.option("--skip-git-repo-check", is_flag=True, help="Accepted; there is no such check.")
+@click.option("--thread-source", hidden=True, help="Accepted, for the SDK.")
+@click.option("--cyber-access-program", hidden=True, help="Accepted, for the SDK.")
+def command(
+    words: tuple[str, ...],
+    as_json: bool,
+    model: str | None,
+    sandbox: SandboxMode | None,
+    approvals: ApprovalPolicy,
+    folder: str | None,
+    add_dirs: tuple[str, ...],
+    assignments: tuple[str, ...],
+    profile: str | None,
+    images: tuple[str, ...],
+    schema: Path | None,
+    output: Path | None,
+    last: bool,
+    at: int | None,
+    ephemeral: bool,
+    color: str,
+    skip_git_repo_check: bool,
+    thread_source: str | None,
+    cyber_access_program: str | None,
+) -> int:
+    action, session, prompt = _understood(words, last=last, at=at, ephemeral=ephemeral)
+    if ephemeral and approvals != "never":
+        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
+    prompt = read_prompt(prompt, required=action == "start")
+    options = Options(
+        action,
+        session,
+        prompt,
+        at,
+        model,
+        sandbox,
+        folder,
+        add_dirs,
+        profile,
+        assignments,
+        images,
+        schema,
+        ephemeral,
+        approvals,
+    )
+    if output is not None:
+        _check_writable(output)
+    return _run(options, as_json=as_json, color=color, output=output)
+
+
+def _understood(
+    words: Sequence[str], *, last: bool, at: int | None, ephemeral: bool
+) -> tuple[Action, str | None, str | None]:
+    """Return the action, its session and its prompt.
+
+    Raises:
+        click.UsageError: words and options do not fit together.
+    """
+    action: Action = "start"
+    rest = list(words)
+    session: str | None = None
+    if rest and rest[0] in ("resume", "fork"):
+        action = "resume" if rest.pop(0) == "resume" else "fork"
+        if not (last and action == "resume"):
+            if not rest:
+                hint = ", or --last" if action == "resume" else ""
+                raise click.UsageError(f"Which session? Give its ID{hint}.")
+            session = rest.pop(0)
+    if len(rest) > 1:
+        raise click.UsageError(f"Got unexpected argument {rest[1]!r}. Quote the prompt.")
+    if last and action != "resume":
+        raise click.UsageError("--last goes with `resume`.")
+    if at is not None and action != "fork":
+        raise click.UsageError("--at goes with `fork`.")
+    if ephemeral and action != "start":
+        raise click.UsageError(f"--ephemeral keeps nothing, so there is nothing to {action}.")
+    return action, session, rest[0] if rest else None
+
+
+def _check_writable(output: Path) -> None:
+    """Find out now, not after the work, that the last message cannot be written."""
+    folder = output.absolute().parent
+    if output.is_dir():
+        raise OutputUnwritable(f"{output} is a folder; name a file for the last message.")
+    if not folder.is_dir():
+        raise OutputUnwritable(f"{folder} is no folder, so {output.name} cannot be written there.")
+
+
+def _run(options: Options, *, as_json: bool, color: str, output: Path | None) -> int:
+    import trio
+
+    from turnlog.frontends.cli.output.streams import show_styles
+    from turnlog.frontends.cli.running.reporters import HumanReporter, JsonReporter
+    from turnlog.frontends.cli.running.request import order
+    from turnlog.frontends.cli.running.run import Run
+
+    asked: Order = order(options, os.environ)
+    if color != "auto":
+        show_styles(color == "always")
+    run = Run(asked, JsonReporter() if as_json else HumanReporter())
+    code = trio.run(run.run)
+    if code in (0, UNCONFINED) and output is not None:
+        _write(output, run.last_message or "")
+    if code == FAILED:
+        click.echo(f"Error: {run.error}", err=True)
+    if code == UNCONFINED:
+        click.echo(f"Error: {run.refusals.explain()}", err=True)
+    return code
+
+
+def _write(output: Path, message: str) -> None:
+    try:
+        with open(output, "wb", opener=open_private) as stream:
+            stream.write(message.encode(errors="replace"))
+    except OSError as error:
+        raise OutputUnwritable(f"{output} cannot be written: {error.strerror}.") from None

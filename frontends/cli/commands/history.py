@@ -1,0 +1,64 @@
+"""`turnlog history`: what the model is sent, or would be, at an event of a session."""
+
+import sys
+
+import click
+import trio
+
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.output.terminal import secho
+from turnlog.frontends.sessions.store import reading
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import JsonText
+from turnlog.replay.views.event_text import item_text
+from turnlog.replay.views.text import excerpt
+
+_LINES = 20  # of each item that are shown
+_WIDTH = 160
+
+
+@click.command("history")
+@click.argument("session", metavar="ID")
+@click.option(
+    "--at",
+    type=int,
+    default=-1,
+    metavar="SEQ",
+    help="At this event; -1, the default, is the last one, -2 the one before it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
+def command(session: str, at: int, as_json: bool) -> None:
+    """Show what the model would be sent, were session ID cut off at an event and asked again.
+
+    Calls without an output have the one that they would get: never started, stopped, unknown.
+    """
+    items = trio.run(_history, session, at)
+    if as_json:
+        sys.stdout.buffer.write(f"[{','.join(items)}]\n".encode())
+        return
+    if not items:
+        secho("Nothing: there is no conversation yet.", dim=True)
+    for number, item in enumerate(items, 1):
+        secho(f"--- {number}", dim=True)
+        click.echo(excerpt(item_text(item), _LINES, _WIDTH))
+
+
+async def _history(prefix: str, at: int) -> list[JsonText]:
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        head = (await log.head(session)).sequence
+        until = head + 1 + at if at < 0 else at
+        if not 1 <= until <= head:
+            raise SequenceOutOfRange(at, head)
+        return model_input(await _state(log, session, until))
+
+
+async def _state(log: EventLog, session: SessionId, until: int) -> State:
+    state = State()
+    while state.head < until:
+        rebuild(await log.read(session, after=state.head, until=until), state)
+    return state

@@ -1,0 +1,24 @@
+"""`turnlog name`: give a session a name, for lists."""
+
+import click
+import trio
+
+from turnlog.actors.core.evolving.facts import NAME_LENGTH
+from turnlog.protocol.ops import SetName
+from turnlog.replay.views.text import one_line
+
+
+@click.command("name")
+@click.argument("session", metavar="ID")
+@click.argument("name")
+def command(session: str, name: str) -> None:
+    """Name session ID. An empty NAME takes it back.
+
+    The name is for lists; white space in it becomes single blanks, and 120 characters are kept.
+    A turn that was cut off stays as it is, for `turnlog exec resume`.
+    """
+    from turnlog.frontends.cli.operate import operate
+
+    trio.run(lambda: operate(session, SetName(name), on_recovery="leave"))
+    said = one_line(name, NAME_LENGTH)
+    click.echo(f"Named: {said}" if said else "The name is taken back.", err=True)

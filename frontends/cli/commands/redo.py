@@ -1,0 +1,16 @@
+"""`turnlog redo`: take the last undo back."""
+
+import click
+
+from turnlog.protocol.ops import Redo
+
+
+@click.command("redo")
+@click.argument("session", metavar="ID")
+@click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
+@click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+def command(session: str, force: bool, as_json: bool) -> None:
+    """Take the last undo of session ID back. Not possible once another turn has followed it."""
+    from turnlog.frontends.cli.commands.undo import show_outcome
+
+    show_outcome(session, Redo(force), as_json=as_json)

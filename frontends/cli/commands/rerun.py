@@ -1,0 +1,234 @@
+"""`turnlog rerun`: branch from a session, and give it the same inputs once more, live."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import click
+import msgspec
+
+from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.output.terminal import secho
+from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.sessions.store import has_store, working_folder
+from turnlog.protocol.errors import InputUnreadable, SessionNotFound
+from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
+from turnlog.replay.views.text import counted, one_line
+
+if TYPE_CHECKING:
+    from turnlog.replay.rerun.comparison import TurnComparison
+    from turnlog.replay.rerun.rerun import RerunReport
+    from turnlog.replay.rerun.tolerances import Tolerances
+
+_MAX_INSTRUCTIONS: Final = 1 << 20  # bytes
+_WIDTH: Final = 72
+# Keys of the configuration, and the settings of a session that they stand for.
+_SETTINGS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "model_provider": "model_provider",
+    "approval_policy": "approval_policy",
+    "sandbox_mode": "sandbox",
+    "sandbox_workspace_write": "sandbox",
+    "model_reasoning_effort": "reasoning_effort",
+    "model_reasoning_summary": "reasoning_summary",
+    "model_verbosity": "verbosity",
+    "base_instructions": "base_instructions",
+    "developer_instructions": "developer_instructions",
+    "user_instructions": "user_instructions",
+    "shell_environment_policy": "shell_environment",
+    "model_context_window": "model_context_window",
+    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
+    "durability": "durability",
+}
+_Command = Callable[..., int]
+
+_HELP: Final = """\
+Branch from session ID and give it the inputs that followed, once more and live.
+
+Each input is a turn of its own. Then each turn is compared with the original's: its calls, their
+outputs, its answer and how it ended. The branch is an ordinary session; ID is not touched.
+
+A question gets the answer that an equal one got; another one is declined.
+
+With --record, one port answers from the recording all the same, and what that does not hold is an
+error, never a live call.
+
+\b
+Exit codes:
+    0  the branch ran; it may differ
+    1  a recorded port was asked for what it does not hold; or an error
+"""
+
+
+def tolerance_options(command: _Command) -> _Command:
+    """Add --tolerate and --replace."""
+    names = "dates, paths, ids, measurements, outputs, reasoning, context"
+    command = click.option(
+        "--replace",
+        "replacements",
+        nargs=2,
+        multiple=True,
+        metavar="PATTERN TEXT",
+        help="A regular expression, and what stands for all that it matches.",
+    )(command)
+    return click.option(
+        "--tolerate",
+        metavar="NAMES",
+        help=f"What may differ in a recorded request, with commas between: {names}.",
+    )(command)
+
+
+@click.command("rerun", help=_HELP)
+@click.argument("session", metavar="ID")
+@click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: none.")
+@click.option("-m", "--model", metavar="NAME", help="Another model.")
+@click.option("--prompt", "text", metavar="TEXT", help="In the place of the first input.")
+@click.option(
+    "--base-instructions",
+    "instructions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Other base instructions.",
+)
+@click.option(
+    "-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting."
+)
+@click.option("--approval-policy", type=click.Choice(get_args(ApprovalPolicy)))
+@click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
+@click.option(
+    "--record",
+    type=click.Choice(["model", "tools", "none"]),
+    default="none",
+    show_default=True,
+    help="Which port answers from the recording.",
+)
+@tolerance_options
+@click.option("--json", "as_json", is_flag=True, help="The report, as one JSON object.")
+def command(
+    session: str,
+    at: int | None,
+    model: str | None,
+    text: str | None,
+    instructions: Path | None,
+    assignments: tuple[str, ...],
+    approval_policy: ApprovalPolicy | None,
+    sandbox: SandboxMode | None,
+    record: Literal["model", "tools", "none"],
+    tolerate: str | None,
+    replacements: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> int:
+    import trio
+
+    from turnlog.replay.rerun.rerun import rerun
+    from turnlog.runtime.config.load import load_config
+
+    require_store(session)
+    options: dict[str, Any] = {
+        key: value
+        for key, value in (
+            ("model", model),
+            ("approval_policy", approval_policy),
+            ("sandbox_mode", sandbox),
+            ("base_instructions", None if instructions is None else _read(instructions)),
+        )
+        if value is not None
+    }
+    folder = working_folder(None)
+    config = load_config(folder, environ=os.environ, assignments=assignments, options=options)
+    named = {path[0] for path, origin in config.origins.items() if origin.layer == "command line"}
+    settings = config.session_settings(folder)
+    fields = {_SETTINGS[key] for key in named if key in _SETTINGS}
+    tolerances = tolerances_of(tolerate, replacements)
+
+    async def run() -> "RerunReport":
+        return await rerun(
+            session,
+            config=config,
+            at=at,
+            text=text,
+            changes={name: getattr(settings, name) for name in fields},
+            record=record,
+            tolerances=tolerances,
+            warn=tell_warning,
+        )
+
+    report = trio.run(run)
+    show_report(report, as_json=as_json)
+    return FAILED if report.misses else 0
+
+
+def require_store(session: str) -> None:
+    if not has_store():
+        raise SessionNotFound(session)
+
+
+def tolerances_of(
+    names: str | None, replacements: tuple[tuple[str, str], ...]
+) -> "Tolerances | None":
+    """Return what the options allow to differ; None: nothing is said about it."""
+    from turnlog.replay.rerun.tolerances import Tolerances
+
+    if names is None and not replacements:
+        return None
+    chosen = [name.strip() for name in (names or "").split(",")]
+    return Tolerances([name for name in chosen if name], replacements)
+
+
+def show_report(report: "RerunReport", *, as_json: bool) -> None:
+    """Print what a branch made of the original's inputs."""
+    if as_json:
+        fields = msgspec.to_builtins(report) | {"same": report.same}
+        for turn, shown in zip(report.turns, fields["turns"], strict=True):
+            shown["same"] = turn.same
+        sys.stdout.buffer.write(msgspec.json.encode(fields) + b"\n")
+        return
+    kept = f"branch {report.branch}" if report.kept else "a branch that was not kept"
+    click.echo(f"Session {report.session} from event {report.cut} on, and {kept}:")
+    for turn in report.turns:
+        _show_turn(turn)
+    for miss in report.misses:
+        secho("Not in the recording: ", fg="red", nl=False)
+        click.echo(miss.text)
+    if report.misses:
+        click.echo("Allow what does not matter with --tolerate or --replace.")
+    for question in report.declined:
+        click.echo(f"Question {question} was declined: no answer to it is recorded.")
+    if report.same_conversation:
+        click.echo("The conversation is the same, byte for byte.")
+
+
+def _show_turn(turn: "TurnComparison") -> None:
+    known = turn.original or turn.branch
+    assert known is not None  # one of them has it
+    mark, colour = ("same", "green") if turn.same else ("differs", "yellow")
+    click.echo(f"turn {known.turn} ", nl=False)
+    secho(f"{mark:8}", fg=colour, nl=False)
+    click.echo(one_line(known.prompt, _WIDTH))
+    for name, side in (("original", turn.original), ("branch", turn.branch)):
+        if side is not None:
+            usage = side.usage
+            click.echo(
+                f"    {name:9} {side.status}, {counted(side.requests, 'request')}, "
+                f"{counted(len(side.calls), 'call')}, "
+                f"{usage.input_tokens} tokens in, {usage.output_tokens} out"
+            )
+    if turn.original and turn.branch and turn.branch.prompt != turn.original.prompt:
+        click.echo(f"    {'':9} asked: {one_line(turn.branch.prompt, _WIDTH)}")
+    for difference in turn.differences:
+        place = "" if difference.call is None else f" ({difference.call + 1})"
+        click.echo(f"    {difference.what}{place}:")
+        click.echo(f"      original: {one_line(difference.original, 2 * _WIDTH)}")
+        click.echo(f"      branch:   {one_line(difference.branch, 2 * _WIDTH)}")
+
+
+def _read(path: Path) -> str:
+    from turnlog.runtime.config.files import read_regular
+
+    try:
+        return read_regular(path, _MAX_INSTRUCTIONS).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputUnreadable(f"the instructions {path} cannot be read: {why}.") from None

@@ -1,0 +1,61 @@
+"""`turnlog serve-model`: a recorded session as a model server, for any client."""
+
+from typing import Final
+
+import click
+import trio
+
+from turnlog.frontends.sessions.store import reading
+from turnlog.protocol.envelope import Recorded
+
+_HELP: Final = """\
+Serve the answers of session ID as a Responses API, until Ctrl-C.
+
+Any client may be replayed against it. Its requests must have the recorded input, in the recorded
+order; ids, encrypted reasoning, how long a command took, and what a client tells of its
+surroundings may differ. Model, tools and instructions are the client's own affair. A request that
+was not recorded gets status 409, with the nearest recorded one and where it differs; stderr says
+so, too. Failures that were recorded come again.
+
+Prints the base URL, and behind it the configuration that uses it. No key is needed.
+"""
+_CONFIGURATION: Final = """\
+{url}
+
+# For turnlog, put this into $TURNLOG_HOME/config.toml; for Codex, into $CODEX_HOME/config.toml:
+model = "{model}"
+model_provider = "recorded"
+
+[model_providers.recorded]
+name = "recorded"
+base_url = "{url}"
+"""
+
+
+@click.command("serve-model", help=_HELP)
+@click.argument("session", metavar="ID")
+@click.option("--port", type=int, default=0, help="Where to listen. Default: a free port.")
+@click.option("--any-order", is_flag=True, help="Answer in any order, and again and again.")
+def command(session: str, port: int, any_order: bool) -> None:
+    trio.run(_serve, session, port, any_order)
+
+
+async def _serve(prefix: str, port: int, any_order: bool) -> None:
+    from turnlog.replay.rerun.recording import record_ports
+    from turnlog.replay.rerun.serve import RecordedPlayer, serve_recording
+
+    records: list[Recorded] = []
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        while page := await log.read(session, after=len(records)):
+            records += page
+    exchanges = record_ports(records).exchanges
+    model = exchanges[-1].settings.session.model if exchanges else "recorded"
+    player = RecordedPlayer(exchanges, any_order, _report)
+    async with serve_recording(player, port) as server:
+        click.echo(_CONFIGURATION.format(url=server.base_url, model=model))
+        await trio.sleep_forever()
+
+
+def _report(text: str) -> None:
+    click.echo(f"Miss: {text}", err=True)

@@ -1,0 +1,130 @@
+"""`turnlog show`: the events of a session, as a timeline or as JSON lines."""
+
+import sys
+from collections.abc import AsyncIterator
+from textwrap import indent
+
+import click
+import trio
+
+from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.store import reading
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import LogDamaged
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.view import record_line
+from turnlog.replay.views.event_text import gist, traceback_of
+from turnlog.replay.views.text import moment, one_line, printable
+
+_PAGE = 500  # events
+_GIST_WIDTH = 100
+_INDENT = " " * 21  # below the kind of an event
+_MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
+
+
+@click.command("show")
+@click.argument("session", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One event a line, with its digest.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SEQ",
+    help="Begin behind this event.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="Show the session as it was at this event. -1 is the last one, -2 the one before it.",
+)
+@click.option("--tree", is_flag=True, help="Its agents and reviews, and what each one cost.")
+def command(
+    session: str,
+    as_json: bool,
+    follow: bool,
+    after: int,
+    limit: int | None,
+    at: int | None,
+    tree: bool,
+) -> None:
+    """Show the events of session ID: a fact is marked with a dot, a decision with an arrow.
+
+    With --at, show one event, the state of the session there, what the event changed, and the
+    request that the model was sent or would be sent; all of it with --json.
+
+    Nothing is claimed or changed: a session that another process runs can be watched.
+    """
+    if tree and (follow or after or limit is not None or at is not None):
+        raise click.UsageError("--tree shows sessions, not events: leave the other options out.")
+    if tree:
+        from turnlog.frontends.cli.output.agents_tree import show_tree
+
+        trio.run(lambda: show_tree(session, as_json=as_json))
+    elif at is None:
+        trio.run(_show, session, as_json, follow, after, limit)
+    elif follow or after or limit is not None:
+        raise click.UsageError("--at shows one event: leave out --follow, --after and --limit.")
+    else:
+        trio.run(_show_at, session, as_json, at)
+
+
+async def _show_at(prefix: str, as_json: bool, at: int) -> None:
+    from turnlog.frontends.cli.output.state_at_event import print_json, print_text
+    from turnlog.replay.views.state_at import moment_at
+
+    async with reading(prefix) as log:
+        moment = await moment_at(log, await log.resolve(prefix), at)
+    (print_json if as_json else print_text)(moment)
+
+
+async def _show(prefix: str, as_json: bool, follow: bool, after: int, limit: int | None) -> None:
+    show = _show_json if as_json else _show_line
+    left = sys.maxsize if limit is None else limit
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        events = log.follow(session, after=after) if follow else _stored(log, session, after, left)
+        async for recorded in events:
+            show(recorded)
+            left -= 1
+            if not left:
+                return
+
+
+async def _stored(
+    log: EventLog, session: SessionId, after: int, limit: int
+) -> AsyncIterator[Recorded]:
+    """Yield the events that there are now; before damage is reported, all that precede it."""
+    damage: LogDamaged | None = None
+    until: int | None = None
+    while damage is None or after < damage.sequence - 1:
+        try:
+            page = await log.read(session, after=after, until=until, limit=min(limit, _PAGE))
+        except LogDamaged as error:
+            damage, until = error, error.sequence - 1
+            continue
+        if not page:
+            break
+        for recorded in page:
+            yield recorded
+        after = page[-1].sequence
+    if damage is not None:
+        raise damage
+
+
+def _show_json(recorded: Recorded) -> None:
+    sys.stdout.buffer.write(record_line(recorded))
+    sys.stdout.buffer.flush()
+
+
+def _show_line(recorded: Recorded) -> None:
+    mark, colour = _MARKS[recorded.role]
+    time = style(f"{moment(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
+    place = style(f"{recorded.sequence:>5} {mark}", fg=colour)
+    text = one_line(gist(recorded.event), _GIST_WIDTH)
+    click.echo(f"{time} {place} {recorded.kind:<19} {text}".rstrip())
+    if trace := traceback_of(recorded.event):
+        click.echo(style(indent(printable(trace.rstrip()), _INDENT), dim=True))

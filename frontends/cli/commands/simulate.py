@@ -1,0 +1,75 @@
+"""`turnlog simulate`: run a session again, with its model or its tools as they were recorded."""
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from turnlog.frontends.cli.commands.rerun import (
+    require_store,
+    show_report,
+    tolerance_options,
+    tolerances_of,
+)
+from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.output.warning import tell_warning
+
+if TYPE_CHECKING:
+    from turnlog.replay.rerun.rerun import RerunReport
+
+_HELP: Final = """\
+Run session ID again, with recorded ports for live ones, and compare.
+
+Everything that its user did comes again in its place. With both ports recorded, nothing is
+reached, and the conversation must be the same. With --tools live, its commands do run, in the
+folder of the session; with --model live, the model is asked.
+
+What the recording does not hold is an error, never a live call: the nearest recorded request is
+shown, and where it differs.
+
+\b
+Exit codes:
+    0  every turn has the same calls, outputs, answer and end
+    1  something differs, or is not in the recording; or an error
+"""
+_SOURCES: Final = click.Choice(["recorded", "live"])
+
+
+@click.command("simulate", help=_HELP)
+@click.argument("session", metavar="ID")
+@click.option("--at", type=int, metavar="SEQ", help="Begin with the turn of this event.")
+@click.option("--model", type=_SOURCES, default="recorded", show_default=True)
+@click.option("--tools", type=_SOURCES, default="recorded", show_default=True)
+@click.option("--keep", is_flag=True, help="Keep the branch as a session. Default: nothing.")
+@tolerance_options
+@click.option("--json", "as_json", is_flag=True, help="The report, as one JSON object.")
+def command(
+    session: str,
+    at: int | None,
+    model: Literal["recorded", "live"],
+    tools: Literal["recorded", "live"],
+    keep: bool,
+    tolerate: str | None,
+    replacements: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> int:
+    import trio
+
+    from turnlog.replay.rerun.rerun import simulate
+
+    require_store(session)
+    tolerances = tolerances_of(tolerate, replacements)
+
+    async def run() -> "RerunReport":
+        return await simulate(
+            session,
+            at=at,
+            model=model,
+            tools=tools,
+            keep=keep,
+            tolerances=tolerances,
+            warn=tell_warning,
+        )
+
+    report = trio.run(run)
+    show_report(report, as_json=as_json)
+    return 0 if report.same else FAILED

@@ -1,0 +1,151 @@
+"""`turnlog undo`: drop a session's last turns, and bring back the files that they changed."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+import trio
+
+from turnlog.actors.stored_state.fold import folded
+from turnlog.actors.tasks.workspace import edits_since
+from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.store import reading
+from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.events import TurnsRestored
+from turnlog.protocol.files import RestoredFile, RestoreStep, TurnWork
+from turnlog.protocol.ops import Op, Redo, Undo
+from turnlog.protocol.settings import OnRecovery
+from turnlog.replay.views.text import counted, one_line
+
+_COLOURS = {"conflict": "red", "failed": "red", "not_covered": "yellow", "untouched": "yellow"}
+_STAYED = ("conflict", "failed", "untouched")
+_SHOWN = 20  # commands
+_WIDTH = 100
+_VAIN = "the conversation stays as it is"
+
+
+@click.command("undo")
+@click.argument("session", metavar="ID")
+@click.option(
+    "--turns",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="So many of the last ones.",
+)
+@click.option("--files/--no-files", default=True, help="Bring files back, or not.")
+@click.option(
+    "--conversation/--no-conversation", default=True, help="Drop the turns, or keep them."
+)
+@click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
+@click.option("--preview", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+def command(
+    session: str,
+    turns: int,
+    files: bool,
+    conversation: bool,
+    force: bool,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Undo the last turns of session ID: the conversation and the files are as before them.
+
+    A file that was changed since by somebody else is left alone and named. What a shell command
+    changed is brought back only if `[undo] scan_workspace` was on. `turnlog redo` takes it back.
+    """
+    if not files and not conversation:
+        raise click.UsageError("--no-files and --no-conversation leave nothing to undo.")
+    asked = Undo(turns, files, conversation, force)
+    if preview:
+        _say(trio.run(_preview, session, asked), as_json=as_json)
+        what = f"{counted(turns, 'turn')} would be dropped"
+        click.echo(f"{what if conversation else 'No turn would be dropped'}.", err=True)
+        return
+    if files:
+        trio.run(_warn_of_commands, session, turns)
+    show_outcome(session, asked, as_json=as_json)
+
+
+async def _warn_of_commands(prefix: str, turns: int) -> None:
+    """Say, before an undo, which commands it does not cover."""
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        state = await folded(log, session)
+        if turns <= len(state.marks):
+            _tell_commands((await edits_since(log, session, state.marks[-turns].at))[1])
+
+
+def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
+    """Do an undo or a redo, and say what became of each file."""
+    from turnlog.frontends.cli.operate import operate
+
+    restored: tuple[RestoredFile, ...] = ()
+    recovery: OnRecovery | None = (
+        "interrupt" if isinstance(op, Undo) else None
+    )  # what is cut off is undone, too
+    for recorded in trio.run(lambda: operate(session, op, on_recovery=recovery, vain=_VAIN)):
+        if isinstance(recorded.event, TurnsRestored):
+            restored = recorded.event.files
+    _say(restored, as_json=as_json)
+    done = "Taken back." if isinstance(op, Redo) else "Undone; `turnlog redo` takes it back."
+    click.echo(done, err=True)
+    stayed = [one.outcome for one in restored if one.outcome in _STAYED]
+    if stayed:
+        click.echo(f"Not restored: {counted(len(stayed), 'file')}.", err=True)
+    if "conflict" in stayed:
+        back = "undo" if isinstance(op, Redo) else "redo"
+        click.echo(
+            f"To replace also what somebody else changed: `turnlog {back} {session}`, then this "
+            "again with --force.",
+            err=True,
+        )
+
+
+def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
+    for file in files:
+        if as_json:
+            sys.stdout.buffer.write(msgspec.json.encode(file) + b"\n")
+            continue
+        outcome = file.action if isinstance(file, RestoreStep) else file.outcome
+        label = style(f"{outcome.replace('_', ' '):12}", fg=_COLOURS.get(outcome, "green"))
+        click.echo(f"{label} {file.path}  ({file.reason})")
+
+
+async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
+    from turnlog.runtime.config.home import turnlog_home
+    from turnlog.runtime.sandbox.guard import ReadGuard
+    from turnlog.runtime.workspace.commands import left_by_commands, made_by_commands
+    from turnlog.runtime.workspace.restore import plan_restore
+
+    async with reading(prefix) as log:
+        session = await log.resolve(prefix)
+        state = await folded(log, session)
+        if not asked.turns <= len(state.marks) or state.settings is None:
+            raise OpRejected(
+                f"{counted(len(state.marks), 'turn')} can be undone here, not {asked.turns}; to go "
+                "further back, fork the session at an earlier event (nothing_to_undo)"
+            )
+        if not asked.files:
+            return ()
+        edits, work = await edits_since(log, session, state.marks[-asked.turns].at)
+    cwd, guard = state.settings.cwd, ReadGuard([str(turnlog_home(os.environ))])
+    _tell_commands(work)
+    left = left_by_commands(cwd, edits, work, guard)
+    edits = (*edits, *made_by_commands(cwd, edits, work, guard))
+    plan = plan_restore(edits, roots=[cwd], force=asked.force, guard=guard)
+    return (*plan.preview, *(RestoreStep(one.path, "not_covered", one.reason) for one in left))
+
+
+def _tell_commands(work: TurnWork) -> None:
+    """Say which commands ran in these turns, where what they changed was not kept."""
+    if not work.commands or work.scanned is not None:
+        return
+    click.echo("What these commands changed is not covered by the undo:", err=True)
+    for command in work.commands[:_SHOWN]:
+        click.echo(f"  {one_line(command, _WIDTH)}", err=True)
+    if len(work.commands) > _SHOWN:
+        click.echo(f"  and {len(work.commands) - _SHOWN} more", err=True)

@@ -1,0 +1,313 @@
+"""Do one thing to a session, here or through whichever process runs it, and watch it done."""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from itertools import takewhile
+from typing import Final
+
+import attrs
+import click
+import trio
+
+from turnlog.actors.ports import EventLog
+from turnlog.actors.stored_state.fold import folded
+from turnlog.frontends.cli.signals import until_stopped
+from turnlog.frontends.sessions.pause_notice import tell_pauses
+from turnlog.frontends.sessions.questions import tell_questions
+from turnlog.frontends.sessions.store import has_store
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import OpRejected, SessionBusy, SessionNotFound, TurnlogError
+from turnlog.protocol.events import (
+    ChildAsked,
+    Compacted,
+    CompactionGivenUp,
+    CompactionWanted,
+    InputQueued,
+    OpReceived,
+    OpRefused,
+    SessionClosed,
+    StepFailed,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Op, Submission
+from turnlog.protocol.settings import OnRecovery
+from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.project import standing_folder
+from turnlog.runtime.engine import arguments as doors
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.new_id import new_id
+from turnlog.runtime.engine.session import Session
+
+ORIGIN: Final = "command line"
+TAKEN_SECONDS: Final = 10.0  # how long the process that runs a session may take to take an op
+STAYS: Final = "It stays in the session's inbox: whoever runs the session next takes it."
+_PATIENCE: Final = 2.0  # seconds without an event, before we ask whether that process lives
+
+
+class NotTaken(TurnlogError):
+    """The op waits in the session's inbox: the process that runs it did not take it in time.
+
+    Nothing is lost. The op is done when a process takes it.
+    """
+
+    code = "not_taken"
+
+    def __init__(self, session: SessionId) -> None:
+        super().__init__(
+            f"the process that runs session {session} has not taken this yet. {STAYS} "
+            f"`turnlog show -f {session}` shows it then."
+        )
+
+
+class NotDone(TurnlogError):
+    """The session took the op, but could not do it. The text says why.
+
+    Correct the cause, then give the command again.
+    """
+
+    code = "not_done"
+
+
+class TurnCutOff(TurnlogError):
+    """The session's last turn was cut off, and has to end first.
+
+    Resume the session with `turnlog exec resume ID`.
+    """
+
+    code = "turn_cut_off"
+
+    def __init__(self, session: SessionId) -> None:
+        super().__init__(
+            f"the last turn of session {session} was cut off, and this would end it. "
+            f"`turnlog exec resume {session}` finishes it; then try again."
+        )
+
+
+async def operate(
+    prefix: str,
+    op: Op,
+    *,
+    on_recovery: OnRecovery | None = None,
+    vain: str = "nothing was done",
+    warn: Callable[[str], None] | None = None,
+) -> Sequence[Recorded]:
+    """Have a session do `op`; return the events from the op to the end of what it began.
+
+    Where another process runs the session, that one does it. A signal to stop is obeyed.
+
+    Args:
+        prefix: the session's id, or as much of it as is unique.
+        on_recovery: what becomes of a turn that was cut off, if nobody runs the session.
+            None: nothing is done then.
+        vain: begins what is said if the op comes to nothing.
+        warn: is told what the user should know, where the op lets a model run commands.
+
+    Raises:
+        ArgumentInvalid: the op cannot be stored.
+        SessionNotFound, AmbiguousSession
+        TurnCutOff: as `on_recovery` says.
+        OpRejected: the session refuses it, and says why.
+        NotTaken: the session is busy, and its process does not answer.
+        NotDone: the session took it, and it failed or was interrupted.
+        click.exceptions.Exit: a signal came first.
+    """
+    op = doors.op("op", op)
+    if not has_store():
+        raise SessionNotFound(prefix)
+
+    async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
+        config = load_config(standing_folder(), environ=os.environ)
+        async with open_engine(config=config, warn=warn) as engine:
+            nursery.start_soon(tell_pauses, engine.ports.log, _tell)
+            return await _operate(engine, prefix, op, on_recovery, vain)
+
+    return await until_stopped(work)
+
+
+async def _operate(
+    engine: Engine, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
+) -> Sequence[Recorded]:
+    log = engine.ports.log
+    session = await log.resolve(prefix)
+    head = (await log.head(session)).sequence
+    op_id = new_id()
+    try:
+        live = await opened(engine, session, on_recovery)
+    except SessionBusy:
+        await log.leave(session, Submission(op_id, op, ORIGIN))
+        try:
+            step = await taken(log, session, op_id, head)
+        except trio.Cancelled:
+            click.echo(STAYS, err=True)
+            raise
+        work = Work(log, session, op_id, vain, elsewhere=True)
+    else:
+        step = list(await live.submit(op, op_id=op_id))
+        work = Work(log, session, op_id, vain)
+    require_no_failure(step, vain)
+    try:
+        return [*step, *await work.watched(step)]
+    except trio.Cancelled:
+        if work.elsewhere:
+            click.echo(f"It goes on: `turnlog show -f {session}` shows it.", err=True)
+        raise
+
+
+async def opened(engine: Engine, session: SessionId, on_recovery: OnRecovery | None) -> Session:
+    """Open a session to work in it.
+
+    Args:
+        on_recovery: what becomes of a turn that was cut off. None: it stays as it is.
+
+    Raises:
+        TurnCutOff: as `on_recovery` says.
+        SessionBusy: another engine runs it.
+    """
+    if on_recovery is None and (await folded(engine.ports.log, session)).turn is not None:
+        live = await engine.resume(session, on_recovery="leave")
+        if live.is_running:
+            raise TurnCutOff(session)
+        await live.close()  # the turn was ended meanwhile; opened like this, it takes no work
+    return await engine.resume(session, on_recovery=on_recovery or "continue")
+
+
+async def taken(log: EventLog, session: SessionId, op_id: str, head: int) -> list[Recorded]:
+    """Wait until the session's own process has taken an op; return the step that dealt with it.
+
+    Raises:
+        NotTaken: it has not in time; the op stays where it is.
+        OpRejected: the session refused it.
+    """
+    with trio.move_on_after(TAKEN_SECONDS):
+        async for recorded in log.follow(session, after=head):
+            event = recorded.event
+            if isinstance(event, OpReceived) and event.op_id == op_id:
+                return [recorded, *await _decided(log, session, recorded.sequence)]
+    raise NotTaken(session)
+
+
+async def _decided(log: EventLog, session: SessionId, fact: int) -> list[Recorded]:
+    """Return the decisions about a fact. They are on disk with it.
+
+    Raises:
+        OpRejected: it is an op, and was refused.
+    """
+    page = await log.read(session, after=fact)
+    decided = list(takewhile(lambda recorded: recorded.cause == fact, page))
+    for recorded in decided:
+        if isinstance(recorded.event, OpRefused):
+            raise OpRejected(f"{recorded.event.reason} ({recorded.event.code})")
+    return decided
+
+
+def require_no_failure(step: Sequence[Recorded], vain: str) -> None:
+    """Check that the session dealt with an op.
+
+    Raises:
+        NotDone: deciding about it failed.
+    """
+    for recorded in step:
+        if isinstance(recorded.event, StepFailed):
+            raise NotDone(f"{vain}: {recorded.event.message} (step_failed)")
+
+
+@attrs.define(eq=False)
+class Work:
+    """What an op began, followed to its end."""
+
+    log: EventLog
+    session: SessionId
+    op_id: str
+    vain: str
+    elsewhere: bool = False  # another process does it
+    _turn: int = 0  # the turn that is to end; 0: none yet
+    _compacts: bool = False  # a compaction within that turn is the end, too
+
+    async def watched(self, step: Sequence[Recorded]) -> list[Recorded]:
+        """Return what follows `step` in the turn that it began, to the end; nothing without one.
+
+        What another turn does that runs before it is left out.
+
+        Raises:
+            NotDone: the end was no good one.
+        """
+        queued = False
+        for recorded in step:
+            match recorded.event:
+                case TurnOpened(op_id=opened_by) if opened_by == self.op_id:
+                    self._turn = recorded.turn
+                case CompactionWanted():
+                    self._turn, self._compacts = recorded.turn, True
+                case InputQueued():
+                    queued = True
+                case _:
+                    pass
+        if not self._turn and not queued:
+            return []
+        if queued or self._compacts:
+            click.echo("A turn is running; this comes as soon as its time has come.", err=True)
+        seen: list[Recorded] = []
+        async with trio.open_nursery() as nursery:
+            async with aclosing(self._events(step[-1].sequence)) as events:
+                async for recorded in events:
+                    seen.append(recorded)
+                    if isinstance(recorded.event, ChildAsked):
+                        nursery.start_soon(tell_questions, self.log, recorded, _tell)
+                    if self._is_end(recorded):
+                        break
+            nursery.cancel_scope.cancel()
+        self._require_good(seen[-1])
+        return [recorded for recorded in seen if recorded.turn == self._turn]
+
+    async def _events(self, after: int) -> AsyncGenerator[Recorded]:
+        follower = aiter(self.log.follow(self.session, after=after))
+        seen = after
+        while True:
+            recorded: Recorded | None = None
+            with trio.move_on_after(_PATIENCE):
+                recorded = await anext(follower)
+            if recorded is not None:
+                seen = recorded.sequence
+                yield recorded
+            elif self.elsewhere and await self.log.holder(self.session) is None:
+                if await self.log.read(self.session, after=seen, limit=1):
+                    continue  # its last words came while we asked
+                raise NotDone(
+                    f"{self.vain}: the process that ran session {self.session} has ended. "
+                    f"`turnlog exec resume {self.session}` goes on with its turn."
+                )
+
+    def _is_end(self, recorded: Recorded) -> bool:
+        match recorded.event:
+            case TurnOpened(op_id=opened_by) if opened_by == self.op_id:
+                self._turn = recorded.turn
+                return False
+            case TurnEnded() | StepFailed():
+                return recorded.turn == self._turn
+            case Compacted() | CompactionGivenUp():
+                return self._compacts
+            case SessionClosed():
+                return True
+            case _:
+                return False
+
+    def _require_good(self, end: Recorded) -> None:
+        match end.event:
+            case TurnEnded(status="failed" | "interrupted" as status, error=error):
+                why = f"{error.message} ({error.code})" if error else f"the turn was {status}"
+            case StepFailed(message=message):
+                why = f"{message} (step_failed)"
+            case SessionClosed():
+                why = "the session was closed before"
+            case _:
+                return
+        raise NotDone(f"{self.vain}: {why}")
+
+
+async def _tell(text: str) -> None:
+    click.echo(text, err=True)
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""How the command line prints: text, JSON, verdicts and differences."""

@@ -1,0 +1,1 @@
+"""`turnlog exec`: the request, the run, and how it is reported."""

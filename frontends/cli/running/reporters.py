@@ -1,0 +1,165 @@
+"""How `turnlog exec` speaks: as JSON lines on stdout, or to a person.
+
+Writing never holds up the session's task: a reader that is slow, or a terminal that was stopped,
+makes a thread wait, and Ctrl-C is heard all the same.
+"""
+
+from typing import Any, Final, Protocol
+
+import attrs
+import msgspec
+import trio
+
+from turnlog.frontends.cli.output.streams import STDERR, STDOUT, send
+from turnlog.frontends.cli.output.terminal import style
+from turnlog.protocol.exec_lines import (
+    Error,
+    ItemCompleted,
+    ItemStarted,
+    ItemUpdated,
+    Line,
+    ThreadStarted,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    encode_line,
+)
+from turnlog.replay.views.text import excerpt, one_line
+
+_OUTPUT_LINES: Final = 12  # of a command's output
+_WIDTH: Final = 160  # columns
+_LETTERS: Final = {"add": "A", "update": "M", "delete": "D"}
+
+
+class Reporter(Protocol):
+    """What is shown of a run."""
+
+    async def line(self, line: Line, *, ends_turn: bool = False) -> None:
+        """Show a line of the protocol; `ends_turn` for those of the turn's last event."""
+        ...
+
+    async def note(self, text: str) -> None:
+        """Tell a person something that is no part of the protocol."""
+        ...
+
+    async def final(self, message: str | None) -> None:
+        """Show the agent's last message, once its turn is complete."""
+        ...
+
+
+async def write(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, from a thread. Cancelled, the thread is left to itself.
+
+    Raises:
+        NobodyReads, OutputUnwritable: stdout takes nothing more.
+    """
+    await trio.to_thread.run_sync(send, descriptor, data, abandon_on_cancel=True)
+
+
+@attrs.define(eq=False)
+class JsonReporter:
+    """Exactly the line protocol on stdout, a write for each line."""
+
+    async def line(self, line: Line, *, ends_turn: bool = False) -> None:
+        await write(STDOUT, encode_line(line))
+
+    async def note(self, text: str) -> None:
+        await write(STDERR, f"{text}\n".encode(errors="replace"))
+
+    async def final(self, message: str | None) -> None:
+        pass
+
+
+@attrs.define(eq=False)
+class HumanReporter:
+    """Progress on stderr, and the last message alone on stdout."""
+
+    _held: str | None = None  # a message that may turn out to be the last one
+
+    async def line(self, line: Line, *, ends_turn: bool = False) -> None:
+        if ends_turn and isinstance(line, Error):
+            return  # the command says it when it leaves
+        if text := self._text(line):
+            await self.note(text)
+
+    async def note(self, text: str) -> None:
+        await write(STDERR, f"{text}\n".encode(errors="replace"))
+
+    async def final(self, message: str | None) -> None:
+        if message is not None:
+            await write(STDOUT, f"{message}\n".encode(errors="replace"))
+
+    def _text(self, line: Line) -> str:
+        """Return what is to be shown of a line, perhaps nothing."""
+        match line:
+            case ThreadStarted(thread_id=thread_id):
+                return style(f"session {thread_id}", dim=True)
+            case TurnStarted():
+                return ""
+            case ItemStarted(item=raw) | ItemUpdated(item=raw):
+                return self._release(_started(msgspec.json.decode(raw)))
+            case ItemCompleted(item=raw):
+                return self._completed(msgspec.json.decode(raw))
+            case TurnCompleted(usage=usage):
+                self._held = None
+                return style(
+                    f"tokens: {usage.input_tokens} in ({usage.cached_input_tokens} cached), "
+                    f"{usage.output_tokens} out",
+                    dim=True,
+                )
+            case Error(message=message):
+                return self._release(style(message, fg="yellow"))
+            case TurnFailed():
+                return self._release("")
+
+    def _release(self, text: str) -> str:
+        """Return `text` behind the message that was held back: it was not the last one."""
+        held, self._held = self._held, None
+        return "\n".join(part for part in (held, text) if part)
+
+    def _completed(self, item: dict[str, Any]) -> str:
+        if item["type"] == "todo_list":
+            return ""  # as it was shown last
+        if item["type"] == "agent_message":
+            before = self._release("")
+            self._held = item["text"]
+            return before
+        return self._release(_finished(item))
+
+
+def _started(item: dict[str, Any]) -> str:
+    match item["type"]:
+        case "command_execution":
+            return style(f"$ {one_line(item['command'], _WIDTH)}", fg="cyan")
+        case "todo_list":
+            return _todo(item)
+        case _:
+            return ""
+
+
+def _finished(item: dict[str, Any]) -> str:
+    match item["type"]:
+        case "reasoning":
+            return style(item["text"], dim=True)
+        case "command_execution":
+            good = item["status"] == "completed"
+            end = f"exit code {item['exit_code']}" if item["exit_code"] is not None else "failed"
+            output = item["aggregated_output"]
+            shown = f"{excerpt(output, _OUTPUT_LINES, _WIDTH)}\n" if output.strip() else ""
+            return shown + style(end, fg="green" if good else "red")
+        case "file_change":
+            good = item["status"] == "completed"
+            lines = [f"{_LETTERS[change['kind']]} {change['path']}" for change in item["changes"]]
+            told = "\n".join(lines)
+            return style(told if good else f"not applied:\n{told}", fg=None if good else "red")
+        case "web_search":
+            return style(f"searched: {one_line(item['query'], _WIDTH)}", fg="cyan")
+        case "error":
+            return style(f"Warning: {item['message']}", fg="yellow")
+        case _:
+            return ""
+
+
+def _todo(item: dict[str, Any]) -> str:
+    steps = (f"[{'x' if step['completed'] else ' '}] {step['text']}" for step in item["items"])
+    return "\n".join(steps)

@@ -1,0 +1,142 @@
+"""From the options of `turnlog exec` to the order that a run carries out."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import msgspec
+from msgspec import structs
+
+from turnlog.frontends.cli.commands.exec import Options
+from turnlog.frontends.cli.running.run import Order
+from turnlog.frontends.sessions.store import has_store, working_folder
+from turnlog.protocol.errors import InputUnreadable, SessionNotFound
+from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
+from turnlog.protocol.settings import SettingsUpdate
+from turnlog.runtime.config.files import read_regular, size_of_regular
+from turnlog.runtime.config.layers import Origin
+from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.schema import Config
+from turnlog.runtime.engine import arguments as doors
+
+_MAX_SCHEMA: Final = 1 << 20  # bytes
+_ADDED: Final = Origin("command line", "--add-dir")
+# Which setting of a session a key of the configuration changes. A session keeps its provider.
+_SETTING_OF: Final = {
+    "model": "model",
+    "sandbox_mode": "sandbox",
+    "sandbox_workspace_write": "sandbox",
+    "model_reasoning_effort": "reasoning_effort",
+    "model_reasoning_summary": "reasoning_summary",
+    "model_verbosity": "verbosity",
+    "developer_instructions": "developer_instructions",
+    "user_instructions": "user_instructions",
+    "shell_environment_policy": "shell_environment",
+    "model_context_window": "model_context_window",
+    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
+    "review_model": "review_model",
+    "agents": "agents",
+    "undo": "scan_workspace",
+}
+
+
+def order(options: Options, environ: Mapping[str, str]) -> Order:
+    """Return what `options` ask for, with everything read that they name.
+
+    Raises:
+        ConfigInvalid: the configuration cannot be used.
+        InputUnreadable: a folder, an image or the schema cannot be read.
+        ArgumentInvalid: a setting, or what goes with the prompt, cannot be stored.
+        SessionNotFound: there is no store to find a session in.
+    """
+    cwd = working_folder(options.folder)
+    config = _config(options, cwd, environ)
+    if options.action != "start" and not has_store():
+        raise SessionNotFound(options.session or "")
+    if options.action == "start":
+        doors.SETTINGS.take("settings", config.session_settings(cwd))
+    update = SettingsUpdate() if options.action == "start" else _update(options, config, cwd)
+    return Order(
+        options.action,
+        config,
+        cwd,
+        options.session,
+        options.at,
+        _prompt(options, update),
+        options.ephemeral,
+        environ.get("CODEX_INTERNAL_ORIGINATOR_OVERRIDE") or "turnlog_exec",
+    )
+
+
+def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
+    chosen: dict[str, Any] = {"approval_policy": options.approvals}
+    if options.model is not None:
+        chosen["model"] = options.model
+    if options.sandbox is not None:
+        chosen["sandbox_mode"] = options.sandbox
+    if environ.get("CODEX_API_KEY"):  # how the SDK hands over its key
+        chosen["model_providers"] = {"openai": {"env_key": "CODEX_API_KEY"}}
+    config = load_config(
+        cwd,
+        environ=environ,
+        profile=options.profile,
+        assignments=options.assignments,
+        options=chosen,
+    )
+    if not options.add_dirs:
+        return config
+    added = tuple(working_folder(folder) for folder in options.add_dirs)
+    workspace = config.sandbox_workspace_write
+    return attrs.evolve(
+        config,
+        sandbox_workspace_write=structs.replace(
+            workspace, writable_roots=workspace.writable_roots + added
+        ),
+        origins={**config.origins, ("sandbox_workspace_write", "writable_roots"): _ADDED},
+    )
+
+
+def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
+    """Return what changes in a session that goes on: what this command line names, no more."""
+    layers = {"command line", "profile"} if options.profile else {"command line"}
+    named = {path[0] for path, origin in config.origins.items() if origin.layer in layers}
+    settings = config.session_settings(cwd)
+    changed = {field for key, field in _SETTING_OF.items() if key in named}
+    if options.folder is not None:
+        changed.add("cwd")
+    update: dict[str, Any] = {field: getattr(settings, field) for field in changed}
+    update["approval_policy"] = options.approvals
+    return SettingsUpdate(**update)
+
+
+def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:
+    if options.prompt is None:
+        return None
+    images = tuple(LocalImageInput(_image(path)) for path in options.images)
+    items: tuple[UserInputItem, ...] = (*images, TextInput(options.prompt))
+    schema = None if options.schema is None else _schema(options.schema)
+    turn = doors.op("prompt", UserTurn(items, update, schema))
+    assert isinstance(turn, UserTurn)  # as it was given
+    return turn
+
+
+def _image(path: str) -> str:
+    try:
+        size_of_regular(Path(path))
+    except OSError as error:
+        raise InputUnreadable(f"the image {path} cannot be read: {error.strerror}.") from None
+    return os.path.abspath(path)
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    try:
+        data = read_regular(path, _MAX_SCHEMA)
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except OSError as error:
+        raise InputUnreadable(
+            f"the output schema {path} cannot be read: {error.strerror}."
+        ) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputUnreadable(f"the output schema {path} is not a JSON object: {error}.") from None

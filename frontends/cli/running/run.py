@@ -1,0 +1,323 @@
+"""One run of `turnlog exec`: opens a session, gives it the prompt, shows it until it is idle."""
+
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.errors import FAILED, INTERRUPTED, UNCONFINED
+from turnlog.frontends.cli.running.json_lines import ExecStream
+from turnlog.frontends.cli.running.reporters import Reporter
+from turnlog.frontends.cli.signals import SIGNALS, leave_at_once
+from turnlog.frontends.sessions.pause_notice import tell_pauses
+from turnlog.frontends.sessions.questions import question_note, tell_questions
+from turnlog.frontends.sessions.refusals import Refusals
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import SessionNotFound, TurnlogError, UsageError, WriteLost
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    ChildAsked,
+    OpReceived,
+    SessionClosed,
+    SessionForked,
+    SessionOpened,
+    StepFailed,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.exec_lines import ThreadStarted, TurnStarted
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
+from turnlog.protocol.settings import SessionSettings, SettingsUpdate
+from turnlog.protocol.usage import TokenUsage
+from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.config.schema import Config
+from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.session import Session
+
+_INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
+_PARKED: Final = (
+    "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
+    "questions; once they are answered, `turnlog exec resume {session}` goes on [parked]"
+)
+_MOVED: Final = (
+    "Note: this session came from elsewhere. It goes on under this machine's settings, in "
+    "{settings.cwd}: sandbox {settings.sandbox.mode}, approvals {settings.approval_policy}, "
+    "provider {settings.model_provider}. What it had pending is asked about, or refused."
+)
+_PAGE: Final = 256  # events
+_MANY: Final = 10_000  # sessions that `--last` looks through
+
+
+class NothingToContinue(UsageError):
+    """No turn of the session was cut off, and no prompt was given.
+
+    Give a prompt.
+    """
+
+    code = "nothing_to_continue"
+
+
+class NoSessionHere(SessionNotFound):
+    """No session of this folder can be the last one."""
+
+    def __init__(self, folder: str) -> None:
+        TurnlogError.__init__(
+            self, f"no session has worked in {folder}. `turnlog sessions` lists them all."
+        )
+
+
+@attrs.frozen
+class Order:
+    """What a run is to do."""
+
+    action: Literal["start", "resume", "fork"]
+    config: Config
+    cwd: str  # of a new session; and where `--last` looks
+    session: str | None = None  # an id or its beginning; None: start anew, or the last one
+    at: int | None = None  # of a fork: the last event that counts
+    prompt: UserTurn | None = None  # None: go on with the turn that was cut off
+    ephemeral: bool = False
+    originator: str = "turnlog_exec"
+
+
+@attrs.define(eq=False)
+class Run:
+    """The run of one order, and how it ends."""
+
+    order: Order
+    reporter: Reporter
+    last_message: str | None = None  # of a turn that was completed
+    error: str = "the turn was interrupted [interrupted]"  # why it was not completed
+    refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    _failed: bool = False
+    _signal: int | None = None  # the first one that asked us to stop
+    _prompted: Session | None = None  # has something to be interrupted
+    _work: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _warnings: list[str] = attrs.field(factory=list[str])
+
+    async def run(self) -> int:
+        """Return the exit code: 0, 1 for a turn that failed, 128 + n for signal n.
+
+        3 for one that was completed, but none of its commands could be confined.
+
+        Raises:
+            TurnlogError: what the order asks for cannot be done. May be in an exception group.
+            NobodyReads, OutputUnwritable: stdout takes nothing. The turn was interrupted.
+        """
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, signals, nursery)
+                with self._work:
+                    await self._execute(nursery)
+                nursery.cancel_scope.cancel()
+        if self._signal is not None:
+            return INTERRUPTED if self._signal == signal.SIGINT else 128 + self._signal
+        if self._failed:
+            return FAILED
+        return UNCONFINED if self.refusals.are_all else 0
+
+    # --- signals -----------------------------------------------------------------------------
+
+    async def _obey(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        """Stop at the first signal; leave at the second. Leaving `open_engine` stops the turn."""
+        async for number in signals:
+            if self._signal is not None:
+                leave_at_once(128 + number)
+            self._signal = number
+            if number == signal.SIGINT and self._prompted is not None:
+                nursery.start_soon(self._interrupt, self._prompted)
+                nursery.start_soon(self.reporter.note, _INTERRUPTING)
+            else:
+                self._work.cancel()
+
+    async def _interrupt(self, session: Session) -> None:
+        try:
+            await session.interrupt()
+        except TurnlogError:  # it is ending already
+            self._work.cancel()
+
+    # --- the work ----------------------------------------------------------------------------
+
+    async def _execute(self, nursery: trio.Nursery) -> None:
+        order = self.order
+        async with open_engine(
+            config=order.config,
+            ephemeral=order.ephemeral,
+            originator=order.originator,
+            warn=self._warnings.append,
+        ) as engine:
+            engine.tells_questions()
+            nursery.start_soon(tell_pauses, engine.ports.log, self.reporter.note)
+            match order.action:
+                case "start":
+                    session = await engine.start(
+                        cwd=order.cwd,
+                        originator="exec",
+                        on_recovery=order.config.on_recovery,
+                    )
+                    await self._follow(engine, session, ExecStream(session.usage), after=0)
+                case "fork":
+                    assert order.session is not None  # the command line asks for it
+                    session = await engine.fork(order.session, at=order.at)
+                    if order.prompt is None:
+                        await self.reporter.line(ThreadStarted(session.id))
+                        return
+                    stream = ExecStream(session.usage)
+                    await self._follow(engine, session, stream, after=session.cut or 0)
+                case "resume":
+                    await self._resume(engine)
+
+    async def _resume(self, engine: Engine) -> None:
+        order, log = self.order, engine.ports.log
+        wanted = await self._wanted(log)
+        head = (await log.head(wanted)).sequence
+        cut_off = await _open_turn(log, wanted, head)
+        if order.prompt is None and not cut_off:
+            raise NothingToContinue(
+                f"no turn of session {wanted} was cut off, so there is nothing to continue. "
+                "Give a prompt, as an argument or on stdin."
+            )
+        on_recovery = order.config.on_recovery if order.prompt else "continue"
+        session = await engine.resume(wanted, on_recovery=on_recovery)
+        usage, continues = session.usage, bool(cut_off) and session.is_running
+        stream = ExecStream(TokenUsage())
+        stream.catch_up(cut_off)
+        stream.usage = usage
+        await self._follow(engine, session, stream, after=head, continues=continues)
+
+    async def _wanted(self, log: EventLog) -> SessionId:
+        if self.order.session is not None:
+            return await log.resolve(self.order.session)
+        for summary in await log.sessions(limit=_MANY):
+            is_listed = not (summary.archived or summary.spawned_by)  # as `turnlog sessions` does
+            if summary.cwd == self.order.cwd and is_listed:
+                return summary.session
+        raise NoSessionHere(self.order.cwd)
+
+    async def _follow(
+        self,
+        engine: Engine,
+        session: Session,
+        stream: ExecStream,
+        *,
+        after: int,
+        continues: bool = False,
+    ) -> None:
+        """Give the prompt, and show what is behind `after`, until nothing runs any more.
+
+        Nothing is shown before the prompt is on disk.
+        """
+        update = self.order.prompt.update if self.order.prompt else SettingsUpdate()
+        await engine.look_ahead(update.apply(session.settings))
+        if self.order.prompt is not None:
+            await session.submit(self.order.prompt)
+        self._prompted = session
+        await self.reporter.line(ThreadStarted(session.id))
+        self._warnings[:0] = self.order.config.warnings
+        await self._warn(stream)
+        if continues:
+            await self.reporter.line(TurnStarted())
+        async with trio.open_nursery() as nursery:
+            await self._watch(engine.ports.log, nursery, session, stream, after)
+            nursery.cancel_scope.cancel()
+        self._failed = self._failed or stream.failed
+        if not self._failed:
+            self.last_message = stream.last_message
+            await self.reporter.final(stream.last_message)
+
+    async def _watch(
+        self,
+        log: EventLog,
+        nursery: trio.Nursery,
+        session: Session,
+        stream: ExecStream,
+        after: int,
+    ) -> None:
+        """Show what is behind `after`, until nothing runs any more; of agents, what they ask."""
+        opening: set[int] = set()
+        async with aclosing(session.watch(after=after)) as publications:
+            async for publication in publications:
+                if not isinstance(publication, Recorded):
+                    continue
+                if isinstance(publication.event, SessionOpened | SessionForked):
+                    opening.add(publication.sequence)
+                if isinstance(publication.event, ChildAsked):
+                    nursery.start_soon(tell_questions, log, publication, self.reporter.note)
+                await self._tell_answers(log, session.id, publication)
+                await self._warn(stream)
+                await self._show(publication, stream, opening)
+                if self._is_over(publication, session):
+                    return
+        raise session.failure or WriteLost(
+            f"session {session.id} ended before its turn did. Resume it."
+        )
+
+    async def _tell_answers(self, log: EventLog, session: SessionId, recorded: Recorded) -> None:
+        """Tell of a question and of its answer, which come from and go to another terminal."""
+        match recorded.event:
+            case SessionOpened(adopted=SessionSettings() as settings):
+                await self.reporter.note(_MOVED.format(settings=settings))
+            case ApprovalAsked() as asked:
+                if note := await question_note(log, session, asked):
+                    await self.reporter.note(note)
+            case OpReceived(op=ExecApproval() | PatchApproval() as op):
+                await self.reporter.note(f"Answered: {op.decision}.")
+            case _:
+                pass
+
+    async def _warn(self, stream: ExecStream) -> None:
+        while self._warnings:
+            await self.reporter.line(stream.warning(self._warnings.pop(0)))
+
+    async def _show(self, recorded: Recorded, stream: ExecStream, opening: set[int]) -> None:
+        event = recorded.event
+        self.refusals.take(recorded)
+        if isinstance(event, TurnEnded) and recorded.cause in opening and self.order.prompt:
+            # The turn that was cut off ends here, and no client of this run has seen it begin.
+            for _ in stream.take(recorded):
+                pass
+            stream.failed = False
+            return
+        match event:
+            case TurnEnded(error=error) if error is not None:
+                self.error = f"{error.message} [{error.code}]"
+            case StepFailed(message=message):
+                self.error = f"{message} [step_failed]"
+            case _:
+                pass
+        ends = isinstance(event, TurnEnded | StepFailed)
+        for line in stream.take(recorded):
+            await self.reporter.line(line, ends_turn=ends)
+
+    def _is_over(self, recorded: Recorded, session: Session) -> bool:
+        match recorded.event:
+            case TurnEnded() | StepFailed():
+                return self._signal is not None or not session.is_running
+            case SessionClosed(reason="parked"):
+                self._failed, self.error = True, _PARKED.format(session=session.id)
+                return True
+            case SessionClosed():  # asked for from outside
+                return True
+            case _:
+                return False
+
+
+async def _open_turn(log: EventLog, session: SessionId, head: int) -> Sequence[Recorded]:
+    """Return the events of the turn that was cut off; none if the session is idle."""
+    found: list[Recorded] = []
+    while head:
+        page = await log.read(session, after=max(0, head - _PAGE), until=head)
+        last = page[-1]
+        if not found and (last.turn == 0 or isinstance(last.event, TurnEnded | StepFailed)):
+            return []
+        turn = found[0].turn if found else last.turn
+        found[:0] = [recorded for recorded in page if recorded.turn == turn]
+        if any(isinstance(recorded.event, TurnOpened) for recorded in found):
+            break
+        head = page[0].sequence - 1
+    return found

@@ -1,0 +1,54 @@
+"""Say something to a session through the process that runs it."""
+
+from collections.abc import Sequence
+
+from turnlog.frontends.cli.operate import ORIGIN, require_no_failure, taken
+from turnlog.frontends.sessions.store import has_store, store_path
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import SessionNotFound, TurnlogError
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import Op, Submission
+from turnlog.runtime.engine import arguments as doors
+from turnlog.runtime.engine.new_id import new_id
+from turnlog.runtime.store.lmdb_log import open_log
+
+
+class NotRunning(TurnlogError):
+    """No process runs the session, so there is no turn to steer or to stop.
+
+    Resume the session with `turnlog exec resume ID`.
+    """
+
+    code = "not_running"
+
+    def __init__(self, session: SessionId) -> None:
+        super().__init__(
+            f"no process runs session {session}. `turnlog exec resume {session} TEXT` goes on with "
+            "it, and finishes a turn that was cut off first."
+        )
+
+
+async def say(prefix: str, op: Op) -> Sequence[Recorded]:
+    """Leave `op` to the process that runs a session; return the step that dealt with it.
+
+    Raises:
+        ArgumentInvalid: the op cannot be stored.
+        SessionNotFound, AmbiguousSession
+        NotRunning: nothing was left.
+        OpRejected: the session refused it, and says why.
+        NotTaken: its process does not answer; whoever runs the session next takes the op.
+        NotDone: deciding about it failed.
+    """
+    op = doors.op("op", op)
+    if not has_store():
+        raise SessionNotFound(prefix)
+    async with open_log(store_path()) as log:
+        session = await log.resolve(prefix)
+        head = (await log.head(session)).sequence
+        if await log.holder(session) is None:
+            raise NotRunning(session)
+        op_id = new_id()
+        await log.leave(session, Submission(op_id, op, ORIGIN))
+        step = await taken(log, session, op_id, head)
+    require_no_failure(step, f"session {session} failed at it")
+    return step

@@ -1,0 +1,71 @@
+"""Where things are, as options and the environment say, and the store's two ways to be opened."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turnlog.frontends.cli.errors import FOLDER_GONE
+from turnlog.protocol.errors import InputUnreadable, SessionNotFound, StoreUnsuitable
+from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
+
+if TYPE_CHECKING:
+    from turnlog.runtime.store.lmdb_log import LmdbLog
+
+
+def working_folder(chosen: str | None) -> str:
+    """Return the folder to work in, absolute: `-C`, or where the process stands.
+
+    Raises:
+        InputUnreadable: it is no folder.
+    """
+    try:
+        folder = os.path.abspath(chosen or os.getcwd())
+    except FileNotFoundError:
+        raise InputUnreadable(FOLDER_GONE) from None
+    if not os.path.isdir(folder):
+        raise InputUnreadable(f"{folder} is no folder that a session could work in.")
+    return folder
+
+
+def store_path() -> Path:
+    return turnlog_home(os.environ) / STORE_FOLDER
+
+
+def has_store() -> bool:
+    """Say whether there is a store; an empty folder is none yet.
+
+    Raises:
+        StoreUnsuitable: nobody can tell, or it is no folder.
+    """
+    path = store_path()
+    try:
+        return any(path.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        raise StoreUnsuitable(
+            f"{path} is a file. A store is a folder; set TURNLOG_HOME to another place."
+        ) from None
+    except OSError as error:
+        raise StoreUnsuitable(f"{path} cannot be read: {error.strerror}.") from None
+
+
+@asynccontextmanager
+async def reading(session: str | None = None) -> AsyncGenerator["LmdbLog"]:
+    """Open the store for reading: nothing is claimed or changed.
+
+    Args:
+        session: which one is wanted, for the error that says that there is none.
+
+    Raises:
+        SessionNotFound: there is no store yet.
+        StoreUnsuitable, SchemaTooNew: it cannot be opened.
+    """
+    from turnlog.runtime.store.lmdb_log import open_log
+
+    if session is not None and not has_store():
+        raise SessionNotFound(session)
+    async with open_log(store_path(), read_only=True) as log:
+        yield log

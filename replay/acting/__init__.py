@@ -1,0 +1,1 @@
+"""Lets recorded facts happen again to the real actors."""

@@ -1,0 +1,1 @@
+"""Sessions as portable files: written, read, redacted and put into a store."""

@@ -1,0 +1,147 @@
+"""Sessions on their way into a store: portable ones, and whatever else became records."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.session import step
+from turnlog.actors.core.state import State
+from turnlog.actors.ports import Batch, Claim, EventLog, Stored
+from turnlog.protocol.envelope import Record, UnknownEvent, seal
+from turnlog.protocol.errors import (
+    PortableInvalid,
+    SessionExists,
+    SessionNotFound,
+    StoreError,
+    WriteLost,
+)
+from turnlog.protocol.events import SessionForked, SessionImported
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.summary import SessionSummary
+from turnlog.protocol.version import VERSION
+from turnlog.replay.files.portable import PortableEvent, PortableReader
+
+_AT_ONCE: Final = 512  # records in one transaction
+
+
+async def load_portable(
+    log: EventLog, reader: PortableReader, *, new_id: SessionId | None = None
+) -> SessionId:
+    """Put a file's session into a store, and return its id. As `store_session`, all or nothing.
+
+    Args:
+        reader: of a file; read to its end before anything is written.
+        new_id: an id for a copy, which is a fork of the file's session at its end: the events
+            say under which id they came to be, and what a fork does not take over is closed.
+
+    Raises:
+        PortableInvalid: the file is damaged, or lacks a text that it refers to.
+        SessionExists: the store has a session of this id.
+        UsageError: the id is no UUID in lower case.
+        LogPaused, WriteLost: the disk is full or failing; what was left behind is named.
+    """
+    events = list(reader)
+    _require_whole(reader, events)
+    records = [event.record for event in events]
+    state = rebuild(event.recorded for event in events)
+    session = new_id or reader.header.session
+    if new_id is not None:
+        records += _step(
+            state, SessionForked(new_id, state.session, state.head, state.digest.hex(), VERSION)
+        )
+    if state.place == log.place:  # it claims to be of this store, which a file may not
+        records += _step(state, SessionImported(VERSION))
+    await require_free(log, session)
+    await store_session(log, session, records, state.summary)
+    return session
+
+
+async def require_free(log: EventLog, session: SessionId) -> None:
+    """Check that the store has no session of this id.
+
+    Raises:
+        SessionExists: it has.
+    """
+    try:
+        await log.head(session)
+    except SessionNotFound:
+        return
+    raise SessionExists(session)
+
+
+async def store_session(
+    log: EventLog, session: SessionId, records: Sequence[Record], summary: SessionSummary | None
+) -> None:
+    """Write a new session, which is nobody's then.
+
+    What cannot be written whole is removed again. On a disk that takes nothing any more that may
+    fail, too: the error then names what was left behind.
+
+    Args:
+        summary: the session's row, behind the last of `records`.
+
+    Raises:
+        UsageError: the id is in use, or no UUID in lower case.
+        LogPaused, WriteLost: the disk is full or failing.
+    """
+    claim = await log.create(session)
+    try:
+        await _append(log, claim, records, summary)
+    except BaseException as error:
+        is_gone = await _removed(log, claim)
+        if not is_gone and isinstance(error, StoreError):
+            raise WriteLost(
+                f"{error} What was written of it could not be removed: once the disk takes "
+                f"writes again, `turnlog delete {session}` does it."
+            ) from error
+        raise
+    await log.release(claim)
+
+
+async def _removed(log: EventLog, claim: Claim) -> bool:
+    """Give up a session and delete it; say whether it is gone."""
+    with suppress(StoreError):
+        await log.release(claim)
+        await log.delete(claim.session)
+        return True
+    return False
+
+
+def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> None:
+    if not events:
+        raise PortableInvalid(reader.name, 1, "empty", "there is no event in this session")
+    for number, event in enumerate(events, 2):
+        found = event.recorded.event
+        if isinstance(found, UnknownEvent) and set(found.blobs) - set(event.record.blobs):
+            why = f"the texts of this {event.line.kind} are not in the file"
+            raise PortableInvalid(reader.name, number, "event", why)
+
+
+def _step(state: State, fact: SessionForked | SessionImported) -> Iterable[Record]:
+    """Take a step behind a file's last event, and return its records."""
+    first, turn = state.head + 1, state.turn.number if state.turn else 0
+    for sequence, event in enumerate(step(state, fact, time_us=state.time_us), first):
+        record = seal(
+            event,
+            sequence=sequence,
+            time_us=state.time_us,
+            cause=0 if sequence == first else first,
+            turn=turn,
+            previous=state.digest,
+        )
+        state.digest = record.digest
+        yield record
+
+
+async def _append(
+    log: EventLog, claim: Claim, records: Sequence[Record], summary: SessionSummary | None
+) -> None:
+    for at in range(0, len(records), _AT_ONCE):
+        page = tuple(records[at : at + _AT_ONCE])
+        last = at + len(page) == len(records)
+        await log.room()
+        batch = Batch(page, summary if last else None)
+        fate = await log.append(claim.session, batch, fence=claim.fence).settled()
+        if not isinstance(fate, Stored):
+            raise WriteLost(f"the session was not stored: {fate.why}. Try again.")

@@ -1,0 +1,1 @@
+"""The ports of a recorded session, which answer by content."""

@@ -1,0 +1,161 @@
+"""What a turn starts with, as it was recorded, with the changes that somebody asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+import trio
+from msgspec import structs
+
+from turnlog.actors.ports import ContextLoader, ContextRequest
+from turnlog.protocol.calls import ContextFragment
+from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.events import ContextLoaded, EffectClosed
+from turnlog.protocol.settings import SessionSettings
+from turnlog.replay.rerun.recorded_order import Cues, until_stopped
+from turnlog.replay.rerun.recording import Loading, Recording
+from turnlog.runtime.context.user_input import user_message
+
+# Which texts depend on a setting: those are rendered anew where the setting is changed.
+_RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
+    "base_instructions": ("base_instructions",),
+    "developer_instructions": ("developer_instructions",),
+    "user_instructions": ("agents_md",),
+    "approval_policy": ("permissions",),
+    "sandbox": ("permissions", "environment"),
+    "cwd": ("permissions", "environment", "agents_md"),
+}
+
+
+class RecordedFailure(TurnlogError):
+    """A turn could not begin when it was recorded; the text is the recorded one.
+
+    It belongs to the recording. Rerun the session live to see today's result.
+    """
+
+    code: ClassVar[str] = "recorded_failure"
+
+    def __init__(self, closed: EffectClosed) -> None:
+        super().__init__(closed.message)
+        # Of this one error: what it was then may be of any class.
+        vars(self)["code"] = closed.code or self.code
+
+
+@attrs.define(eq=False)
+class ChangedContext:
+    """A `ContextLoader` that loads for the settings that a session has, with changes.
+
+    Args:
+        changes: fields of `SessionSettings`.
+    """
+
+    loader: ContextLoader
+    changes: Mapping[str, Any]
+
+    async def load(self, request: ContextRequest) -> ContextLoaded:
+        return await self.loader.load(changed(request, self.changes))
+
+
+@attrs.define(eq=False)
+class RecordedContext:
+    """The `ContextLoader` of a recording, turn by turn; after the last one, as that one.
+
+    Args:
+        changes: fields of `SessionSettings`. What is rendered from them is rendered anew.
+        live: renders it. None: nothing is changed.
+        patient: whether retries wait. A recorded model need not be waited for.
+        cues: keeps the recorded order; None: answer at once.
+    """
+
+    recording: Recording
+    changes: Mapping[str, Any]
+    live: ContextLoader | None
+    patient: bool
+    cues: Cues | None = None
+    _loaded: int = attrs.field(default=0, init=False)
+
+    async def load(self, request: ContextRequest) -> ContextLoaded:
+        """Return what was loaded then.
+
+        Raises:
+            RecordedFailure: it failed then.
+            TurnlogError: the recording holds nothing for any turn, or the input is a file that
+                cannot be read any more.
+        """
+        loading = self._next()
+        if self.cues is not None:
+            self.cues.begun(loading.asked_at)
+        if _was_stopped(loading):
+            await until_stopped(self.cues, loading.ended_at)
+        elif self.cues is not None and loading.ended_at is not None:
+            with trio.CancelScope(shield=True):
+                await self.cues.before(loading.ended_at)
+        match loading.ending:
+            case ContextLoaded() as recorded:
+                return await self._again(request, loading, recorded)
+            case EffectClosed() as closed:
+                raise RecordedFailure(closed)
+            case None:
+                raise TurnlogError("the recording ends while this turn was being prepared.")
+            case _:
+                return await self.load(request)  # its engine died: then it was loaded once more
+
+    def _next(self) -> Loading:
+        loadings = self.recording.loadings
+        self._loaded += 1
+        if self._loaded <= len(loadings):
+            return loadings[self._loaded - 1]
+        for known in reversed(loadings):
+            if isinstance(known.ending, ContextLoaded):
+                return known
+        raise TurnlogError("the recording holds no context that a turn could start with.")
+
+    async def _again(
+        self, request: ContextRequest, loading: Loading, recorded: ContextLoaded
+    ) -> ContextLoaded:
+        settings, said = recorded.settings, recorded.input_json
+        if request.input != loading.input:
+            said = await trio.to_thread.run_sync(user_message, request.input)
+        retry = settings.retry
+        if not self.patient:
+            retry = structs.replace(retry, base_delay_ms=0, max_delay_ms=0)
+        fragments = recorded.fragments
+        anew = {kind for name in self.changes for kind in _RENDERED.get(name, ())}
+        if anew and self.live is not None:
+            fresh = await self.live.load(changed(request, self.changes))
+            fragments = _merged(fragments, fresh.fragments, anew)
+        return structs.replace(
+            recorded,
+            effect=request.effect,
+            settings=structs.replace(
+                settings, session=_with(settings.session, self.changes), retry=retry
+            ),
+            fragments=fragments,
+            input_json=said,
+        )
+
+
+def _was_stopped(loading: Loading) -> bool:
+    match loading.ending:
+        case EffectClosed(how="cancelled") | None:
+            return True
+        case _:
+            return False
+
+
+def _merged(
+    recorded: Sequence[ContextFragment], fresh: Sequence[ContextFragment], anew: set[str]
+) -> tuple[ContextFragment, ...]:
+    """Return the recorded texts in their order, those of the kinds in `anew` as they are now."""
+    now = {fragment.kind: fragment for fragment in fresh if fragment.kind in anew}
+    kept = [now.pop(f.kind, None) if f.kind in anew else f for f in recorded]
+    return (*(fragment for fragment in kept if fragment is not None), *now.values())
+
+
+def changed(request: ContextRequest, changes: Mapping[str, Any]) -> ContextRequest:
+    """Return `request` for the settings with `changes`."""
+    return structs.replace(request, settings=_with(request.settings, changes))
+
+
+def _with(settings: SessionSettings, changes: Mapping[str, Any]) -> SessionSettings:
+    return structs.replace(settings, **changes)

@@ -1,0 +1,1 @@
+"""Compares today's decisions with the recorded ones: offline, and without any port."""

@@ -1,0 +1,194 @@
+"""A session at one of its events: its state, what the event changed, and the model's request.
+
+Any event will do: in the middle of a step, behind an unknown kind, before the first turn.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Final, Literal
+
+import attrs
+import msgspec
+
+from turnlog.actors.core.effects import CallModel, Effect, Summarize
+from turnlog.actors.core.history import History
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.state import Agent, State, Turn
+from turnlog.actors.ports import EventLog, ModelRequest
+from turnlog.actors.stored_state.fold import folded
+from turnlog.actors.tasks.jobs import model_request, summary_request
+from turnlog.protocol.envelope import GENESIS, Recorded, chain
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.events import ModelAsked
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import JsonText
+from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.replay.views.structure import Difference, decoded, plain, plain_differences
+
+# Of `State`: what every event moves, what only the step in hand needs, and where texts lie.
+_NOT_SHOWN: Final = frozenset(
+    {
+        *("head", "digest", "time_us", "facts"),
+        *("op", "op_at", "repeated_op", "belongs_to", "op_ids"),
+        *("queued_at", "context_at", "asked_with", "asked_tools", "measured"),
+    }
+)
+_PARTS: Final = ("history", "parts")  # the path to the conversation, which is kept as JSON text
+
+
+@attrs.frozen
+class Request:
+    """What the model is sent."""
+
+    status: Literal["sent", "in_flight", "would_be_sent"]
+    input: Sequence[JsonText]  # the parts, exactly as they stand in the request
+    input_digest: str  # chained over the parts, hex
+    recorded_digest: str | None  # what the log says it was; None: it was not sent
+    tools_json: JsonText | None  # None: they are loaded when the turn starts
+    settings: TurnSettings | SessionSettings | None  # a session's, where no turn has its own yet
+    request: ModelRequest | None  # None: no turn is open, so that it cannot be made whole
+
+
+@attrs.frozen
+class Moment:
+    """A session after one of its events."""
+
+    session: SessionId
+    recorded: Recorded
+    head: int  # sequence of the session's last event
+    state: State
+    changes: Sequence[Difference]  # of `state_view`, from the event before to this one
+    request: Request
+
+
+async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
+    """Return what a session was at event `at`. A snapshot is used where there is one.
+
+    Args:
+        at: sequence; a negative one counts from the end, and -1 is the last event.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        SequenceOutOfRange: it has no such event.
+        LogDamaged: an event up to `at` cannot be read.
+    """
+    head = (await log.head(session)).sequence
+    sequence = head + 1 + at if at < 0 else at
+    if not 1 <= sequence <= head:
+        raise SequenceOutOfRange(at, head)
+    state = await folded(log, session, until=sequence - 1)
+    [recorded] = await log.read(session, after=sequence - 1, until=sequence)
+    before = state_view(state)
+    rebuild([recorded], state)
+    changes = [_readable(change) for change in plain_differences(before, state_view(state))]
+    return Moment(session, recorded, head, state, changes, request_at(state, recorded))
+
+
+def state_view(state: State) -> dict[str, Any]:
+    """Return a state in plain form (see `plain`): what a reader may want to know of it.
+
+    The conversation's parts are left as the JSON texts that they are.
+    """
+    view: dict[str, Any] = {}
+    for field in attrs.fields(State):
+        name, value = field.name, getattr(state, field.name)
+        if name in _NOT_SHOWN:
+            continue
+        if name == "history":
+            view[name] = {"parts": list(state.history.parts)}
+        elif name == "outstanding":
+            view[name] = {
+                effect: {"kind": effect_kind(todo), **plain(todo)}
+                for effect, todo in state.outstanding.items()
+            }
+        elif name == "turn" and state.turn is not None:
+            view[name] = plain(state.turn)
+            del view[name]["tools_digest"]  # the tools are shown
+        elif name == "agents":
+            view[name] = {child: _agent_view(agent) for child, agent in state.agents.items()}
+        elif name == "context":
+            view[name] = {kind: decoded(text) for kind, text in state.context.items()}
+        else:
+            view[name] = plain(value)
+    view["tokens"] = state.tokens
+    return view
+
+
+def _agent_view(agent: Agent) -> dict[str, Any]:
+    """Return an agent without its settings, but for its model."""
+    view: dict[str, Any] = plain(agent)
+    del view["settings"], view["result_at"]
+    return {**view, "model": agent.settings.model}
+
+
+def effect_kind(effect: Effect) -> str:
+    """Return the name of an effect's kind, such as `call_model`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(effect).__name__).lower()
+
+
+def _readable(change: Difference) -> Difference:
+    """Return a change of the conversation with its item decoded."""
+    if change.path[: len(_PARTS)] != _PARTS:
+        return change
+    return Difference(change.path, decoded(change.left), decoded(change.right))
+
+
+def request_at(state: State, recorded: Recorded) -> Request:
+    """Return the request that was sent at an event, is in flight there, or would be sent.
+
+    Args:
+        state: the state after `recorded`.
+    """
+    asked = recorded.event if isinstance(recorded.event, ModelAsked) else None
+    if state.turn is None or state.turn.settings is None:
+        return _hypothetical(state)
+    request = _in_flight(state, state.turn)
+    if request is None:
+        return _hypothetical(state)
+    return Request(
+        "sent" if asked is not None else "in_flight",
+        request.input,
+        input_digest(request.input, state.history),
+        asked.input_digest if asked is not None else None,
+        request.tools_json,
+        request.settings,
+        request,
+    )
+
+
+def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
+    """Return what the model is asked just now, be it for a summary."""
+    for effect in state.outstanding.values():
+        if isinstance(effect, CallModel):
+            return model_request(state, turn, effect.parts)
+        if isinstance(effect, Summarize) and turn.compaction is not None:
+            return summary_request(state, turn, turn.compaction.asked)
+    return None
+
+
+def _hypothetical(state: State) -> Request:
+    """Return the request that would be made, were the turn cut off here and the model asked."""
+    parts, turn = model_input(state), state.turn
+    digest = input_digest(parts, state.history)
+    if turn is None or turn.settings is None:
+        return Request("would_be_sent", parts, digest, None, None, state.settings, None)
+    request = model_request(state, turn, len(state.history.parts))
+    request = msgspec.structs.replace(request, input=tuple(parts))
+    return Request(
+        "would_be_sent", parts, digest, None, request.tools_json, request.settings, request
+    )
+
+
+def input_digest(parts: Sequence[JsonText], history: History) -> str:
+    """Return the digest over a model's input, as `model_asked` records it.
+
+    Args:
+        history: the conversation. Where the input begins with all of it, its own digest is gone
+            on from: the fold has chained those parts already.
+    """
+    known, digest = len(history.parts), history.digest
+    if list(parts[:known]) != history.parts:
+        known, digest = 0, GENESIS
+    return reduce(lambda last, part: chain(last, part.encode()), parts[known:], digest).hex()

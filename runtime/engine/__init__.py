@@ -1,0 +1,1 @@
+"""The engine: opens, runs and closes sessions."""

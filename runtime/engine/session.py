@@ -1,0 +1,237 @@
+"""A session, as the Python API gives it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.session_actor import SessionActor
+from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.errors import ArgumentInvalid, TurnlogError
+from turnlog.protocol.events import (
+    CompactionWanted,
+    InputQueued,
+    SessionClosed,
+    StepFailed,
+    TurnEnded,
+    TurnOpened,
+)
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.items import JsonText
+from turnlog.protocol.notices import Publication
+from turnlog.protocol.ops import (
+    ApprovalAnswer,
+    Compact,
+    ExecApproval,
+    Interrupt,
+    Op,
+    Redo,
+    Review,
+    RunUserShellCommand,
+    Shutdown,
+    Submission,
+    Undo,
+    UserInput,
+    UserTurn,
+)
+from turnlog.protocol.ops import prompt as prompt_op
+from turnlog.protocol.settings import SessionSettings, SettingsUpdate
+from turnlog.protocol.usage import TokenUsage
+from turnlog.runtime.engine import arguments as doors
+from turnlog.runtime.engine.new_id import new_id
+
+if TYPE_CHECKING:
+    from turnlog.runtime.engine.engine import Engine
+
+WITH_A_TURN: Final = (UserInput, UserTurn, Compact, Review, RunUserShellCommand, Undo, Redo)
+
+
+@attrs.define(eq=False)
+class Session:
+    """A live session: speak to it, watch it, branch from it. Any number may hold the same one."""
+
+    _engine: Engine
+    _actor: SessionActor
+    cut: int | None = None  # of a fork: sequence of the parent's last event that counts
+
+    @property
+    def id(self) -> SessionId:
+        return self._actor.claim.session
+
+    @property
+    def head(self) -> int:
+        """Sequence of the last event that is on disk and was published."""
+        return self._actor.hub.published
+
+    @property
+    def usage(self) -> TokenUsage:
+        """Tokens over the whole session; a fork goes on from its parent's."""
+        return self._actor.state.usage
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What its next turn runs under, but for what the prompt changes."""
+        settings = self._actor.state.settings
+        assert settings is not None, "a session that is open has begun"
+        return settings
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a turn is open. Ahead of what was published: at a turn's last event it says
+        whether another one follows."""
+        return self._actor.state.turn is not None
+
+    @property
+    def failure(self) -> TurnlogError | None:
+        """What ended the session, where it did not end as it was asked to."""
+        return self._actor.failure
+
+    async def submit(self, op: Op, *, op_id: str | None = None) -> Sequence[Recorded]:
+        """Send an op; return the step that dealt with it, once it is on disk.
+
+        Args:
+            op_id: of your making, if you may send the op again: equal ids are done once.
+
+        Raises:
+            ArgumentInvalid: a value in it is not allowed. The text names it; nothing was sent.
+            OpRejected: the session refused it, and says why, or is closed.
+            Overloaded: too many ops wait; nothing was queued.
+            WriteLost: the disk did not take it; send it again with the same id.
+        """
+        op_id = doors.OPTIONAL_TEXT.take("op_id", op_id) or new_id()
+        return await self._actor.tell(Submission(op_id, doors.op("op", op))).answer()
+
+    async def run(
+        self, prompt: str | Op, *, update: SettingsUpdate | None = None
+    ) -> AsyncGenerator[Recorded]:
+        """Send a prompt; yield the events of its turn as they become durable, to the turn's end.
+
+        While a turn runs, a prompt steers it, and its events are yielded from there on.
+
+        Args:
+            prompt: a text, or an op that asks for a turn, such as `UserTurn`, `Compact` or `Undo`.
+                Any other one is for `submit`.
+            update: settings that change with this prompt, and stay. An op has its own.
+
+        Raises:
+            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
+            TurnlogError: the session's actor failed before the turn's end.
+        """
+        op = _prompt(prompt, doors.settings_update("update", update))
+        async with aclosing(self.watch_op(op)) as publications:
+            async for publication in publications:
+                if isinstance(publication, Recorded):
+                    yield publication
+
+    async def watch_op(self, op: Op) -> AsyncGenerator[Publication]:
+        """Send an op that asks for a turn; yield events and notices to its turn's end.
+
+        Raises:
+            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
+            TurnlogError: the session's actor failed before the turn's end.
+        """
+        op = doors.op("op", op)
+        if not isinstance(op, WITH_A_TURN):
+            raise ArgumentInvalid(
+                f"op: {type(op).__name__} is not allowed, since no turn comes of it; "
+                "use `submit` for it"
+            )
+        subscription = self._actor.hub.subscribe(after=self.head)
+        try:
+            step = await self.submit(op)
+            turn = _turn_of(step)
+            op_id = getattr(step[0].event, "op_id", "")
+            async for publication in subscription:
+                yield publication
+                if not isinstance(publication, Recorded):
+                    continue
+                match publication.event:
+                    case TurnOpened(op_id=opened_by) if opened_by == op_id:
+                        turn = publication.turn
+                    case TurnEnded() | StepFailed() if publication.turn == turn:
+                        return
+                    case SessionClosed():
+                        return
+                    case _:
+                        pass
+            self._actor.raise_failure()
+        finally:
+            self._actor.hub.unsubscribe(subscription)
+
+    async def watch(self, *, after: int | None = None) -> AsyncGenerator[Publication]:
+        """Yield events behind `after` and notices, until the session is closed.
+
+        Args:
+            after: a sequence; 0 for all there ever was. None: what comes from now on.
+
+        Raises:
+            ArgumentInvalid: it is no sequence.
+            TurnlogError: the session was not closed, but failed.
+        """
+        after = self.head if after is None else doors.count("after", after)
+        subscription = self._actor.hub.subscribe(after=after)
+        try:
+            async for publication in subscription:
+                yield publication
+            self._actor.raise_failure()
+        finally:
+            self._actor.hub.unsubscribe(subscription)
+
+    async def interrupt(self) -> None:
+        """Stop the turn that runs, if one does. Its end is an event."""
+        await self.submit(Interrupt())
+
+    async def answer(self, question: str, decision: ApprovalAnswer) -> None:
+        """Answer a question that an `ApprovalAsked` event put.
+
+        Raises:
+            ArgumentInvalid: the decision is none.
+            OpRejected: it is not open, or no longer.
+        """
+        question = doors.TEXT.take("question", question)
+        await self.submit(ExecApproval(question, doors.ANSWER.take("decision", decision)))
+
+    async def fork(self, *, at: int | None = None) -> Session:
+        """Branch from this session at an event; see `Engine.fork`."""
+        return await self._engine.fork(self.id, at=at)
+
+    def history(self) -> list[JsonText]:
+        """Return what the model would be sent now, were the turn to be asked again."""
+        return model_input(self._actor.state)
+
+    async def close(self) -> None:
+        """Stop the turn, close the session, and wait until all of it is on disk."""
+        if not self._actor.hub.closed:
+            await self.submit(Shutdown())
+            await self._actor.hub.ended()
+
+
+def _prompt(prompt: object, update: SettingsUpdate | None) -> Op:
+    """Return the op of a prompt: a text, or an op already.
+
+    Raises:
+        ArgumentInvalid: it is neither, or an op that has settings of its own.
+    """
+    if isinstance(prompt, str):
+        return prompt_op(doors.TEXT.take("prompt", prompt), update)
+    if update is not None:
+        raise ArgumentInvalid(
+            "update: it goes with a text. An op has its settings in itself: UserTurn(items, update)"
+        )
+    return doors.op("prompt", prompt)
+
+
+def _turn_of(step: Sequence[Recorded]) -> int:
+    """Return the turn that an op's step put its input into; 0 if that is still to be opened."""
+    for recorded in step:
+        if isinstance(recorded.event, TurnOpened):
+            return recorded.turn
+        if isinstance(recorded.event, InputQueued) and recorded.event.until == "request":
+            return recorded.turn
+        if isinstance(recorded.event, CompactionWanted):
+            return recorded.turn
+    return 0
