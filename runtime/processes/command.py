@@ -16,7 +16,7 @@ from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
 from turnlog.runtime.launcher.messages import STOP, VARIABLE, Ended, Refused, Started
 from turnlog.runtime.processes.channel import CHUNK, Channel, open_channel
-from turnlog.runtime.processes.family import Mark, end_family
+from turnlog.runtime.processes.family import Mark, end_family, reap_session
 from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.processes.output import HeadTailBuffer
 from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner, explain
@@ -252,6 +252,8 @@ class _Command:
             survivors = self._ended.survivors
         elif self._refused is None:
             survivors = await end_family(self.process.pid, self._leader, self.mark)
+        if self._has_exited:
+            await reap_session(self.process.pid)
         self.running.left = self._left(tuple(survivors))
         last_words = self.channel.drain()
         self.running.take(last_words)

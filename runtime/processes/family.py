@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import attrs
 import trio
 
+from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE
 
 _VARIABLE: Final = "TURNLOG_COMMAND_ID"
@@ -173,6 +174,20 @@ async def end_family(attendant: int, leader: int | None, mark: Mark) -> list[int
             if not living:
                 break
     return [process.pid for process in living]
+
+
+async def reap_session(attendant: int) -> None:
+    """Reap the children of ours in the session of an attendant that has ended, but is not reaped.
+
+    bwrap ends as soon as it knows the exit code, and leaves us the first process of the namespace,
+    which is about to end too. Waits for `KILL_PATIENCE` at most. Not cancellable.
+    """
+    with trio.move_on_after(KILL_PATIENCE, shield=True):
+        for pid in kin.children(os.getpid()):
+            process = read_process(pid)
+            if pid != attendant and process is not None and process.session == attendant:
+                await wait_for_exit(pid)
+                _reap(pid)
 
 
 async def wait_for_exit(pid: int) -> None:
