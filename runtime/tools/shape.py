@@ -68,6 +68,8 @@ def _attribute(where: str, tool: object, attribute: str) -> Any:  # noqa: ANN401
                 f"{where}: it has no `{attribute}`; a tool has name, spec, plan and run"
             ) from None
         raise ToolInvalid(f"{where}: its `{attribute}` raises {described(error)}") from error
+    except ToolInvalid as error:  # a tool that was made from a function says itself what is wrong
+        raise ToolInvalid(f"{where}: {error}") from error
     except Exception as error:
         raise ToolInvalid(f"{where}: its `{attribute}` raises {described(error)}") from error
 

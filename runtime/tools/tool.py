@@ -6,7 +6,7 @@ import msgspec
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.items import ToolCallItem
+from turnlog.protocol.items import FunctionCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 
 T = TypeVar("T")
@@ -42,13 +42,17 @@ class Tool(Protocol):
         ...
 
 
-def parse_arguments(text: str, kind: type[T]) -> T:
-    """Return a function call's arguments.
+def parse_arguments(call: ToolCallItem | str, kind: type[T]) -> T:
+    """Return the arguments of a call, or of the JSON text that a call has.
 
     Raises:
         CallRefused: they are not JSON, or not of `kind`.
     """
+    if isinstance(call, FunctionCall):
+        call = call.arguments
+    if not isinstance(call, str):
+        raise CallRefused(f"{call.name} is a function and takes JSON arguments, not free text")
     try:
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(call, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise CallRefused(f"failed to parse function arguments: {error}") from error

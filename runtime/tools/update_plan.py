@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import PlanPreview, PlanStep, ToolPlan
-from turnlog.protocol.items import FunctionCall, ToolCallItem
+from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
-from turnlog.runtime.tools.tool import CallRefused, parse_arguments
+from turnlog.runtime.tools.tool import parse_arguments
 
 _DONE: Final = "Plan updated"  # models know this answer; measured on Codex 0.169
 
@@ -58,9 +58,7 @@ class UpdatePlan:
     spec: dict[str, Any] = attrs.field(factory=lambda: SPEC)
 
     def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-        if not isinstance(call, FunctionCall):
-            raise CallRefused(f"{self.name} is a function and takes JSON arguments, not free text")
-        steps = parse_arguments(call.arguments, PlanArguments).plan
+        steps = parse_arguments(call, PlanArguments).plan
         return ToolPlan(self.name, parallel=True, preview=PlanPreview(steps))
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:

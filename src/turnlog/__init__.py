@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         SessionNotFound,
         TurnlogError,
     )
-    from turnlog.protocol.items import FunctionCall, ToolCallItem
+    from turnlog.protocol.items import ToolCallItem
     from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate, TurnSettings
     from turnlog.replay.verify.stored import ReplayReport
     from turnlog.runtime.config.load import load_config
     from turnlog.runtime.config.schema import Config
     from turnlog.runtime.engine.engine import Engine
     from turnlog.runtime.engine.session import Session
+    from turnlog.runtime.tools.from_function import tool
     from turnlog.runtime.tools.tool import CallRefused, Tool, parse_arguments
 
 __version__ = VERSION
@@ -38,7 +39,6 @@ __all__ = [
     "CallRefused",
     "Config",
     "Engine",
-    "FunctionCall",
     "OpRejected",
     "Recorded",
     "SandboxPolicy",
@@ -59,13 +59,13 @@ __all__ = [
     "open_engine",
     "parse_arguments",
     "replay_session",
+    "tool",
 ]
 _HOME_OF: Final = {
     "ArgumentInvalid": "protocol.errors",
     "CallRefused": "runtime.tools.tool",
     "Config": "runtime.config.schema",
     "Engine": "runtime.engine.engine",
-    "FunctionCall": "protocol.items",
     "OpRejected": "protocol.errors",
     "Recorded": "protocol.envelope",
     "SandboxPolicy": "protocol.settings",
@@ -83,6 +83,7 @@ _HOME_OF: Final = {
     "TurnlogError": "protocol.errors",
     "load_config": "runtime.config.load",
     "parse_arguments": "runtime.tools.tool",
+    "tool": "runtime.tools.from_function",
 }
 
 
