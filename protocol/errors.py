@@ -20,9 +20,11 @@ happened, where, and what to do next.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from turnlog.protocol.faults import ENVIRONMENT_FAULT
+
+_SHOWN_MATCHES: Final = 10  # sessions that an ambiguous name is answered with
 
 
 class TurnlogError(Exception):
@@ -118,7 +120,7 @@ class OpRejected(UsageError):
 
 
 class SessionNotFound(UsageError):
-    """No session has this id, or an id that begins like this.
+    """No session has this id, an id that begins like this, this name, or this place in the list.
 
     List the sessions with `turnlog sessions`.
     """
@@ -126,24 +128,36 @@ class SessionNotFound(UsageError):
     code = "session_not_found"
 
     def __init__(self, wanted: str) -> None:
-        super().__init__(
-            f"no session has an id that begins with {wanted!r}. `turnlog sessions` lists them."
-        )
+        super().__init__(f"there is no session {wanted!r}. `turnlog sessions` lists them.")
         self.wanted = wanted
 
 
 class AmbiguousSession(UsageError):
-    """Several sessions have an id that begins like this.
+    """Several sessions have an id that begins like this, or this name.
 
     Give more of the id.
     """
 
     code = "ambiguous_session"
 
-    def __init__(self, wanted: str, matches: list[str]) -> None:
-        shown = "\n  ".join(matches[:10])
-        super().__init__(f"{wanted!r} is the beginning of several ids; give more of it:\n  {shown}")
-        self.wanted, self.matches = wanted, matches
+    def __init__(
+        self, wanted: str, matches: Sequence[str], described: Sequence[str] | None = None
+    ) -> None:
+        """Tell which sessions could be meant.
+
+        Args:
+            wanted: what the user gave.
+            matches: the ids.
+            described: a line for each of them, if more than its id is known.
+        """
+        lines = list(matches if described is None else described)
+        shown = "\n  ".join(lines[:_SHOWN_MATCHES])
+        more = len(lines) - _SHOWN_MATCHES
+        rest = f"\n  … and {more} more" if more > 0 else ""
+        super().__init__(
+            f"{wanted!r} could be several sessions; give more of the id:\n  {shown}{rest}"
+        )
+        self.wanted, self.matches = wanted, list(matches)
 
 
 class SequenceOutOfRange(UsageError):

@@ -13,6 +13,7 @@ import trio
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.signals import until_stopped
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import tell_questions
 from turnlog.frontends.sessions.store import has_store
@@ -100,7 +101,7 @@ async def operate(
     Where another process runs the session, that one does it. A signal to stop is obeyed.
 
     Args:
-        prefix: the session's id, or as much of it as is unique.
+        prefix: the session, as `find_session` takes it.
         on_recovery: what becomes of a turn that was cut off, if nobody runs the session.
             None: nothing is done then.
         vain: begins what is said if the op comes to nothing.
@@ -132,7 +133,7 @@ async def _operate(
     engine: Engine, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
 ) -> Sequence[Recorded]:
     log = engine.ports.log
-    session = await log.resolve(prefix)
+    session = await find_session(log, prefix)
     head = (await log.head(session)).sequence
     op_id = new_id()
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from turnlog.frontends.cli.operate import ORIGIN, require_no_failure, taken
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import has_store, store_path
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError
@@ -43,7 +44,7 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
     if not has_store():
         raise SessionNotFound(prefix)
     async with open_log(store_path()) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         head = (await log.head(session)).sequence
         if await log.holder(session) is None:
             raise NotRunning(session)

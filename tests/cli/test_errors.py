@@ -119,7 +119,7 @@ async def test_unknown_sessions_are_said_to_be_so(user: User) -> None:
     for words in (("exec", "resume", "zzz", "go"), ("exec", "fork", "zzz"), ("show", "zzz")):
         outcome = await user.run(*words)
         assert (outcome.code, outcome.out) == (1, "")
-        assert "no session has an id that begins with 'zzz'" in outcome.err
+        assert "there is no session 'zzz'" in outcome.err
         assert outcome.err.endswith("[session_not_found]\n")
 
 

@@ -1,15 +1,17 @@
 """`turnlog approve`: answer a question, from whichever terminal."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import click
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.questions import Question
 from turnlog.frontends.sessions.store import has_store, store_path
-from turnlog.protocol.errors import OpRejected, TurnlogError, UsageError
+from turnlog.protocol.errors import OpRejected, SessionNotFound, TurnlogError, UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, Submission
 from turnlog.replay.views.text import one_line
@@ -33,7 +35,7 @@ class QuestionNotFound(UsageError):
 
     def __init__(self, wanted: str) -> None:
         super().__init__(
-            f"no open question has the id {wanted!r}, nor has a session of that id one: it may "
+            f"no open question has the id {wanted!r}, nor has a session {wanted!r} one: it may "
             "have been answered already, or its turn is over. `turnlog approvals` lists those "
             "that are open."
         )
@@ -99,7 +101,7 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     if not has_store():
         raise QuestionNotFound(prefix)
     async with open_log(store_path()) as log:
-        asked = _chosen(prefix, await questions(log, warn=lambda _: None))
+        asked = await _chosen(log, prefix, await questions(log, warn=lambda _: None))
         op_id, head = new_id(), (await log.head(asked.session)).sequence
         held = await log.holder(asked.session) is not None
         await log.leave(asked.session, Submission(op_id, ExecApproval(asked.id, answer), "approve"))
@@ -121,17 +123,21 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
             )
 
 
-def _chosen(prefix: str, open_ones: Sequence[Question]) -> Question:
-    """Return the question that is meant, by its own id or by its session's."""
-    found = [one for one in open_ones if prefix and one.id.startswith(prefix)]
-    found = found or [one for one in open_ones if prefix and one.session.startswith(prefix)]
+async def _chosen(log: EventLog, wanted: str, open_ones: Sequence[Question]) -> Question:
+    """Return the question that is meant, by its own id or by its session."""
+    found = [one for one in open_ones if wanted and one.id.startswith(wanted)]
+    found = found or [one for one in open_ones if wanted and one.session.startswith(wanted)]
     if not found:
-        raise QuestionNotFound(prefix)
+        with suppress(SessionNotFound):
+            session = await find_session(log, wanted)
+            found = [one for one in open_ones if one.session == session]
+    if not found:
+        raise QuestionNotFound(wanted)
     unanswered = [one for one in found if one.answer is None]
     if not unanswered:
         raise _answered(found[0], f"already ({found[0].answer})")
     if len(unanswered) > 1:
-        raise AmbiguousQuestion(prefix, unanswered)
+        raise AmbiguousQuestion(wanted, unanswered)
     return unanswered[0]
 
 

@@ -8,6 +8,7 @@ import trio
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.turn_diff.changes import TurnChanges
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.errors import UsageError
@@ -41,7 +42,7 @@ def command(session: str, turn: int | None) -> None:
 
 async def _diff(prefix: str, turn: int | None) -> tuple[int, str]:
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         state = await folded(log, session)
         turns, last = state.turns, state.marks[-1].turn if state.marks else state.turns
         wanted = last if turn is None else turn

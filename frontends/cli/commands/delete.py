@@ -7,8 +7,8 @@ import click
 import trio
 
 from turnlog.frontends.cli.errors import FAILED
-from turnlog.frontends.sessions.store import has_store, reading, store_path
-from turnlog.protocol.errors import SessionNotFound
+from turnlog.frontends.sessions.address import find_stored
+from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.ids import SessionId
 
 
@@ -17,9 +17,7 @@ from turnlog.protocol.ids import SessionId
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, where stdin is a terminal.")
 def command(session: str, yes: bool) -> int | None:
     """Delete session ID. What its forks share with it is kept for them."""
-    if not has_store():
-        raise SessionNotFound(session)
-    whole = trio.run(_resolve, session)
+    whole = trio.run(find_stored, session)
     asks = not yes and os.isatty(sys.stdin.fileno())
     if asks and not click.confirm(f"Delete session {whole}?", err=True):
         click.echo("Nothing was deleted.", err=True)
@@ -27,11 +25,6 @@ def command(session: str, yes: bool) -> int | None:
     trio.run(_delete, whole)
     click.echo(f"Deleted session {whole}.", err=True)
     return None
-
-
-async def _resolve(prefix: str) -> SessionId:
-    async with reading(prefix) as log:
-        return await log.resolve(prefix)
 
 
 async def _delete(session: SessionId) -> None:

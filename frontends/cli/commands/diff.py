@@ -12,6 +12,7 @@ import trio
 from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
@@ -79,7 +80,7 @@ async def _sources(left: str, right: str) -> AsyncGenerator[tuple[Source, Source
         if None in files:
             log = await stack.enter_async_context(reading(left if files[0] is None else right))
             stored = [
-                found or await StoredSession.open(log, await log.resolve(name))
+                found or await StoredSession.open(log, await find_session(log, name))
                 for name, found in zip((left, right), files, strict=True)
             ]
             yield stored[0], stored[1]

@@ -10,6 +10,7 @@ import click
 import trio
 
 from turnlog.frontends.cli.errors import OutputUnwritable
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
@@ -85,7 +86,7 @@ def command(
 
 async def _read(prefix: str) -> tuple[SessionId, list[Recorded]]:
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         records: list[Recorded] = []
         while page := await log.read(session, after=len(records)):
             records += page

@@ -5,6 +5,7 @@ import os
 import click
 import trio
 
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import has_store, working_folder
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
@@ -29,5 +30,6 @@ async def _fork(session: str, at: int | None) -> tuple[SessionId, int | None]:
         raise SessionNotFound(session)
     config = load_config(working_folder(None), environ=os.environ)
     async with open_engine(config=config) as engine:
-        branch = await engine.fork(session, at=at)
+        parent = await find_session(engine.ports.log, session)
+        branch = await engine.fork(parent, at=at)
         return branch.id, branch.cut

@@ -10,6 +10,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.output.terminal import secho
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.ids import SessionId
@@ -49,7 +50,7 @@ def command(session: str, at: int, as_json: bool) -> None:
 
 async def _history(prefix: str, at: int) -> list[JsonText]:
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         head = (await log.head(session)).sequence
         until = head + 1 + at if at < 0 else at
         if not 1 <= until <= head:

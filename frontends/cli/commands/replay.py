@@ -17,6 +17,7 @@ from turnlog.frontends.cli.output.verdict_text import (
     verdict_object,
     whole_verdict,
 )
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.envelope import Recorded
@@ -128,7 +129,7 @@ def _recorded(what: str) -> tuple[SessionId, list[Recorded]]:
 
 async def _stored(prefix: str) -> tuple[SessionId, list[Recorded]]:
     async with reading(prefix) as log:
-        session, records = await log.resolve(prefix), list[Recorded]()
+        session, records = await find_session(log, prefix), list[Recorded]()
         while page := await log.read(session, after=len(records)):
             records += page
         return session, records
@@ -136,7 +137,7 @@ async def _stored(prefix: str) -> tuple[SessionId, list[Recorded]]:
 
 async def _replay_stored(prefix: str, start: int) -> ReplayReport:
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         with progress("replay") as advance:
             return await replay_stored(log, session, start=start, seen=advance)
 

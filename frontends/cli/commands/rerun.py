@@ -12,8 +12,9 @@ import msgspec
 from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
-from turnlog.frontends.sessions.store import has_store, working_folder
-from turnlog.protocol.errors import InputUnreadable, SessionNotFound
+from turnlog.frontends.sessions.address import find_stored
+from turnlog.frontends.sessions.store import working_folder
+from turnlog.protocol.errors import InputUnreadable
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.replay.views.text import counted, one_line
 
@@ -125,7 +126,7 @@ def command(
     from turnlog.replay.rerun.rerun import rerun
     from turnlog.runtime.config.load import load_config
 
-    require_store(session)
+    original = trio.run(find_stored, session)
     options: dict[str, Any] = {
         key: value
         for key, value in (
@@ -145,7 +146,7 @@ def command(
 
     async def run() -> "RerunReport":
         return await rerun(
-            session,
+            original,
             config=config,
             at=at,
             text=text,
@@ -158,11 +159,6 @@ def command(
     report = trio.run(run)
     show_report(report, as_json=as_json)
     return FAILED if report.misses else 0
-
-
-def require_store(session: str) -> None:
-    if not has_store():
-        raise SessionNotFound(session)
 
 
 def tolerances_of(

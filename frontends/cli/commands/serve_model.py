@@ -5,6 +5,7 @@ from typing import Final
 import click
 import trio
 
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
 
@@ -46,7 +47,7 @@ async def _serve(prefix: str, port: int, any_order: bool) -> None:
 
     records: list[Recorded] = []
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         while page := await log.read(session, after=len(records)):
             records += page
     exchanges = record_ports(records).exchanges

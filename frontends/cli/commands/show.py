@@ -9,6 +9,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged
@@ -77,7 +78,7 @@ async def _show_at(prefix: str, as_json: bool, at: int) -> None:
     from turnlog.replay.views.state_at import moment_at
 
     async with reading(prefix) as log:
-        moment = await moment_at(log, await log.resolve(prefix), at)
+        moment = await moment_at(log, await find_session(log, prefix), at)
     (print_json if as_json else print_text)(moment)
 
 
@@ -85,7 +86,7 @@ async def _show(prefix: str, as_json: bool, follow: bool, after: int, limit: int
     show = _show_json if as_json else _show_line
     left = sys.maxsize if limit is None else limit
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         events = log.follow(session, after=after) if follow else _stored(log, session, after, left)
         async for recorded in events:
             show(recorded)

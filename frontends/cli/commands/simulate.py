@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from turnlog.frontends.cli.commands.rerun import (
-    require_store,
     show_report,
     tolerance_options,
     tolerances_of,
 )
 from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.sessions.address import find_stored
 
 if TYPE_CHECKING:
     from turnlog.replay.rerun.rerun import RerunReport
@@ -56,12 +56,12 @@ def command(
 
     from turnlog.replay.rerun.rerun import simulate
 
-    require_store(session)
+    original = trio.run(find_stored, session)
     tolerances = tolerances_of(tolerate, replacements)
 
     async def run() -> "RerunReport":
         return await simulate(
-            session,
+            original,
             at=at,
             model=model,
             tools=tools,

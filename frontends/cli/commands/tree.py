@@ -13,6 +13,7 @@ import trio
 from rich.cells import cell_len, set_cell_size
 
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.errors import SessionNotFound
@@ -51,7 +52,7 @@ async def _tree(
     prefix: str | None,
 ) -> tuple[SessionId | None, list[Node], dict[SessionId, Standing]]:
     async with reading(prefix) as log:
-        session = await log.resolve(prefix) if prefix is not None else None
+        session = await find_session(log, prefix) if prefix is not None else None
         nodes = await fork_tree(log, session)
         return session, nodes, await standings(log, (node.summary for node in nodes))
 

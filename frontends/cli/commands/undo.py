@@ -11,6 +11,7 @@ import trio
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import TurnsRestored
@@ -73,7 +74,7 @@ def command(
 async def _warn_of_commands(prefix: str, turns: int) -> None:
     """Say, before an undo, which commands it does not cover."""
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         state = await folded(log, session)
         if turns <= len(state.marks):
             _tell_commands((await edits_since(log, session, state.marks[-turns].at))[1])
@@ -122,7 +123,7 @@ async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
     from turnlog.runtime.workspace.restore import plan_restore
 
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         state = await folded(log, session)
         if not asked.turns <= len(state.marks) or state.settings is None:
             raise OpRejected(

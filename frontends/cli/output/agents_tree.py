@@ -10,6 +10,7 @@ import msgspec
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.commands.tree import lines
 from turnlog.frontends.cli.output.terminal import secho
+from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.ids import SessionId
@@ -20,7 +21,7 @@ from turnlog.replay.views.tree import Node, fork_tree
 async def show_tree(prefix: str, *, as_json: bool) -> None:
     """Print the tree of session `prefix`: one line each, with tokens, and their sum."""
     async with reading(prefix) as log:
-        session = await log.resolve(prefix)
+        session = await find_session(log, prefix)
         nodes = _below(await fork_tree(log, session), session)
         standing = await standings(log, (node.summary for node in nodes))
         usage = {session: (await folded(log, session)).usage for session in standing}

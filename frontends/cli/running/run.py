@@ -13,6 +13,7 @@ from turnlog.frontends.cli.errors import FAILED, INTERRUPTED, UNCONFINED
 from turnlog.frontends.cli.running.json_lines import ExecStream
 from turnlog.frontends.cli.running.reporters import Reporter
 from turnlog.frontends.cli.signals import SIGNALS, leave_at_once
+from turnlog.frontends.sessions.address import find_session, is_listed
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.refusals import Refusals
@@ -78,7 +79,7 @@ class Order:
     action: Literal["start", "resume", "fork"]
     config: Config
     cwd: str  # of a new session; and where `--last` looks
-    session: str | None = None  # an id or its beginning; None: start anew, or the last one
+    session: str | None = None  # as `find_session` takes it; None: start anew, or the last one
     at: int | None = None  # of a fork: the last event that counts
     prompt: UserTurn | None = None  # None: go on with the turn that was cut off
     ephemeral: bool = False
@@ -163,7 +164,8 @@ class Run:
                     await self._follow(engine, session, ExecStream(session.usage), after=0)
                 case "fork":
                     assert order.session is not None  # the command line asks for it
-                    session = await engine.fork(order.session, at=order.at)
+                    parent = await find_session(engine.ports.log, order.session)
+                    session = await engine.fork(parent, at=order.at)
                     if order.prompt is None:
                         await self.reporter.line(ThreadStarted(session.id))
                         return
@@ -192,10 +194,9 @@ class Run:
 
     async def _wanted(self, log: EventLog) -> SessionId:
         if self.order.session is not None:
-            return await log.resolve(self.order.session)
+            return await find_session(log, self.order.session)
         for summary in await log.sessions(limit=_MANY):
-            is_listed = not (summary.archived or summary.spawned_by)  # as `turnlog sessions` does
-            if summary.cwd == self.order.cwd and is_listed:
+            if summary.cwd == self.order.cwd and is_listed(summary):
                 return summary.session
         raise NoSessionHere(self.order.cwd)
 
