@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import Line, User
+from turnlog.protocol.version import VERSION
 from turnlog.runtime.scripted_model.script import Item, Response, call, custom, message, reasoning
 
 SAMPLES = Path(__file__).parent.parent / "data" / "exec"
@@ -192,25 +193,65 @@ async def test_for_a_person_only_the_last_message_goes_to_stdout(user: User) -> 
     async with user.model(said, [plan(("look", "completed"))], "It is there."):
         outcome = await user.run("exec", "look")
     assert (outcome.code, outcome.out) == (0, "It is there.\n")
-    session, *progress = outcome.err.splitlines()[1:]
-    assert session.startswith("session ")
-    assert progress == [
+    (row,) = (await user.run("sessions", "--json")).lines
+    assert outcome.err.splitlines() == [
+        "Reading additional input from stdin...",
+        f"turnlog {VERSION}",
+        "--------",
+        f"workdir: {user.cwd}",
+        "model: scripted",
+        "provider: local",
+        "approval: never",
+        "sandbox: danger-full-access",
+        f"session id: {row['id']}",
+        "--------",
         "Let me look.",
         "$ /bin/bash -lc 'echo seen; exit 3'",
         "seen",
         "exit code 3",
         "[x] look",
         "tokens: 300 in (120 cached), 30 out",
+        f"To continue this session: turnlog exec resume {row['id']}",
     ]
+
+
+async def test_a_person_is_told_of_each_call_that_failed_or_was_refused_and_why(user: User) -> None:
+    calls = [
+        call("no_such_tool", {}),
+        call("exec_command", {"wrong": 1}),
+        custom("apply_patch", "*** Begin Patch\n*** Delete File: none\n*** End Patch"),
+    ]
+    async with user.model(calls, "All done."):
+        outcome = await user.run("exec", "go")
+    assert (outcome.code, outcome.out) == (0, "All done.\n")
+    told = outcome.err
+    assert "no_such_tool refused: unsupported call: no_such_tool\n" in told
+    assert "exec_command refused: " in told
+    assert "apply_patch failed: " in told or "apply_patch refused: " in told
+
+
+async def test_the_header_says_what_a_resumed_session_works_with_now(user: User) -> None:
+    async with user.model("one", "two"):
+        thread = (await user.run("exec", "--json", "go")).thread
+        outcome = await user.run("exec", "resume", thread, "on", "-m", "other", "-s", "read-only")
+    assert "model: other\nprovider: local\napproval: never\nsandbox: read-only\n" in outcome.err
+
+
+async def test_what_is_not_kept_is_not_said_to_be_resumable(user: User) -> None:
+    async with user.model("one"):
+        outcome = await user.run("exec", "--ephemeral", "go")
+    assert "To continue" not in outcome.err
 
 
 async def test_a_failed_turn_is_an_error_with_a_code_and_nothing_on_stdout(user: User) -> None:
     async with user.model(Response(status=500, repeat=2), stream_retries=1):
         outcome = await user.run("exec", "go")
+    (row,) = (await user.run("sessions", "--json")).lines
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.splitlines()[2:] == [
+    assert outcome.err.splitlines()[-3:] == [
         "Reconnecting... 1/1 (We\u2019re currently experiencing high demand, which may cause "
         "temporary errors.)",
+        f"To continue this session: turnlog exec resume {row['id']}",
         "Error: We\u2019re currently experiencing high demand, which may cause temporary errors. "
         "[server_error]",
     ]

@@ -201,4 +201,4 @@ async def test_colours_are_for_terminals_that_want_them(hostile: User) -> None:
             _, written = await in_thread(run)
             assert ("\x1b" in written) is coloured
         forced = await hostile.run("exec", "--color", "always", "go")
-    assert "\x1b[2msession " in forced.err
+    assert "\x1b[2mturnlog " in forced.err

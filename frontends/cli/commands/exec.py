@@ -30,7 +30,8 @@ The prompt is the argument, or what is piped into stdin, or both: then stdin is 
 A turn that was cut off, by kill -9 or a power failure, is continued when it is resumed: nothing
 that ran is run again. With a prompt, the model is told of that too, after what was under way.
 
-The last message goes to stdout, and progress to stderr; with --json, one JSON object a line.
+The last message goes to stdout. What the run works with, its progress, and how to resume it go to
+stderr. With --json, stdout has one JSON object a line.
 No question is asked, unless -a says so: then a question waits for `turnlog approve`.
 
 \b
@@ -195,6 +196,7 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
     import trio
 
     from turnlog.frontends.cli.output.streams import show_styles
+    from turnlog.frontends.cli.output.terminal import secho
     from turnlog.frontends.cli.running.reporters import HumanReporter, JsonReporter
     from turnlog.frontends.cli.running.request import order
     from turnlog.frontends.cli.running.run import Run
@@ -206,6 +208,8 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
     code = trio.run(run.run)
     if code in (0, UNCONFINED) and output is not None:
         _write(output, run.last_message or "")
+    if run.session is not None and not (as_json or options.ephemeral):
+        secho(f"To continue this session: turnlog exec resume {run.session}", dim=True, err=True)
     if code == FAILED:
         click.echo(f"Error: {run.error}", err=True)
     if code == UNCONFINED:

@@ -24,10 +24,14 @@ from turnlog.protocol.exec_lines import (
     TurnStarted,
     encode_line,
 )
-from turnlog.replay.views.text import excerpt, one_line
+from turnlog.protocol.ids import SessionId
+from turnlog.protocol.settings import SessionSettings
+from turnlog.protocol.version import VERSION
+from turnlog.replay.views.text import excerpt, one_line, printable
 
 _OUTPUT_LINES: Final = 12  # of a command's output
 _WIDTH: Final = 160  # columns
+_RULE: Final = "-" * 8
 _LETTERS: Final = {"add": "A", "update": "M", "delete": "D"}
 
 
@@ -38,8 +42,16 @@ class Reporter(Protocol):
         """Show a line of the protocol; `ends_turn` for those of the turn's last event."""
         ...
 
+    async def begin(self, session: SessionId, settings: SessionSettings) -> None:
+        """Say which session runs, and with what."""
+        ...
+
     async def note(self, text: str) -> None:
-        """Tell a person something that is no part of the protocol."""
+        """Tell something that is no part of the protocol, on stderr."""
+        ...
+
+    async def tell_person(self, text: str) -> None:
+        """Tell a person something that a program is not told."""
         ...
 
     async def final(self, message: str | None) -> None:
@@ -60,11 +72,17 @@ async def write(descriptor: int, data: bytes) -> None:
 class JsonReporter:
     """Exactly the line protocol on stdout, a write for each line."""
 
+    async def begin(self, session: SessionId, settings: SessionSettings) -> None:
+        await self.line(ThreadStarted(session))
+
     async def line(self, line: Line, *, ends_turn: bool = False) -> None:
         await write(STDOUT, encode_line(line))
 
     async def note(self, text: str) -> None:
         await write(STDERR, f"{text}\n".encode(errors="replace"))
+
+    async def tell_person(self, text: str) -> None:
+        pass
 
     async def final(self, message: str | None) -> None:
         pass
@@ -76,6 +94,9 @@ class HumanReporter:
 
     _held: str | None = None  # a message that may turn out to be the last one
 
+    async def begin(self, session: SessionId, settings: SessionSettings) -> None:
+        await self.note(_header(session, settings))
+
     async def line(self, line: Line, *, ends_turn: bool = False) -> None:
         if ends_turn and isinstance(line, Error):
             return  # the command says it when it leaves
@@ -85,6 +106,9 @@ class HumanReporter:
     async def note(self, text: str) -> None:
         await write(STDERR, f"{text}\n".encode(errors="replace"))
 
+    async def tell_person(self, text: str) -> None:
+        await self.note(self._release(text))
+
     async def final(self, message: str | None) -> None:
         if message is not None:
             await write(STDOUT, f"{message}\n".encode(errors="replace"))
@@ -92,9 +116,7 @@ class HumanReporter:
     def _text(self, line: Line) -> str:
         """Return what is to be shown of a line, perhaps nothing."""
         match line:
-            case ThreadStarted(thread_id=thread_id):
-                return style(f"session {thread_id}", dim=True)
-            case TurnStarted():
+            case ThreadStarted() | TurnStarted():
                 return ""
             case ItemStarted(item=raw) | ItemUpdated(item=raw):
                 return self._release(_started(msgspec.json.decode(raw)))
@@ -113,7 +135,7 @@ class HumanReporter:
                 return self._release("")
 
     def _release(self, text: str) -> str:
-        """Return `text` behind the message that was held back: it was not the last one."""
+        """Return `text` after the message that was held back: it was not the last one."""
         held, self._held = self._held, None
         return "\n".join(part for part in (held, text) if part)
 
@@ -125,6 +147,24 @@ class HumanReporter:
             self._held = item["text"]
             return before
         return self._release(_finished(item))
+
+
+def _header(session: SessionId, settings: SessionSettings) -> str:
+    """Return what is said before a run, laid out as Codex does."""
+    sandbox = settings.sandbox
+    extras = [*sandbox.writable_roots]
+    if sandbox.network_access:
+        extras.append("network")
+    shown = {
+        "workdir": settings.cwd,
+        "model": settings.model,
+        "provider": settings.model_provider,
+        "approval": settings.approval_policy,
+        "sandbox": f"{sandbox.mode}{' with ' if extras else ''}{', '.join(extras)}",
+        "session id": session,
+    }
+    lines = [f"{name}: {printable(value)}" for name, value in shown.items()]
+    return style("\n".join([f"turnlog {VERSION}", _RULE, *lines, _RULE]), dim=True)
 
 
 def _started(item: dict[str, Any]) -> str:

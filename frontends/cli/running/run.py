@@ -10,6 +10,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.errors import FAILED, INTERRUPTED, UNCONFINED
+from turnlog.frontends.cli.running.call_notes import CallNotes
 from turnlog.frontends.cli.running.json_lines import ExecStream
 from turnlog.frontends.cli.running.reporters import Reporter
 from turnlog.frontends.cli.signals import SIGNALS, leave_at_once
@@ -30,7 +31,7 @@ from turnlog.protocol.events import (
     TurnEnded,
     TurnOpened,
 )
-from turnlog.protocol.exec_lines import ThreadStarted, TurnStarted
+from turnlog.protocol.exec_lines import TurnStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
 from turnlog.protocol.settings import SessionSettings, SettingsUpdate
@@ -92,9 +93,11 @@ class Run:
 
     order: Order
     reporter: Reporter
+    session: SessionId | None = None  # once it is known
     last_message: str | None = None  # of a turn that was completed
     error: str = "the turn was interrupted [interrupted]"  # why it was not completed
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    _call_notes: CallNotes = attrs.field(factory=CallNotes, init=False)
     _failed: bool = False
     _signal: int | None = None  # the first one that asked us to stop
     _prompted: Session | None = None  # has something to be interrupted
@@ -167,7 +170,8 @@ class Run:
                     parent = await find_session(engine.ports.log, order.session)
                     session = await engine.fork(parent, at=order.at)
                     if order.prompt is None:
-                        await self.reporter.line(ThreadStarted(session.id))
+                        self.session = session.id
+                        await self.reporter.begin(session.id, session.settings)
                         return
                     stream = ExecStream(session.usage)
                     await self._follow(engine, session, stream, after=session.cut or 0)
@@ -218,7 +222,8 @@ class Run:
         if self.order.prompt is not None:
             await session.submit(self.order.prompt)
         self._prompted = session
-        await self.reporter.line(ThreadStarted(session.id))
+        self.session = session.id
+        await self.reporter.begin(session.id, update.apply(session.settings))
         self._warnings[:0] = self.order.config.warnings
         await self._warn(stream)
         if continues:
@@ -294,6 +299,8 @@ class Run:
         ends = isinstance(event, TurnEnded | StepFailed)
         for line in stream.take(recorded):
             await self.reporter.line(line, ends_turn=ends)
+        if note := self._call_notes.take(recorded):
+            await self.reporter.tell_person(note)
 
     def _is_over(self, recorded: Recorded, session: Session) -> bool:
         match recorded.event:
