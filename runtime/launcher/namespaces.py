@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 
+from .procfs import kernel_paths
 from .system import call, close_descriptors, end_with_parent, open_plain
 
 TYPE_CHECKING = False
@@ -128,6 +129,8 @@ def _build(view: View) -> None:
     _make_devices(mounts, devices)
     proc = mounts.make("proc", _NO_SUID | _NO_DEVICES | _NO_EXEC)
     mounts.attach(proc, "/proc")
+    for path in kernel_paths():
+        mounts.attach_read_only(path)
     for path, rule in view.rules:
         if rule == "write":
             if not os.path.exists(path):  # in the new /dev
@@ -137,9 +140,7 @@ def _build(view: View) -> None:
             is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
             mounts.attach(mounts.empty_folder() if is_folder else os.dup(empty_file), path)
         else:
-            tree = mounts.clone(path)
-            mounts.set_read_only(tree, recursive=True)
-            mounts.attach(tree, path)
+            mounts.attach_read_only(path)
     os.close(empty_file)
     if not view.network:
         _bring_loopback_up()
@@ -193,6 +194,12 @@ class _Mounts:
         call(f"move_mount({path})", self.libc.syscall, _MOVE_MOUNT, tree, b"", place, b"", flags)
         os.close(place)
         os.close(tree)
+
+    def attach_read_only(self, path: str) -> None:
+        """Put a copy of what is at `path` over it that cannot be written."""
+        tree = self.clone(path)
+        self.set_read_only(tree, recursive=True)
+        self.attach(tree, path)
 
 
 def _make_devices(mounts: _Mounts, devices: dict[str, int]) -> None:

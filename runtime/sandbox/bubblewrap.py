@@ -6,6 +6,7 @@ Source: bwrap(1), 0.8.0.
 import os
 
 from turnlog.runtime.launcher.privileges import KEPT_CAPABILITIES
+from turnlog.runtime.launcher.procfs import kernel_paths
 from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.sandbox.layout import Layout
 
@@ -55,4 +56,6 @@ def _mounts(layout: Layout) -> list[str]:
                 options += ["--ro-bind", "/dev/null", path]
         if path == "/":
             options += ["--dev", "/dev", "--proc", "/proc"]
+            for kept in kernel_paths():
+                options += ["--ro-bind", kept, kept]
     return options + masks

@@ -239,6 +239,35 @@ def test_the_engine_cannot_be_changed(place: Ground) -> None:
     assert [line for line in done if "pid = int" not in line] == []
 
 
+def test_the_kernel_cannot_be_configured(place: Ground) -> None:
+    """Root writes `core_pattern` by being root. The files are opened only: no harm is done."""
+    (ran,) = place.attack(
+        python(
+            [
+                "print('TRIED', os.open('/proc/version', os.O_RDONLY) > 0)",
+                *(f"os.open({path!r}, os.O_WRONLY | os.O_NONBLOCK)" for path in kernel_files()),
+            ]
+        )
+    )
+    assert "TRIED True" in ran.output
+    done = [line for line in ran.output.splitlines() if line.startswith("DONE: ")]
+    assert [line for line in done if "TRIED" not in line] == []
+
+
+def kernel_files() -> list[str]:
+    """Return some files by which root changes how the whole machine works."""
+    return [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/threads-max",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/fs/file-max",
+        "/proc/irq/default_smp_affinity",
+        "/proc/sysrq-trigger",
+        "/proc/mtrr",
+        "/proc/pressure/cpu",
+    ]
+
+
 def test_two_commands_at_once_keep_what_does_not_exist(place: Ground) -> None:
     """The stand-ins of the first must not go while the second one runs."""
     waiting = "until test -e below/{name}; do :; done"
