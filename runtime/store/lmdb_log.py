@@ -44,6 +44,7 @@ class LmdbLog:
 
     environment: Environment
     reader: Reader
+    place: str  # see `place_of`
     _lease: Lease | None  # None: read-only, as is the writer
     _writer: Writer | None
     _bell: Bell
@@ -54,10 +55,6 @@ class LmdbLog:
     @property
     def owner(self) -> str:
         return self._lease.owner if self._lease else describe_process()
-
-    @property
-    def place(self) -> str:
-        return place_of(self.environment.path)
 
     @property
     def paused(self) -> str | None:
@@ -275,18 +272,18 @@ async def open_log(
         SchemaTooNew: a newer turnlog made it.
     """
 
-    def open_files() -> tuple[Environment, Lease | None]:
+    def open_files() -> tuple[Environment, Lease | None, str]:
         environment = Environment.open(path, read_only=read_only, map_size=map_size)
         try:
-            return environment, None if read_only else Lease.take(path)
+            return environment, None if read_only else Lease.take(path), place_of(path)
         except BaseException:
             environment.close()
             raise
 
-    environment, lease = await trio.to_thread.run_sync(open_files)
+    environment, lease, place = await trio.to_thread.run_sync(open_files)
     bell, room = Bell(), Room(queue_bytes)
     writer = Writer(environment, lease.engine, bell, room) if lease else None
-    log = LmdbLog(environment, Reader(environment), lease, writer, bell, room)
+    log = LmdbLog(environment, Reader(environment), place, lease, writer, bell, room)
     try:
         yield log
     finally:

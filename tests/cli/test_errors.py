@@ -1,6 +1,5 @@
 """Bad input on every door: one clear error with its code, nothing on stdout, nothing lost."""
 
-import os
 import socket
 
 import pytest
@@ -97,20 +96,6 @@ async def test_a_file_in_the_stores_place_is_said_to_be_one(
     assert (outcome.code, "Traceback" in outcome.err) == (1, False)
     assert "is a file. A store is a folder" in outcome.err + outcome.out
     assert (user.home / "store").read_text() == "mine"
-
-
-async def test_a_torn_store_is_an_error_everywhere_and_the_doctor_says_more(user: User) -> None:
-    async with user.model("done"):
-        thread = (await user.run("exec", "--json", "go")).thread
-    data = user.home / "store" / "data.mdb"
-    os.truncate(data, data.stat().st_size // 2)
-    for words in (("sessions",), ("show", thread), ("exec", "resume", thread, "more")):
-        outcome = await user.run(*words)
-        assert (outcome.code, outcome.out) == (1, "")
-        assert outcome.err.endswith("[store_unsuitable]\n")
-    doctor = await user.run("doctor")
-    assert doctor.code == 1
-    assert "Restore the store from a backup" in doctor.out
 
 
 async def test_unknown_sessions_are_said_to_be_so(user: User) -> None:

@@ -78,12 +78,11 @@ async def test_without_a_prompt_the_turn_that_was_cut_off_is_continued(user: Use
     assert kinds(shown).count("turn_opened") == 1
 
 
-async def test_a_command_that_outlived_its_engine_is_gone_before_the_model_is_told_so(
+async def test_a_command_whose_engine_was_killed_is_gone_before_the_model_is_told_so(
     user: User,
 ) -> None:
     async with user.model(DEPLOY, "So it was.") as server:
         thread, pid = await left_running(user)
-        assert is_running(pid)
         outcome = await user.run("exec", "resume", thread)
         assert not is_running(pid)
     assert outcome.code == 0

@@ -129,7 +129,7 @@ async def test_rows_that_name_each_other_as_parents_are_shown_once_each() -> Non
     log = MemoryLog()
     one, other = session_id(1), session_id(2)
     for session, parent in ((one, other), (other, one)):
-        await keep(log, session, Play())
+        await keep(log, session, Play.started())
         log.store.sessions[session].summary = SessionSummary(session, parent=parent, cut=0)
     assert rows(await fork_tree(log)) == [(one, 0), (other, 1)]
     assert {row for row, _ in rows(await fork_tree(log, other))} == {one, other}

@@ -68,6 +68,7 @@ async def left_behind(log: LmdbLog, folder: Path) -> AsyncGenerator[LmdbLog]:
     """Open what an engine that is killed at this moment leaves on disk: a copy of its store."""
     await log.backup(folder)
     async with open_log(folder) as left:
+        left.place = log.place  # the copy stands for the store itself: it is no other machine's
         yield left
 
 
