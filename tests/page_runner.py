@@ -9,7 +9,8 @@ Of a page's code blocks these count, from the first to the last:
   `...` stands for any text; alone on a line, for any lines. ID is the newest session's id.
 
 Other languages are shown only. A comment of the page, `% model: SCRIPT`, starts a scripted model
-with that script and configures it; `% config: TOML` adds a line of configuration.
+with that script and configures it; `% config: TOML` adds a line of configuration. With
+`% needs: sandbox`, the page is true only where commands can be confined.
 """
 
 import os
@@ -26,9 +27,13 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"(?:#|//) (\S+)\n")
 WRITTEN = ("python", "toml", "json")
 PORT = "8123"  # in the text of pages; a free one takes its place
-NEWEST = '$(turnlog sessions --json | sed -n \'1s/^{"id":"\\([^"]*\\)".*/\\1/p\')'
+FIND_NEWEST = 'newest=$(turnlog sessions --json | sed -n \'1s/^{"id":"\\([^"]*\\)".*/\\1/p\')'
+# After one of these, the newest session is the same as before. To ask for it costs a start each.
+MAKES_NO_SESSION = re.compile(
+    r"(?:turnlog (?:changes|diff|history|redo|replay|show|undo)|ls|cat)(?: |$)"
+)
 MARK = "<<end of output>>"
-PATIENCE = 120  # seconds for all commands of a page
+PATIENCE = 240  # seconds for all commands of a page
 
 
 class Command(NamedTuple):
@@ -41,6 +46,7 @@ class Page(NamedTuple):
     commands: list[Command]
     model: str | None
     config: list[str]
+    needs_sandbox: bool
 
 
 def read_page(text: str) -> Page:
@@ -60,7 +66,8 @@ def read_page(text: str) -> Page:
         elif language == "console":
             commands += _commands(body)
     (model,) = re.findall(r"^% model: (.*)$", text, re.MULTILINE) or [None]
-    return Page(files, commands, model, re.findall(r"^% config: (.*)$", text, re.MULTILINE))
+    config = re.findall(r"^% config: (.*)$", text, re.MULTILINE)
+    return Page(files, commands, model, config, "\n% needs: sandbox\n" in text)
 
 
 def run_page(page: Page, folder: Path) -> None:
@@ -113,8 +120,14 @@ def _commands(body: str) -> list[Command]:
 def _run(commands: list[str], work: Path, environ: dict[str, str], port: str) -> list[str]:
     """Run all commands in one shell; return what each has printed."""
     lines: list[str] = []
+    knows_newest = False
     for command in commands:
-        text = re.sub(r"\bID\b", lambda _: NEWEST, command.replace(PORT, port))
+        text, names_it = re.subn(r"\bID\b", "$newest", command.replace(PORT, port))
+        if names_it and not knows_newest:
+            lines.append(FIND_NEWEST)
+            knows_newest = True
+        if not MAKES_NO_SESSION.match(text):
+            knows_newest = False
         lines += [text, f"echo '{MARK}'"]
     lines.append("kill $(jobs -p) 2>/dev/null; wait")
     done = subprocess.run(
