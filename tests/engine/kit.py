@@ -49,7 +49,7 @@ from turnlog.runtime.workspace.files import WorkspaceFiles
 
 E = TypeVar("E")
 Says = Response | Item | str | Sequence[Item]
-PATIENCE = 30.0  # seconds; a test that waits for longer hangs
+PATIENCE = 120.0  # seconds; a test that waits for longer hangs
 
 
 @attrs.frozen

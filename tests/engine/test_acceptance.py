@@ -26,7 +26,7 @@ async def test_an_interrupted_command_gives_one_end_and_no_error(
         await session.submit(prompt("go"))
         await until(session, ToolOutputDelta, after=0)
         head = session.head
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await session.interrupt()
             ended = await until(session, TurnEnded, after=0)
         assert (ended.status, ended.error) == ("interrupted", None)

@@ -232,7 +232,7 @@ async def test_an_agent_that_is_set_to_work_and_closed_at_once_comes_to_an_end(
     close = call("close_agent", {"target": "AGENT1"})
     script = (spawn("count"), only("count", "7"), WAIT, [send, close], WAIT, "ok", "ok")
     async with led(tmp_path, *script) as h:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             events = await play(await h.start())
         assert ends(events) == [("completed", "7"), ("interrupted", None)]
 

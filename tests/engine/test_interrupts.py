@@ -38,7 +38,7 @@ from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Response, custom
 
-PATIENT = 20  # seconds that an interrupt may take here; what is interrupted would last longer
+PATIENT = 120  # seconds that an interrupt may take here; what is interrupted would last longer
 
 
 async def interrupted(h: House, session: Session) -> list[Recorded]:

@@ -129,7 +129,7 @@ async def test_an_agent_that_parks_is_told_as_one_that_waits_for_an_answer(tmp_p
     script = (spawn("do it"), only("do it", ESCALATED), Response(items=[message("ok")], repeat=3))
     async with led(tmp_path, *script, **PARKING) as h:
         session = await h.start()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(session.submit, prompt("go"))
                 child = await child_of(h, session)

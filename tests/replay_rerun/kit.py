@@ -20,7 +20,7 @@ from turnlog.runtime.scripted_model.script import Script
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
 from turnlog.runtime.store.lmdb_log import open_log
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 @attrs.frozen

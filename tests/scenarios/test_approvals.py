@@ -132,7 +132,7 @@ async def test_what_waits_for_an_answer_can_be_listed(tmp_path: Path) -> None:
 async def test_a_question_that_nobody_answers_ends_and_says_why(tmp_path: Path) -> None:
     async with house(tmp_path, ESCALATED, "done", approval_timeout_ms=50, **ASK) as h:
         session = await h.start()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             events = await play(session)
         (question,) = of(ApprovalAsked, events)
         closed = the(EffectClosed, events)

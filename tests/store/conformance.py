@@ -245,7 +245,7 @@ class EventsConformance:
     ) -> None:
         stream, fence = await start(log, "a", "b")
         seen: list[str] = []
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async for event in log.follow(stream.session, after=1):
                 seen.append(text_of(event))
                 if len(seen) < 4:
@@ -264,7 +264,7 @@ class EventsConformance:
                 if len(mine) == 20:
                     return
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 for mine in seen:
                     nursery.start_soon(watch, mine)
@@ -279,7 +279,7 @@ class EventsConformance:
         events = aiter(log.follow(stream.session))
         assert text_of(await anext(events)) == "a"
         await log.release(Claim(stream.session, fence, stream.head))
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(log.delete, stream.session)
                 with pytest.raises(SessionNotFound):
