@@ -68,6 +68,7 @@ async def open_engine(
     ephemeral: bool = False,
     originator: str = "turnlog",
     tools: Iterable[Tool] = (),
+    model: str | ModelClient | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[Engine]:
     """Open the store and run an engine over it; on leaving, stop and close every session.
@@ -78,6 +79,8 @@ async def open_engine(
         ephemeral: keep nothing: the log is in memory, and gone in the end.
         originator: which front-end this is, as providers are told.
         tools: further tools that the model is given, after the engine's own.
+        model: the name of the model that new sessions ask, or what answers instead of a provider.
+            Default: the model of the configuration.
         warn: is told what the user should know: before the model is asked, that commands cannot
             be confined here; what a tool did wrong, with its traceback; that a question waits.
             Default: the logger `turnlog`, so stderr.
@@ -94,6 +97,7 @@ async def open_engine(
     tell = safely(doors.callback("warn", warn) or log_warning)
     ephemeral = doors.FLAG.take("ephemeral", ephemeral)
     checked = checked_tools(tools)
+    name, client = doors.model("model", model)
     originator = doors.header("originator", originator)
     environ = dict(os.environ)
     if home is not None:
@@ -102,6 +106,8 @@ async def open_engine(
         config = load_config(standing_folder(), environ=environ)
     else:
         config = doors.configuration("config", config)
+    if name is not None:
+        config = attrs.evolve(config, model=name)
     store = turnlog_home(environ) / STORE_FOLDER
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(_log(store, ephemeral=ephemeral))
@@ -111,7 +117,7 @@ async def open_engine(
         clock = SystemClock()
         ports = Ports(
             log,
-            model_client(config, environ, originator),
+            client or model_client(config, environ, originator),
             registry,
             ForeseeingLoader(
                 TurnContextLoader(config, registry, clock, environ, sandbox, tell), foresight

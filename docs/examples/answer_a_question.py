@@ -5,13 +5,10 @@ import tempfile
 import trio
 
 import turnlog
-from turnlog.protocol.events import ApprovalAsked, ToolFinished
-from turnlog.protocol.settings import SettingsUpdate
-from turnlog.runtime.config import load_config
-from turnlog.runtime.scripted_model.script import Script, call
-from turnlog.runtime.scripted_model.server import serve_script
+from turnlog.events import ApprovalAsked, ToolFinished
+from turnlog.testing import call, scripted
 
-SCRIPT = Script.of(
+MODEL = scripted(
     call(
         "exec_command",
         {
@@ -25,28 +22,19 @@ SCRIPT = Script.of(
 )
 
 
-async def main() -> None:
-    async with serve_script(SCRIPT) as model:
-        with tempfile.TemporaryDirectory() as home:
-            config = load_config(
-                ".",
-                environ={"TURNLOG_HOME": home},
-                assignments=[
-                    f'model_providers.local.base_url="{model.base_url}"',
-                    "model_provider=local",
-                ],
-            )
-            async with turnlog.open_engine(home=home, config=config) as engine:
-                session = await engine.start(update=SettingsUpdate(approval_policy="on-request"))
-                async for recorded in session.run("Say outside, please."):
-                    match recorded.event:
-                        case ApprovalAsked(question=question, plan=plan):
-                            print("asked:", plan.reason)
-                            await session.answer(question, "approved")
-                        case ToolFinished(output=output):
-                            print("it printed:", output.strip())
-                        case _:
-                            pass
+async def main(home: str) -> None:
+    async with turnlog.open_engine(home=home, model=MODEL) as engine:
+        session = await engine.start(update=turnlog.SettingsUpdate(approval_policy="on-request"))
+        async for recorded in session.run("Say outside, please."):
+            match recorded.event:
+                case ApprovalAsked(question=question, plan=plan):
+                    print("asked:", plan.reason)
+                    await session.answer(question, "approved")
+                case ToolFinished(output=output):
+                    print("it printed:", output.strip())
+                case _:
+                    pass
 
 
-trio.run(main)
+with tempfile.TemporaryDirectory() as home:
+    trio.run(main, home)

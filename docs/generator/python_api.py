@@ -3,14 +3,13 @@
 The page only lists the names. Sphinx takes signatures and docstrings from the objects themselves.
 """
 
-import ast
 import inspect
 from importlib import import_module
 
 import turnlog
 from docs.generator.fields import fields_of, is_struct
 from docs.generator.markdown import block, code, page, section, table
-from turnlog.replay import testing
+from turnlog import testing
 
 _INTRODUCTION = """
 turnlog runs on [trio](https://trio.readthedocs.io). What this page lists is what you may rely on;
@@ -45,7 +44,7 @@ def python_api() -> str:
             2,
             "Test kit",
             _KIT.strip(),
-            *(_entry(f"turnlog.replay.testing.{name}") for name in kit_names()),
+            *(_entry(f"turnlog.testing.{name}") for name in kit_names()),
         ),
     )
 
@@ -67,16 +66,8 @@ def public_names() -> list[str]:
 
 
 def kit_names() -> list[str]:
-    """Return the names that the test kit exports: those that it imports under their own name."""
-    tree = ast.parse(inspect.getsource(testing))
-    exported = (
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.asname == alias.name
-    )
-    return sorted(name for name in exported if not inspect.ismodule(getattr(testing, name)))
+    """Return the names that the test kit exports, but for modules."""
+    return [name for name in testing.__all__ if not inspect.ismodule(getattr(testing, name))]
 
 
 def _entry(name: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from turnlog.replay.testing.harness import PlainContext as PlainContext
     from turnlog.replay.testing.harness import ScriptedModel as ScriptedModel
     from turnlog.replay.testing.harness import open_test_engine as open_test_engine
+    from turnlog.replay.testing.harness import scripted as scripted
     from turnlog.replay.testing.machine import SessionMachine as SessionMachine
     from turnlog.replay.testing.promises import PromiseBroken as PromiseBroken
     from turnlog.replay.testing.promises import assert_promises as assert_promises
@@ -40,7 +41,7 @@ _HOMES: Final = {
     "drawn": ("sessions",),
     "driver": ("CoreSession",),
     "faults": ("CrashRun", "Scenario", "crash_at", "crash_everywhere"),
-    "harness": ("PlainContext", "ScriptedModel", "open_test_engine"),
+    "harness": ("PlainContext", "ScriptedModel", "open_test_engine", "scripted"),
     "machine": ("SessionMachine",),
     "promises": ("PromiseBroken", "assert_promises"),
     "timelines": ("timeline",),

@@ -95,6 +95,18 @@ class ScriptedModel:
         await emit(Completed(response.id or f"resp-{number + 1}", response.usage))
 
 
+def scripted(*script: Response | Item | str | Sequence[Item]) -> ScriptedModel:
+    """Return a model that says what a script says, for `open_engine(model=...)`.
+
+    It runs in this process and needs no server, no key and no configuration.
+
+    Args:
+        script: its responses, in order. A text is a message; an item, such as `call(...)`, or
+            several are a response.
+    """
+    return ScriptedModel(*script)
+
+
 def _responses_in(request: ModelRequest) -> int:
     """Count the model's responses: what it said between inputs of others."""
     items: list[dict[str, Any]] = [msgspec.json.decode(part) for part in request.input]

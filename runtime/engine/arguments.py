@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar, cast
 import attrs
 from msgspec import UNSET, structs
 
+from turnlog.actors.ports import ModelClient
 from turnlog.protocol.checking import Argument
 from turnlog.protocol.errors import ArgumentInvalid, InputUnreadable
 from turnlog.protocol.ops import (
@@ -136,6 +137,27 @@ def configuration(name: str, value: object) -> Config:
         raise ArgumentInvalid(f"{name}: {type(value).__name__} is not allowed; use Config")
     config = _CONFIG.take(name, {key: getattr(value, key) for key in key_names(Config)})
     return attrs.evolve(config, origins=value.origins, warnings=value.warnings)
+
+
+def model(name: str, value: object) -> tuple[str | None, ModelClient | None]:
+    """Return a model's name, or what answers instead of a provider; None and None for neither.
+
+    Raises:
+        ArgumentInvalid: it is something else, or an empty name.
+    """
+    if value is None:
+        return None, None
+    if inspect.iscoroutinefunction(getattr(value, "call", None)) and not isinstance(value, type):
+        return None, cast("ModelClient", value)
+    if not isinstance(value, str):
+        kind = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise ArgumentInvalid(
+            f"{name}: {kind} is not allowed; use a model's name, or a model such as "
+            "turnlog.testing.scripted(...)"
+        )
+    if not value.strip():
+        raise ArgumentInvalid(f"{name}: {value!r} is not allowed; use a model's name")
+    return TEXT.take(name, value), None
 
 
 def callback(name: str, value: T) -> T:

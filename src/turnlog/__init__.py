@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from turnlog.protocol.version import VERSION
 
 if TYPE_CHECKING:
+    from turnlog.actors.ports.model import ModelClient
     from turnlog.actors.ports.tools import ToolMonitor, ToolOrder, ToolResult
     from turnlog.protocol.calls import ToolPlan
     from turnlog.protocol.envelope import Recorded
@@ -106,6 +107,7 @@ def open_engine(
     ephemeral: bool = False,
     originator: str = "turnlog",
     tools: "Iterable[Tool]" = (),
+    model: "str | ModelClient | None" = None,
     warn: Callable[[str], None] | None = None,
 ) -> "AbstractAsyncContextManager[Engine]":
     """Open the store and run an engine over it: `async with turnlog.open_engine() as engine`.
@@ -116,7 +118,9 @@ def open_engine(
             person unless its `approval_policy`, or a session's, says so.
         ephemeral: keep nothing: the log is in memory, and gone in the end.
         originator: which front-end this is, as providers are told; printable ASCII.
-        tools: tools of your own, which the model is given after the engine's. See `Tool`.
+        tools: tools of your own, which the model is given after the engine's. See `tool`.
+        model: the name of the model that new sessions ask, or what answers instead of a provider,
+            such as `turnlog.testing.scripted(...)`. Default: the model of the configuration.
         warn: is told what the user should know: what a tool did wrong, with its traceback, or
             that a question waits. Default: the logger `turnlog`, so stderr.
 
@@ -133,6 +137,7 @@ def open_engine(
         ephemeral=ephemeral,
         originator=originator,
         tools=tools,
+        model=model,
         warn=warn,
     )
 

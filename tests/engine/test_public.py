@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,14 @@ from trio.testing import MockClock
 
 import turnlog
 from tests.engine.kit import house, unchecked
+from turnlog.actors.ports import ModelClient
 from turnlog.actors.tasks.jobs import QuestionJob
 from turnlog.actors.tasks.question import PATIENCE_S, ApprovalActor
 from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
 from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.testing import scripted
+
+DATA: Final = Path(__file__).parent.parent / "data" / "public"
 
 IN_ASYNCIO: Final = """
 import asyncio, turnlog
@@ -72,6 +77,29 @@ def test_each_public_name_is_there_and_there_are_few() -> None:
         _ = unchecked(turnlog).nothing
 
 
+@pytest.mark.parametrize("module", ["turnlog", "turnlog.events", "turnlog.ops", "turnlog.testing"])
+def test_the_public_names_are_those_that_are_stored(module: str) -> None:
+    """A name that comes or goes is a change for users: it is made in the stored list, too."""
+    stored = (DATA / f"{module}.txt").read_text().split()
+    offered = import_module(module)
+    assert sorted(offered.__all__) == stored
+    for name in stored:
+        assert getattr(offered, name) is not None
+
+
+def test_a_scripted_model_needs_no_configuration_and_a_name_is_one(tmp_path: Path) -> None:
+    async def said(model: str | ModelClient) -> str:
+        async with turnlog.open_engine(home=tmp_path, ephemeral=True, model=model) as engine:
+            session = await engine.start(cwd=tmp_path)
+            if isinstance(model, str):
+                return session.settings.model
+            events = [recorded.event async for recorded in session.run("Speak.")]
+            return str(unchecked(events[-1]).last_agent_message)
+
+    assert trio.run(said, scripted("Spoken.")) == "Spoken."
+    assert trio.run(said, "another-model") == "another-model"
+
+
 def test_importing_turnlog_imports_nothing_else(tmp_path: Path) -> None:
     program = "import sys, turnlog; print({'msgspec', 'attrs', 'trio', 'lmdb'} & set(sys.modules))"
     assert python(program, tmp_path) == "set()\n"
@@ -123,6 +151,11 @@ OPENINGS: Final[list[tuple[Opening, str]]] = [
         ),
         "config.model_providers[...]: int is not allowed; use ProviderConfig",
     ),
+    (
+        lambda home: turnlog.open_engine(home=home, model=unchecked(5)),
+        "model: int is not allowed; use a model's name, or a model such as turnlog.testing.",
+    ),
+    (lambda home: turnlog.open_engine(home=home, model=" "), "model: ' ' is not allowed; use a "),
     (
         lambda home: turnlog.open_engine(home=home, ephemeral=unchecked("yes")),
         "ephemeral: str is not allowed; use True or False",
