@@ -26,6 +26,7 @@ class SessionSummary(Struct, frozen=True):
     archived: bool = False
     # The store's: where it stands among the others, if it began when the clock had gone back.
     recency: int = 0
+    ended: Literal["", "completed", "interrupted", "failed"] = ""  # how the last turn did
 
     @property
     def place(self) -> int:

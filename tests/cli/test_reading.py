@@ -36,7 +36,7 @@ async def test_sessions_are_listed_for_people_and_for_programs(told: tuple[User,
     heading, line = people.out.splitlines()
     assert heading.split() == ["ID", "UPDATED", "TURNS", "STATUS", "TITLE"]
     assert line.startswith(thread)
-    assert line.endswith("1  idle     Look around, please.")
+    assert line.endswith("1  idle         Look around, please.")
     times = row.pop("created"), row.pop("updated")
     assert times == tuple(sorted(times))
     assert row == {

@@ -1,6 +1,6 @@
 """What a decision means for the state."""
 
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import structs
 
@@ -156,10 +156,10 @@ def _turn_decided(
         case TurnStopping():
             turn.stopping = decision
             turn.compaction = turn.wants_compaction = None
-        case TurnEnded():
+        case TurnEnded(status=status):
             if state.rules > 3 and turn.was_vain:
                 _forget(state, turn)
-            _turn_over(state)
+            _turn_over(state, status)
         case _:
             assert_never(decision)
 
@@ -287,7 +287,7 @@ def _step_failed(state: State) -> None:
         if isinstance(effect, RunChild):
             child_lost(state, effect, "crashed")
     state.outstanding.clear()
-    _turn_over(state)
+    _turn_over(state, "failed")
 
 
 def _forget(state: State, turn: Turn) -> None:
@@ -299,7 +299,7 @@ def _forget(state: State, turn: Turn) -> None:
         state.summary = structs.replace(state.summary, turns=state.summary.turns - 1)
 
 
-def _turn_over(state: State) -> None:
+def _turn_over(state: State, ended: Literal["completed", "interrupted", "failed"]) -> None:
     state.turn = None
     if state.summary is not None:
-        state.summary = structs.replace(state.summary, status="idle")
+        state.summary = structs.replace(state.summary, status="idle", ended=ended)

@@ -157,6 +157,7 @@ def _forked(state: State, fact: SessionForked) -> None:
             cut=fact.cut,
             created_us=state.time_us,
             updated_us=state.time_us,
+            ended="",
             spawned_by=None,
             name="",
             archived=False,

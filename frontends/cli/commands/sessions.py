@@ -1,53 +1,110 @@
 """`turnlog sessions`: the list of sessions."""
 
 import sys
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import msgspec
 import trio
+from msgspec import Struct
 
 from turnlog.frontends.cli.output.terminal import secho, style
-from turnlog.frontends.sessions.status import Standing, standings
-from turnlog.frontends.sessions.store import has_store, reading, store_path
-from turnlog.protocol.ids import SessionId
+from turnlog.frontends.sessions.address import is_listed
+from turnlog.frontends.sessions.status import MEANINGS, Standing, standings
+from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
 from turnlog.protocol.summary import SessionSummary
 from turnlog.replay.views.text import moment, one_line, timestamp
 
 _TITLE_WIDTH = 60
 _MOST = 100_000  # sessions that are looked through for those that are listed
+_STATUSES = "\b\nStatus:\n" + "\n".join(f"  {name:12} {what}" for name, what in MEANINGS.items())
 
 
-@click.command("sessions")
+class _Wanted(Struct, frozen=True):
+    """Which sessions are listed."""
+
+    folder: str | None  # those that work there; None: wherever they work
+    statuses: frozenset[Standing]  # none: whatever their status is
+    text: str  # in their title or name, in either case of letters
+    unlisted: bool  # also archived ones, agents and reviews
+
+    def allows(self, summary: SessionSummary) -> bool:
+        """Say whether a session is listed, as far as its summary tells."""
+        text = f"{summary.name}\n{summary.title}".casefold()
+        return (
+            (self.unlisted or is_listed(summary))
+            and self.folder in (None, summary.cwd)
+            and self.text.casefold() in text
+        )
+
+
+def _statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> frozenset[Standing]:
+    return frozenset(status for status in MEANINGS if status.replace(" ", "-") in values)
+
+
+@click.command("sessions", epilog=_STATUSES)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--all", "show_all", is_flag=True, help="Also archived ones, agents and reviews.")
+@click.option("--here", is_flag=True, help="Only those that work in the current folder.")
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice([status.replace(" ", "-") for status in MEANINGS]),
+    multiple=True,
+    callback=_statuses,
+    help="Only those of this status; may be repeated.",
+)
+@click.option(
+    "--grep",
+    "text",
+    default="",
+    metavar="TEXT",
+    help="Only those with TEXT in their name or title, in either case of letters.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
 )
-def command(as_json: bool, show_all: bool, limit: int) -> None:
-    """List sessions, the one with the newest turn first."""
-    found, standing = trio.run(_sessions, limit, show_all) if has_store() else ([], {})
+def command(
+    as_json: bool,
+    show_all: bool,
+    here: bool,
+    statuses: frozenset[Standing],
+    text: str,
+    limit: int,
+) -> None:
+    """List sessions, the one with the newest turn first.
+
+    Without options, @1 or @last is the first of the list, and @2 the next, in every command that
+    takes a session.
+    """
+    wanted = _Wanted(working_folder(None) if here else None, statuses, text, show_all)
+    rows = trio.run(_sessions, wanted, limit) if has_store() else []
     if as_json:
-        for summary in found:
-            row = _row(summary, standing[summary.session])
-            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
-    elif found:
-        secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':7}  TITLE", bold=True)
-        for summary in found:
-            click.echo(_line(summary, standing[summary.session]))
+        for summary, standing in rows:
+            sys.stdout.buffer.write(msgspec.json.encode(_row(summary, standing)) + b"\n")
+    elif rows:
+        secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':11}  TITLE", bold=True)
+        for summary, standing in rows:
+            click.echo(_line(summary, standing))
+    elif here or statuses or text:
+        click.echo("No session fits. `turnlog sessions` lists all.", err=True)
     else:
         click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
 
 
-async def _sessions(
-    limit: int, show_all: bool
-) -> tuple[list[SessionSummary], dict[SessionId, Standing]]:
+async def _sessions(wanted: _Wanted, limit: int) -> list[tuple[SessionSummary, Standing]]:
+    rows: list[tuple[SessionSummary, Standing]] = []
     async with reading() as log:
-        found = await log.sessions(limit=limit if show_all else _MOST)
-        listed = (one for one in found if show_all or not (one.archived or one.spawned_by))
-        rows = list(islice(listed, limit))
-        return rows, await standings(log, rows)
+        for summary in await log.sessions(limit=_MOST):
+            if not wanted.allows(summary):
+                continue
+            standing = (await standings(log, [summary]))[summary.session]
+            if not wanted.statuses or standing in wanted.statuses:
+                rows.append((summary, standing))
+            if len(rows) == limit:
+                break
+    return rows
 
 
 def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
@@ -77,4 +134,4 @@ def _line(summary: SessionSummary, standing: Standing) -> str:
         title += style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
     if summary.parent is not None:
         title += style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
-    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {standing:7}  {title}"
+    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {standing:11}  {title}"
