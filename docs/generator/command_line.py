@@ -10,8 +10,9 @@ from docs.generator.markdown import block, code, page, prose, section, table
 from turnlog.frontends.cli import turnlog as program
 
 _INTRODUCTION = """
-`turnlog COMMAND --help` prints the same in a terminal. A command that needs a session takes its
-id, or any beginning of the id that no other session shares.
+`turnlog help COMMAND` prints the same in a terminal. A command that needs a session takes its id,
+any beginning of the id that no other session shares, its name, or its place in the list of
+`turnlog sessions`: `@last` or `@1` is the newest one, `@2` the next.
 """
 
 
@@ -47,6 +48,7 @@ def _command(name: str, command: click.Command) -> str:
         block(f"turnlog {name} {usage}".strip()),
         _help(inspect.cleandoc(command.help or "")),
         table(("option", "meaning"), [_option(option) for option in options]),
+        _help(command.epilog or ""),
         label=f"cli-{name}",
     )
 

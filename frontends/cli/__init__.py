@@ -13,41 +13,55 @@ from turnlog.frontends.cli.output.streams import open_doors
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.tuning import tune_process
 
-# Name of the command: its module here, and its line in the help.
-COMMANDS: Final = {
-    "exec": ("exec", "Run a session until the agent is done."),
-    "sessions": ("sessions", "List sessions, the newest first."),
-    "show": ("show", "Show a session's events as a timeline."),
-    "history": ("history", "Show what the model is sent at an event."),
-    "tree": ("tree", "Show which session came from which."),
-    "diff": ("diff", "Show where two sessions part, and how they differ."),
-    "replay": ("replay", "Compare recorded decisions with today's."),
-    "check": ("check", "Replay a folder of exported sessions, as in CI."),
-    "fork": ("fork", "Branch from a session at an event."),
-    "approvals": ("approvals", "List the questions that wait for an answer."),
-    "approve": ("approve", "Answer a question."),
-    "steer": ("steer", "Say something to a turn that runs."),
-    "interrupt": ("interrupt", "Stop a turn that runs."),
-    "compact": ("compact", "Replace a session's conversation by a summary."),
-    "undo": ("undo", "Drop a session's last turns, and bring its files back."),
-    "redo": ("redo", "Take the last undo back."),
-    "review": ("review", "Have a session of its own look at the work."),
-    "changes": ("changes", "Show what a turn changed, as a diff."),
-    "shell": ("shell", "Run a command of your own in a session's folder."),
-    "name": ("name", "Give a session a name."),
-    "archive": ("archive", "Take a session out of the list, or bring it back."),
-    "rerun": ("rerun", "Branch from a session, and run its inputs again, live."),
-    "simulate": ("simulate", "Run a session again, its model or its tools as recorded."),
-    "serve-model": ("serve_model", "Serve a session's model, as it was recorded."),
-    "import": ("import_", "Import sessions from files, and from Codex."),
-    "export": ("export", "Write a session to a file, as a transcript or for Codex."),
-    "delete": ("delete", "Delete a session."),
-    "doctor": ("doctor", "Check the store, and repair it."),
-    "config": ("config", "Show each setting, and where it comes from."),
-    "scripted-model": ("scripted_model", "Serve a model that follows a script."),
-    "schema": ("schema", "Print the JSON Schema of ops, events and items."),
-    "demo": ("demo", "Watch a session run, be killed, go on and branch."),
+# For each task: name of the command, its module in `commands`, and its line in the help.
+GROUPS: Final = {
+    "Work with an agent": {
+        "exec": ("exec", "Run a session until the agent is done."),
+        "steer": ("steer", "Say something to a turn that runs."),
+        "interrupt": ("interrupt", "Stop a turn that runs."),
+        "approvals": ("approvals", "List the questions that wait for an answer."),
+        "approve": ("approve", "Answer a question."),
+        "compact": ("compact", "Replace a session's conversation by a summary."),
+        "review": ("review", "Have a session of its own look at the work."),
+        "shell": ("shell", "Run a command of your own in a session's folder."),
+    },
+    "Look at sessions": {
+        "sessions": ("sessions", "List sessions, the newest first."),
+        "show": ("show", "Show a session's events as a timeline."),
+        "history": ("history", "Show what the model is sent at an event."),
+        "changes": ("changes", "Show what a turn changed, as a diff."),
+        "tree": ("tree", "Show which session came from which."),
+        "diff": ("diff", "Show where two sessions part, and how they differ."),
+    },
+    "Go back, branch, run again": {
+        "undo": ("undo", "Drop a session's last turns, and bring its files back."),
+        "redo": ("redo", "Take the last undo back."),
+        "fork": ("fork", "Branch from a session at an event."),
+        "rerun": ("rerun", "Branch from a session, and run its inputs again, live."),
+        "simulate": ("simulate", "Run a session again, its model or its tools as recorded."),
+        "serve-model": ("serve_model", "Serve a session's model, as it was recorded."),
+    },
+    "Keep sessions": {
+        "name": ("name", "Give a session a name."),
+        "archive": ("archive", "Take a session out of the list, or bring it back."),
+        "export": ("export", "Write a session to a file, as a transcript or for Codex."),
+        "import": ("import_", "Import sessions from files, and from Codex."),
+        "delete": ("delete", "Delete a session."),
+    },
+    "Check": {
+        "replay": ("replay", "Compare recorded decisions with today's."),
+        "check": ("check", "Replay a folder of exported sessions, as in CI."),
+        "doctor": ("doctor", "Check the store, and repair it."),
+    },
+    "Set up and learn": {
+        "config": ("config", "Show each setting, and where it comes from."),
+        "scripted-model": ("scripted_model", "Serve a model that follows a script."),
+        "schema": ("schema", "Print the JSON Schema of ops, events and items."),
+        "demo": ("demo", "Watch a session run, be killed, go on and branch."),
+        "help": ("help", "Show the help of a command."),
+    },
 }
+COMMANDS: Final = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 class Commands(click.Group):
@@ -73,8 +87,10 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))  # one column for all groups
+        for task, group in GROUPS.items():
+            with formatter.section(task):
+                formatter.write_dl([(f"{name:{width}}", line) for name, (_, line) in group.items()])
 
 
 @click.group(
@@ -86,7 +102,10 @@ class Commands(click.Group):
 )
 @click.version_option(VERSION, prog_name="turnlog")
 def turnlog() -> None:
-    """Run coding-agent sessions that you can resume, fork and replay."""
+    """Run coding-agent sessions that you can resume, fork and replay.
+
+    `turnlog help COMMAND` shows the options of a command.
+    """
 
 
 def main() -> NoReturn:

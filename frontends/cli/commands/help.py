@@ -1,0 +1,21 @@
+"""`turnlog help`: the same as `--help`, for whoever types it the other way round."""
+
+import click
+
+
+@click.command("help")
+@click.argument("name", metavar="[COMMAND]", required=False)
+@click.pass_context
+def command(context: click.Context, name: str | None) -> None:
+    """Show the help of COMMAND; without it, the list of commands."""
+    root = context.find_root()
+    group = root.command
+    assert isinstance(group, click.Group)  # turnlog itself
+    if name is None:
+        click.echo(root.get_help())
+        return
+    found = group.get_command(root, name)
+    if found is None:
+        raise click.NoSuchCommand(name, possibilities=group.list_commands(root), ctx=root)
+    with click.Context(found, info_name=name, parent=root) as asked:
+        click.echo(found.get_help(asked))
