@@ -37,6 +37,7 @@ from turnlog.runtime.store.views import Tables
 ADVICE: Final[dict[Kind, str]] = {
     "access": "This says nothing of damage: it is a matter of permissions. Use turnlog as the user "
     "whom the store belongs to, or let this one read its folder and files.",
+    "gone": "Nothing is left of it that could be repaired.",
     "file": "A repair moves what is sound into a new file, and keeps the old one. What the old one "
     "has lost is only in a backup.",
     "event": "What comes before it is intact: fork before it, or restore the store from a backup. "
@@ -61,6 +62,11 @@ class Report:
     unused_bytes: int = 0
     findings: tuple[Finding, ...] = ()
     is_writable: bool = True  # by this user, in this place
+
+    @property
+    def is_within_reach(self) -> bool:
+        """Whether there is a store that this user can read, so that a repair can do something."""
+        return all(finding.kind not in ("access", "gone") for finding in self.findings)
 
     @property
     def is_healthy(self) -> bool:
@@ -118,8 +124,7 @@ def examine_path(path: Path) -> Report:
     try:
         environment = Environment.open(path, read_only=True)
     except StoreError as error:
-        kind: Kind = "access" if isinstance(error.__cause__, PermissionError) else "file"
-        return Report(findings=(Finding(kind, str(error)),))
+        return Report(findings=(Finding(_kind_of(error, path), str(error).removesuffix(".")),))
     try:
         return attrs.evolve(_examine_open(environment), is_writable=_is_writable(path))
     finally:
@@ -133,6 +138,14 @@ def _examine_open(environment: Environment) -> Report:
     found = _report(Inspection(environment.salvaged()).run())
     pages = (Finding("file", f"{flaw.table}: {flaw.why}") for flaw in flaws)
     return attrs.evolve(found, findings=(*pages, *found.findings))
+
+
+def _kind_of(error: StoreError, path: Path) -> Kind:
+    """Return what kind of damage it is that a store cannot be opened."""
+    if isinstance(error.__cause__, PermissionError):
+        return "access"
+    data = path / DATA_FILE
+    return "file" if data.exists() and data.stat().st_size else "gone"
 
 
 def _is_writable(path: Path) -> bool:

@@ -38,7 +38,9 @@ T = TypeVar("T")
 
 LAST_SUFFIX: Final = b"\xff" * 8  # behind every event of a session
 
-Kind = Literal["access", "file", "event", "row", "index", "leftover", "blob", "op", "snapshot"]
+Kind = Literal[
+    "access", "gone", "file", "event", "row", "index", "leftover", "blob", "op", "snapshot"
+]
 
 
 @attrs.frozen

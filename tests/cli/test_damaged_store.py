@@ -94,3 +94,22 @@ async def test_the_doctor_says_that_a_store_can_only_be_read(
     told = await user.run("doctor")
     assert told.code == 0
     assert "can read the store and not write it" in told.out
+
+
+async def test_an_empty_file_is_left_to_a_backup_and_no_repair_is_promised(
+    tmp_path: Path, lived: tuple[User, list[str]]
+) -> None:
+    user = damaged(lived, tmp_path, b"")
+    store = user.home / "store"
+    for words in (("doctor",), ("doctor", "--repair")):
+        done = await user.run(*words)
+        assert done.code == 1
+        assert done.err == ""
+        assert done.out.splitlines()[1:4] == [
+            "0 sessions, 0 events: 1 finding.",
+            f"- the store: {store} was a store, and its data.mdb is gone or empty. Restore it from "
+            f"a backup; to begin anew, remove {store}/engines.",
+            "  Nothing is left of it that could be repaired.",
+        ]
+        assert "What can be repaired has been." not in done.out
+    assert not (store / "repaired").exists()

@@ -56,10 +56,9 @@ def _store_report(repairing: bool, backup: Path | None) -> Report | None:
         trio.run(_back_up, backup)
         click.echo(f"The store was copied to {backup}.", err=True)
     report = examine_path(store_path())
-    kinds = {finding.kind for finding in report.findings}
-    if not repairing or "access" in kinds:
+    if not repairing or not report.is_within_reach:
         return report
-    if "file" not in kinds:
+    if all(finding.kind != "file" for finding in report.findings):
         return trio.run(_repair)
     moved = trio.run(move_sound, store_path())
     click.echo(f"What is sound was moved into a new file. The old one is {moved.kept}.", err=True)
@@ -71,7 +70,7 @@ def _show(report: Report | None, sandboxes: SandboxReport, *, repaired: bool) ->
         click.echo(f"There is no store in {store_path()}, so there is nothing to check.", err=True)
     else:
         click.echo(f"{store_path()}\n{report.explain()}")
-        if repaired:
+        if repaired and report.is_within_reach:
             click.echo("What can be repaired has been.")
     for line in sandboxes.lines:
         click.echo(line)
