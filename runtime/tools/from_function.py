@@ -70,7 +70,7 @@ class FunctionTool(Generic[P, R]):
             self.timeout,
         )
 
-    @cached_property
+    @property
     def spec(self) -> dict[str, Any]:
         """The specification as the Responses API takes it.
 
@@ -191,9 +191,8 @@ def tool(
         raise ToolInvalid(f"{called}: the timeout {timeout!r} is not allowed; use seconds above 0")
     if timeout is not None and not _is_async(function):
         raise ToolInvalid(f"{called}: a timeout needs `async def`; a thread cannot be stopped")
-    if description is None:
-        description = _SECTION.split(_doc_of(function), maxsplit=1)[0].strip()
-    return FunctionTool(function, called, description, needs_approval, parallel, timeout)
+    told = _summary(_doc_of(function)) if description is None else description
+    return FunctionTool(function, called, told, needs_approval, parallel, timeout)
 
 
 def _called(function: object, name: str | None) -> str:
@@ -215,6 +214,12 @@ def _is_async(function: Callable[..., object]) -> bool:
 
 def _doc_of(function: Callable[..., object]) -> str:
     return inspect.getdoc(_routine(function)) or inspect.getdoc(function) or ""
+
+
+def _summary(doc: str) -> str:
+    """Return a docstring without its sections."""
+    section = _SECTION.search(doc)
+    return (doc if section is None else doc[: section.start()]).strip()
 
 
 @attrs.frozen

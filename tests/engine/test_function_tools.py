@@ -13,14 +13,13 @@ from trio.testing import MockClock
 
 import turnlog
 from tests.engine.kit import house, outputs, play, the, unchecked
-from turnlog import CallRefused, ToolMonitor, ToolResult
+from turnlog import CallRefused, Tool, ToolMonitor, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.errors import ToolInvalid
 from turnlog.protocol.events import ApprovalAsked, ModelItemReceived, ToolFinished
 from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.tools.from_function import FunctionTool
 from turnlog.runtime.tools.shape import checked_tools
 
 
@@ -300,27 +299,32 @@ async def test_what_changes_nothing_is_never_asked_about(
 
 async def starred(*counts: int) -> None: ...
 async def positional(count: int, /) -> None: ...
-async def bare(count) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def bare(count: int) -> None: ...
 async def strange(count: Path | trio.Event) -> None: ...
-async def missing(count: "Nothing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+async def missing(count: int) -> None: ...
 def plain() -> None: ...
 
 
-@pytest.mark.parametrize(
-    ("function", "why"),
-    [
-        (starred, "the parameter `*counts: int` has no name that a model could give"),
-        (positional, "the parameter `count: int` has no name that a model could give"),
-        (bare, "the parameter `count` needs an annotation: its type"),
-        (Shelves.take, "the parameter `self` needs an annotation: its type. A method is given "),
-        (strange, "an annotation cannot be shown to a model: "),
-        (missing, "an annotation names a type that is not there: name 'Nothing' is not defined"),
-    ],
-)
+del bare.__annotations__["count"]
+missing.__annotations__["count"] = "Nothing"
+
+
+NO_TOOLS: Final[list[tuple[Callable[..., Any], str]]] = [
+    (starred, "the parameter `*counts: int` has no name that a model could give"),
+    (positional, "the parameter `count: int` has no name that a model could give"),
+    (bare, "the parameter `count` needs an annotation: its type"),
+    (Shelves.take, "the parameter `self` needs an annotation: its type. A method is given "),
+    (strange, "an annotation cannot be shown to a model: "),
+    (missing, "an annotation names a type that is not there: name 'Nothing' is not defined"),
+]
+
+
+@pytest.mark.parametrize(("function", "why"), NO_TOOLS)
 def test_a_function_that_no_model_could_call_is_refused_when_an_engine_is_opened(
     function: Callable[..., Any], why: str
 ) -> None:
-    tool = function if isinstance(function, FunctionTool) else turnlog.tool(function)
+    given: Any = function
+    tool: Tool = given if hasattr(type(given), "spec") else turnlog.tool(function)
     with pytest.raises(ToolInvalid) as refused:
         checked_tools([tool])
     assert str(refused.value).startswith(f"tools[0] (FunctionTool), {tool.name}: {why}")
