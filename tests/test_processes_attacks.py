@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import join
 
 import attrs
 import pytest
@@ -118,7 +119,7 @@ class Ground:
         """Return a shell command that runs `source`, and ends when that has begun."""
         file = self.folder / "attack"
         file.write_text(source)
-        return f"{interpreter} {file} & until test -s begun; do sleep 0.01; done"
+        return f"{join([interpreter, str(file)])} & until test -s begun; do sleep 0.01; done"
 
     def left(self) -> list[int]:
         """Return the pids of what runs the attack."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from shlex import join
 from typing import Literal
 
 import attrs
@@ -343,10 +344,11 @@ def command_lines() -> list[list[str]]:
 
 
 async def test_loopback_of_its_own_can_be_used(mounted: Ground) -> None:
-    script = (
-        f'{sys.executable} -I -c \'import socket; s = socket.create_server(("127.0.0.1", 0)); '
-        'socket.create_connection(s.getsockname()); print("met")\''
+    program = (
+        'import socket; s = socket.create_server(("127.0.0.1", 0)); '
+        'socket.create_connection(s.getsockname()); print("met")'
     )
+    script = join([sys.executable, "-I", "-c", program])
     assert (await mounted.run(script, WRITE)).output == b"met\n"
 
 

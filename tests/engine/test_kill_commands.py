@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from shlex import join
 
 import pytest
 import trio
@@ -50,7 +51,7 @@ async def test_a_daemon_writes_nothing_more_once_its_command_is_said_to_be_stopp
     written.parent.mkdir(parents=True)
     source = folder / "daemon.py"
     source.write_text(DAEMON)
-    command = shell(f"{sys.executable} {source}; sleep 600")
+    command = shell(f"{join([sys.executable, str(source)])}; sleep 600")
     script = Script([Response(items=[command]), Response(items=[message("done")])])
     async with serve_script(script) as server:
         name = await _kill_once_written(home, folder, server.base_url, sandbox, written)

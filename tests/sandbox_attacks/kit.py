@@ -175,4 +175,4 @@ def python(lines: Iterable[str]) -> str:
         f"try:\n    {line}\n    print('DONE:', {line!r})\nexcept Exception as error:\n    pass"
         for line in lines
     )
-    return f"exec $PYTHON -I -S - <<'END'\nimport os, signal, ctypes\n{tried}\nEND"
+    return f"exec \"$PYTHON\" -I -S - <<'END'\nimport os, signal, ctypes\n{tried}\nEND"
