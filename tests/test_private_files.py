@@ -10,8 +10,9 @@ from turnlog.runtime.private_files import make_private_folder, open_private, wri
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o177], autouse=True)
-def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run the test under each of these umasks."""
+def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Run the test under each of these umasks. Its folder is made before, under our own."""
+    assert tmp_path.is_dir()
     before = os.umask(request.param)
     yield
     os.umask(before)
