@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from shlex import join
 
@@ -374,8 +375,9 @@ def test_an_attendant_that_cannot_fork_says_so() -> None:
 def few_descriptors(more: int) -> Generator[None]:
     """Let this process open only `more` files beyond those that are open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = max(map(int, os.listdir("/proc/self/fd"))) + 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, hard))
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    free = (number for number in range(len(used) + more + 1) if number not in used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, more, None)), hard))
     try:
         yield
     finally:
