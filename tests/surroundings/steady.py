@@ -7,6 +7,7 @@ inherited is put right once, before the first test module is imported.
 
 import atexit
 import os
+import pwd
 import shutil
 import signal
 import sys
@@ -61,7 +62,17 @@ def _keep_environment() -> None:
         path = f"{own}{os.pathsep}{path}"
     os.environ["PATH"] = path
     os.environ["HOME"] = _home()
+    if not _has_name():  # pytest would share the folder "pytest-of-unknown" with others like us
+        os.environ["LOGNAME"] = f"uid-{os.getuid()}"
     os.environ["LANG"] = "C.UTF-8"
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _home() -> str:
