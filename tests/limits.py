@@ -70,7 +70,8 @@ def describe_hang(test: str, frame: FrameType | None) -> str:
     print(f"{test} has not ended within {SECONDS:g} s. The main thread:", file=text)
     traceback.print_stack(frame, limit=_FRAMES, file=text)
     main = threading.main_thread().ident
-    for number, other in sys._current_frames().items():
+    frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - its documented name
+    for number, other in frames.items():
         if number != main:
             print(f"Thread {number}:", file=text)
             traceback.print_stack(other, limit=_FRAMES, file=text)

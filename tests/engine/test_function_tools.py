@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import attrs
 import pytest
@@ -323,8 +323,8 @@ NO_TOOLS: Final[list[tuple[Callable[..., Any], str]]] = [
 def test_a_function_that_no_model_could_call_is_refused_when_an_engine_is_opened(
     function: Callable[..., Any], why: str
 ) -> None:
-    given: Any = function
-    tool: Tool = given if hasattr(type(given), "spec") else turnlog.tool(function)
+    kind: type[object] = type(function)
+    tool: Tool = cast(Tool, function) if hasattr(kind, "spec") else turnlog.tool(function)
     with pytest.raises(ToolInvalid) as refused:
         checked_tools([tool])
     assert str(refused.value).startswith(f"tools[0] (FunctionTool), {tool.name}: {why}")
