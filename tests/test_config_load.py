@@ -452,3 +452,12 @@ def test_keys_of_codex_that_are_not_used_are_accepted_and_named(place: Place) ->
             "-c web_search (command line): web_search is not used by turnlog yet.",
         ),
     )
+
+
+def test_what_a_sandbox_keeps_in_place_of_a_marker_begins_no_project(tmp_path: Path) -> None:
+    """A killed engine may leave it, until the next command removes it."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "inner").mkdir()
+    assert project_root(tmp_path / "inner", [".git"]) == tmp_path
+    (tmp_path / ".git").chmod(0o1555)
+    assert project_root(tmp_path / "inner", [".git"]) == tmp_path / "inner"

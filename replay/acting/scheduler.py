@@ -23,6 +23,7 @@ T = TypeVar("T")
 MODULE: Final = "trio._core._run"
 FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 GENERATOR: Final = "_r"
+THREADS: Final = "run_sync"  # of `trio.to_thread`
 
 
 @contextmanager
@@ -55,7 +56,26 @@ def run_seeded(main: Callable[[], Awaitable[T]], *, seed: int, clock: Clock | No
     """Run `main` in a trio run of its own, in which `seed` decides the order of tasks.
 
     Args:
-        clock: by default one that jumps to the next deadline as soon as every task waits.
+        clock: by default one that jumps to the next deadline as soon as every task waits. It would
+            jump over the work of a thread, so what is meant for one is then done at once.
     """
     with scheduled_by(seed):
-        return trio.run(main, clock=clock or MockClock(autojump_threshold=0))
+        if clock is not None:
+            return trio.run(main, clock=clock)
+        with _no_threads():
+            return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@contextmanager
+def _no_threads() -> Generator[None]:
+    threads = trio.to_thread.run_sync
+    setattr(trio.to_thread, THREADS, _at_once)
+    try:
+        yield
+    finally:
+        setattr(trio.to_thread, THREADS, threads)
+
+
+async def _at_once(work: Callable[..., T], *arguments: object, **_: object) -> T:
+    await trio.lowlevel.checkpoint()
+    return work(*arguments)

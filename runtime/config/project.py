@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from turnlog.runtime.sandbox.mountpoints import is_mount_point
+
 
 def standing_folder() -> str:
     """Return the folder that this process stands in; `/`, which is in no project, if it is gone."""
@@ -13,8 +15,16 @@ def standing_folder() -> str:
         return "/"
 
 
+def is_there(path: Path) -> bool:
+    """Say whether a path exists and is not the empty folder that a sandbox keeps in its place."""
+    try:
+        return not is_mount_point(str(path), os.stat(path))
+    except OSError:
+        return False
+
+
 def project_root(
-    cwd: Path, markers: Sequence[str], exists: Callable[[Path], bool] = os.path.exists
+    cwd: Path, markers: Sequence[str], exists: Callable[[Path], bool] = is_there
 ) -> Path:
     """Return the nearest folder, from the absolute `cwd` upwards, that holds a marker.
 

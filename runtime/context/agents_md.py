@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from turnlog.runtime.config.files import read_regular, size_of_regular
-from turnlog.runtime.config.project import project_root
+from turnlog.runtime.config.project import is_there, project_root
 from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
 
 NAMES: Final = ("AGENTS.override.md", "AGENTS.md")
@@ -34,7 +34,7 @@ def find_project_docs(
     markers: Sequence[str],
     fallback_names: Sequence[str],
     *,
-    exists: Probe = os.path.exists,
+    exists: Probe = is_there,
     is_file: Probe = os.path.isfile,
 ) -> list[Path]:
     """Return the project's files that hold for the absolute `cwd`, the root's first.

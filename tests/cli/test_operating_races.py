@@ -118,7 +118,7 @@ async def test_what_is_not_taken_in_time_stays_for_whoever_runs_the_session_next
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     play, _ = begun()
-    log = Meanwhile(play=play)
+    log = Meanwhile(play=play, place=play.state.place)
     await log.go_on()
     await log.leave(SESSION, Submission("named", SetName("mine"), "command line"))
     with pytest.raises(NotTaken, match="whoever runs the session next takes it"):

@@ -56,7 +56,7 @@ async def test_everything_that_is_written_under_umask_0_is_private(user: User) -
         "home/config.toml",
         "home/store",
         "home/store/data.mdb",
-        "home/store/lock.mdb",
+        "home/store/writer.lock",
         "last",
         "deep",
         "deep/backup",
@@ -72,5 +72,5 @@ async def test_a_store_can_be_used_again_that_was_made_under_umask_777(user: Use
         made = new_home(user)
         await run(user, 0o777, "exec", "go")
     found = modes(made / "home" / "store")
-    assert found["data.mdb"] == found["lock.mdb"] == 0o600
+    assert found["data.mdb"] == found["writer.lock"] == 0o600
     assert found["engines"] == 0o700
