@@ -24,6 +24,7 @@ from turnlog.protocol.settings import (
 )
 from turnlog.runtime.config import Config, ProviderConfig, explain, load_config, turnlog_home
 from turnlog.runtime.config.layers import dotted
+from turnlog.runtime.config.project import project_root
 from turnlog.runtime.config.schema import key_names
 from turnlog.runtime.config.sources import VARIABLES
 
