@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.cli.harness import User
-from tests.replay_rollouts import kit
+from tests.replay.rollouts import kit
 
 SESSION = "01a1fead-a762-7803-a037-d639367c21a2"  # of recorded_rollouts/session.jsonl
 FORMS = ("turnlog", "codex", "markdown", "html")

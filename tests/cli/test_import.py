@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.cli.harness import User
 from tests.replay.recordings import named
-from tests.replay_rollouts import kit
+from tests.replay.rollouts import kit
 from turnlog.replay.verify.stored import replay_session
 
 SESSION = "01a1fead-a762-7803-a037-d639367c21a2"  # of recorded_rollouts/session.jsonl

@@ -12,7 +12,7 @@ from msgspec import structs
 from tests.core.play import Play
 from tests.engine.kit import House, house, is_there, of, outputs, the, until
 from tests.replay.recordings import written
-from tests.replay_rollouts import kit as rollouts
+from tests.replay.rollouts import kit as rollouts
 from turnlog.actors.core import texts
 from turnlog.actors.ports import EventLog
 from turnlog.protocol.calls import CommandPreview, SpawnAgent, ToolPlan

@@ -29,7 +29,7 @@ _BEGIN, _END = "<!-- made by `make surroundings` -->", "<!-- end -->"
 _LIMIT: Final = 600  # seconds for one program
 # What stands for the whole suite: where nothing is odd, all that is confined; elsewhere, how
 # processes are started, told of and ended.
-_SANDBOX_TESTS: Final = ("tests/test_sandbox_*.py", "tests/engine/test_tool_*.py")
+_SANDBOX_TESTS: Final = ("tests/sandbox/test_*.py", "tests/engine/test_tool_*.py")
 _TESTS: Final = ("tests/surroundings", "tests/cli/test_unconfined.py", "tests/cli/test_startup.py")
 _SYSTEM: Final = ("/bin", "/usr/bin", "/usr/local/bin")  # where bwrap is looked for, whatever PATH
 _PASSED, _FAILED, _NOT_RUN = "yes", "NO", "not run"

@@ -1,0 +1,173 @@
+"""A session at any of its events: its state, what the event changed, and the model's request."""
+
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.play import Play
+from tests.replay.views.kit import keep, session_id
+from tests.strategies import sessions
+from turnlog.actors.core.history import MODEL, History
+from turnlog.actors.core.model_input import model_input
+from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.snapshot import snapshot
+from turnlog.actors.ports import StoredSnapshot
+from turnlog.protocol.envelope import GENESIS, Envelope, Record, chain, read_envelope
+from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.events import ModelAsked
+from turnlog.protocol.usage import TokenUsage
+from turnlog.replay.views.state_at import Moment, input_digest, moment_at, state_view
+from turnlog.replay.views.structure import Difference, decoded, equal, patched
+from turnlog.runtime.store.memory import MemoryLog
+
+SESSION = session_id(1)
+
+
+async def kept(play: Play) -> MemoryLog:
+    log = MemoryLog()
+    await keep(log, SESSION, play)
+    return log
+
+
+def readable(view: dict[str, Any]) -> dict[str, Any]:
+    """Return a state's view with the conversation decoded, as changes of it are."""
+    parts = [decoded(part) for part in view["history"]["parts"]]
+    return {**view, "history": {"parts": parts}}
+
+
+@given(sessions(most_facts=20), st.data())
+async def test_a_moment_is_the_fold_up_to_there_and_its_changes_lead_to_it(
+    play: Play, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(1, len(play.records)))
+    moment = await moment_at(await kept(play), SESSION, at)
+    before, after = rebuild(play.records[: at - 1]), rebuild(play.records[:at])
+    assert moment.state == after
+    assert moment.recorded == play.records[at - 1]
+    changed = patched(readable(state_view(before)), moment.changes)
+    assert equal(changed, readable(state_view(after)))
+
+
+@given(sessions(most_facts=25))
+async def test_each_request_is_the_one_that_the_log_says_was_sent(play: Play) -> None:
+    log = await kept(play)
+    for record in play.records:
+        event = record.event
+        if isinstance(event, ModelAsked):
+            request = (await moment_at(log, SESSION, record.sequence)).request
+            assert request.status == "sent"
+            assert request.recorded_digest == request.input_digest == event.input_digest
+            assert len(request.input) == event.parts
+            assert request.request is not None
+            assert request.request.input == tuple(request.input)
+
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "ä"]), max_size=4)
+
+
+@given(TEXTS, TEXTS, st.booleans())
+def test_the_digest_of_a_request_is_chained_over_its_parts_whatever_it_begins_with(
+    told: list[str], parts: list[str], goes_on: bool
+) -> None:
+    history = History()
+    for number, part in enumerate(told):
+        history.add(part, (number, 0), MODEL)
+    parts = told + parts if goes_on else parts
+    digest = GENESIS
+    for part in parts:
+        digest = chain(digest, part.encode())
+    assert input_digest(tuple(parts), history) == digest.hex()
+
+
+async def moments(play: Play) -> dict[str, Moment]:
+    """Return the last moment of each kind of event."""
+    log = await kept(play)
+    return {record.kind: await moment_at(log, SESSION, record.sequence) for record in play.records}
+
+
+def worked() -> Play:
+    play = Play.started()
+    play.ask("look around")
+    play.call("call-1")
+    play.complete(TokenUsage(10, 4, 0, 2))
+    play.start(0)
+    return play
+
+
+async def test_a_request_on_its_way_is_told_from_one_that_would_be_sent() -> None:
+    found = await moments(worked())
+    assert found["model_asked"].request.status == "sent"
+    assert found["model_item_received"].request.status == "in_flight"
+    assert found["model_item_received"].request.input == found["model_asked"].request.input
+    started = found["tool_started"]
+    assert started.request.status == "would_be_sent"
+    assert started.request.input == model_input(started.state)
+    assert "this was stopped while it was running" in started.request.input[-1]
+    assert started.changes == [
+        Difference(("outstanding", "5.tool.0", "started"), False, True),
+    ]
+
+
+async def test_before_its_context_is_loaded_a_turn_has_no_whole_request() -> None:
+    asked = (await moments(worked()))["context_asked"]
+    assert (asked.request.request, asked.request.tools_json) == (None, None)
+    assert asked.request.settings == asked.state.settings
+
+
+async def test_a_negative_sequence_counts_from_the_end() -> None:
+    play = worked()
+    log = await kept(play)
+    last = len(play.records)
+    assert (await moment_at(log, SESSION, -1)).recorded == play.records[-1]
+    assert (await moment_at(log, SESSION, -last)).recorded == play.records[0]
+    for outside in (0, last + 1, -last - 1):
+        with pytest.raises(SequenceOutOfRange):
+            await moment_at(log, SESSION, outside)
+
+
+async def test_a_snapshot_is_used_unless_it_is_later_than_the_event() -> None:
+    play = Play.started()
+    for text in ("one", "two"):
+        play.ask(text)
+        play.complete()
+    log = await kept(play)
+    middle = play.cut(play.ends[4])
+    data = snapshot(middle.state)
+    assert data is not None
+    reads: list[int] = []
+
+    @attrs.define(eq=False)
+    class Watched(MemoryLog):
+        async def read(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401
+            reads.append(options["after"])
+            return await MemoryLog.read(self, *words, **options)
+
+    watched = Watched(log.store)
+    stored = StoredSnapshot(middle.state.head, middle.state.digest, data)
+    log.store.find(SESSION).snapshots[stored.sequence] = stored
+    for at, first in ((len(play.records), middle.state.head), (middle.state.head, 0)):
+        reads.clear()
+        moment = await moment_at(watched, SESSION, at)
+        assert moment.state == rebuild(play.records[:at])
+        assert reads[0] == first
+
+
+async def test_an_event_of_an_unknown_kind_changes_nothing_and_hides_nothing() -> None:
+    play = worked()
+    append_unknown(play)
+    found = await moment_at(await kept(play), SESSION, -1)
+    assert found.recorded.kind == "unknown_4242"
+    assert found.changes == []
+    assert found.request.status == "would_be_sent"
+
+
+def append_unknown(play: Play) -> None:
+    """Append an event that a newer release wrote."""
+    last = read_envelope(play.stored[-1].data)
+    place = last.sequence + 1, last.time_us, 3, 4242, 1, last.turn
+    data = msgspec.msgpack.encode(Envelope(99, *place, msgspec.Raw(b"\x90")))
+    play.stored.append(Record(last.sequence + 1, chain(play.state.digest, data), data, {}))
