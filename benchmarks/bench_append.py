@@ -16,7 +16,7 @@ from turnlog.actors.ports import Batch, Stored
 from turnlog.protocol.envelope import GENESIS, seal
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 EVENT_BYTES = 300
 BLOCKS = 20  # of each round

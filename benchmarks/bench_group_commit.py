@@ -18,7 +18,7 @@ from turnlog.actors.ports import Claim as Held
 from turnlog.actors.ports import Stored
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 SECONDS = 0.5  # of each load, in each round
 

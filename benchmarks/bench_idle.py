@@ -14,7 +14,7 @@ from ports import defaults, turn, world
 
 from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 SESSIONS = 1000
 WARM = 50

@@ -13,7 +13,7 @@ from workload import Work, write_as_lived
 
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.engine.engine import Engine, running
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 ROUNDS = 3
 LENGTHS = {"1k": 1_000, "10k": 10_000, "100k": 100_000}

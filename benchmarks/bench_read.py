@@ -21,7 +21,7 @@ from turnlog.protocol.envelope import EncodedEvent, Recorded, decode_event, read
 from turnlog.protocol.events import SessionEvent
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 EVENTS = 100_000
 PAGE = 1000

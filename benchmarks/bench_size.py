@@ -9,7 +9,7 @@ from workload import Work, payload
 
 from turnlog.actors.ports import Batch, Stored
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 EVENTS = 20_000
 INTERLEAVED = 16

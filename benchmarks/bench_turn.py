@@ -17,8 +17,8 @@ from turnlog.actors.ports import EventLog
 from turnlog.protocol.settings import Durability
 from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog
 
 BLOCKS = 6  # of each round
 TURNS = 5  # of each block, one session

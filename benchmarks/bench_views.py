@@ -21,7 +21,7 @@ from turnlog.replay.views.diff import SessionDiff, StoredSession, compare
 from turnlog.replay.views.state_at import moment_at
 from turnlog.replay.views.tree import fork_tree
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 EVENTS = 100_000
 SESSIONS = 10_000

@@ -134,11 +134,11 @@ async def open_engine(
 @asynccontextmanager
 async def _log(store: Path, *, ephemeral: bool) -> AsyncGenerator[EventLog]:
     if ephemeral:
-        from turnlog.runtime.store.memory import MemoryLog
+        from turnlog.runtime.store.memory.log import MemoryLog
 
         yield MemoryLog()
     else:
-        from turnlog.runtime.store.lmdb_log import open_log
+        from turnlog.runtime.store.lmdb.log import open_log
 
         async with open_log(store) as log:
             yield log

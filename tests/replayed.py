@@ -9,7 +9,7 @@ import trio
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import TurnlogError
 from turnlog.replay.verify.verifier import divergences
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 sessions: int = 0
 events: int = 0

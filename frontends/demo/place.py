@@ -18,7 +18,7 @@ from turnlog.protocol.events import ToolFinished, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.assembly import open_sandbox
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 _NOT_YET: Final = SessionId("")
 _PERIOD: Final = 0.02  # seconds between two looks at what another process does

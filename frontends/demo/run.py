@@ -29,7 +29,7 @@ from turnlog.protocol.settings import SettingsUpdate
 from turnlog.replay.verify.verifier import divergences, rebuild
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 _PATIENCE: Final = 180  # seconds that a chapter may take where something hangs
 

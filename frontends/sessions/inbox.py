@@ -11,7 +11,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Op, Submission
 from turnlog.runtime.engine import arguments as doors
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 
 class NotRunning(TurnlogError):

@@ -6,8 +6,8 @@ from typing import Final
 import trio
 
 from turnlog.actors.ports import EventLog
-from turnlog.runtime.store.lmdb_log import LmdbLog
-from turnlog.runtime.store.writer import pause_text
+from turnlog.runtime.store.lmdb.log import LmdbLog
+from turnlog.runtime.store.lmdb.writer import pause_text
 
 _PERIOD: Final = 0.5  # seconds between two looks
 

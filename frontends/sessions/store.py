@@ -11,7 +11,7 @@ from turnlog.protocol.errors import InputUnreadable, SessionNotFound, StoreUnsui
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 
 if TYPE_CHECKING:
-    from turnlog.runtime.store.lmdb_log import LmdbLog
+    from turnlog.runtime.store.lmdb.log import LmdbLog
 
 
 def working_folder(chosen: str | None) -> str:
@@ -63,7 +63,7 @@ async def reading(session: str | None = None) -> AsyncGenerator["LmdbLog"]:
         SessionNotFound: there is no store yet.
         StoreUnsuitable, SchemaTooNew: it cannot be opened.
     """
-    from turnlog.runtime.store.lmdb_log import open_log
+    from turnlog.runtime.store.lmdb.log import open_log
 
     if session is not None and not has_store():
         raise SessionNotFound(session)

@@ -55,7 +55,7 @@ from turnlog.replay.acting.played_ports import (
     Script,
 )
 from turnlog.replay.acting.scheduler import run_seeded
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 _MOST_JUMPS: Final = 1000  # of the clock, for one fact
 _MOST_PAUSES: Final = 2  # passes of the scheduler that a write, or a watcher, takes

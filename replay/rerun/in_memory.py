@@ -17,7 +17,7 @@ from turnlog.protocol.envelope import (
     seal,
 )
 from turnlog.protocol.errors import WriteLost
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 _CHUNK = 1000  # events in one batch
 

@@ -60,7 +60,7 @@ from turnlog.runtime.engine.engine import running
 from turnlog.runtime.engine.foresight import ForeseeingLoader, Foresight
 from turnlog.runtime.sandbox.confinement import Sandbox
 from turnlog.runtime.sandbox.guard import OPEN
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 from turnlog.runtime.workspace.files import WorkspaceFiles
 
 Source = Literal["recorded", "live"]

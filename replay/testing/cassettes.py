@@ -27,7 +27,7 @@ from turnlog.replay.testing.harness import SETTINGS, open_test_engine
 from turnlog.replay.testing.secrets import PATTERNS
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.private_files import write_private
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.tools.tool import Tool
 
 Mode = Literal["once", "none", "all"]

@@ -16,7 +16,7 @@ from turnlog.replay.files.loading import load_portable
 from turnlog.replay.files.portable import read_portable, write_portable
 from turnlog.runtime.config.home import STORE_FOLDER
 from turnlog.runtime.private_files import make_private_folder
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 FAILURES: Final = Path(".turnlog-failures")  # below the current folder; git ignores it
 

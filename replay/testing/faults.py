@@ -30,7 +30,7 @@ from turnlog.replay.testing.promises import PromiseBroken, assert_promises
 from turnlog.replay.testing.timelines import timeline
 from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 from turnlog.runtime.store.waiting import PendingTicket
 from turnlog.runtime.tools.tool import Tool
 

@@ -33,7 +33,7 @@ from turnlog.runtime.assembly import SystemClock
 from turnlog.runtime.context.user_input import user_message
 from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.scripted_model.script import Item, Response, Script
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
 

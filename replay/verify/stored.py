@@ -17,7 +17,7 @@ from turnlog.replay.verify.verdict import Verdict, failed, verdict_of
 from turnlog.replay.verify.workers import in_processes
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.engine import arguments as doors
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 __all__ = ["ReplayReport", "replay_session", "replay_store", "replay_stored"]
 

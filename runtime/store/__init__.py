@@ -1,1 +1,1 @@
-"""The event log: LMDB on a local disk, and its in-memory twin. Nothing above knows which."""
+"""The stores of the event log, a folder for each. `contract` and `waiting` are what all share."""

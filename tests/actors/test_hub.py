@@ -14,7 +14,7 @@ from turnlog.protocol.envelope import GENESIS, Recorded, seal
 from turnlog.protocol.events import TimerFired
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.notices import BackgroundEvent, Publication, SubscriberLagged
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 SESSION = SessionId("0190f5fe-7c00-7000-8000-000000000001")
 

@@ -36,7 +36,7 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
 Fault = Literal["refused", "lost", "lost, but written", "paused"]

@@ -34,7 +34,7 @@ from turnlog.protocol.ops import (
     prompt,
 )
 from turnlog.protocol.settings import SettingsUpdate
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 SESSION = SessionId("0190f5fe-7c00-7000-8000-000000000001")
 CALLS = 24

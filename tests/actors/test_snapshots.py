@@ -24,8 +24,8 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import OverrideTurnContext
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ import trio
 from tests.cli.harness import User
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.portable import write_portable
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from turnlog.protocol.events import OpReceived
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import SetName, Submission
 from turnlog.replay.testing import ScriptedModel, open_test_engine
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 
 @attrs.define(eq=False)

@@ -15,7 +15,7 @@ from turnlog.replay.files.loading import load_portable
 from turnlog.replay.files.portable import read_portable
 from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.scripted_model.script import Response, call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 WAITS = call("exec_command", {"cmd": "until [ -e go ]; do sleep 0.05; done", "login": False})
 PARK = ("-a", "on-request", "-c", "approval_timeout_ms=100", "-c", "unanswered.command=park")

@@ -31,7 +31,7 @@ from turnlog.runtime.config.home import STORE_FOLDER
 from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.scripted_model.script import Response, Script, message
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 CALLS = [f"call-{number}" for number in range(1, 13)]
 EFFECTS = "effects"  # each call adds its id, as a line

@@ -39,7 +39,7 @@ from turnlog.runtime.sandbox.confinement import Preference, Sandbox
 from turnlog.runtime.sandbox.layout import Kept
 from turnlog.runtime.scripted_model.script import Item, Response, Script, call
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.tools.apply_patch import ApplyPatch
 from turnlog.runtime.tools.exec_command import ExecCommand
 from turnlog.runtime.tools.registry import ToolRegistry

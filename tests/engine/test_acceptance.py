@@ -11,7 +11,7 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import ApprovalAsked, SessionForked, TurnEnded
 from turnlog.protocol.notices import ToolOutputDelta
 from turnlog.protocol.ops import prompt
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 DEAF = "trap '' TERM INT HUP; echo ready; while :; do sleep 1000; done"
 WILLING = "trap 'exit 0' TERM; echo ready; sleep 1000"

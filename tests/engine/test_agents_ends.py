@@ -60,7 +60,7 @@ from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Response, Script, call, message
 from turnlog.runtime.scripted_model.server import serve_script
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 
 def texts(records: list[Recorded]) -> list[str]:

@@ -39,7 +39,7 @@ from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, Submission
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import custom
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "read-only"}
 ESCALATED: Final = shell(

@@ -29,8 +29,8 @@ from turnlog.runtime.config.home import STORE_FOLDER
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.player import COMPACTION_REQUEST
 from turnlog.runtime.scripted_model.script import Failure, Item, Response, message
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 SUMMARY: Final = Response(items=[message("we sorted the list")], compaction=True)
 BROKEN: Final = Response(status=500, compaction=True, repeat=20)

@@ -39,7 +39,7 @@ from turnlog.replay.testing.harness import ScriptedModel, open_test_engine
 from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, message
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 HI: Final = (TextInput("hi"),)
 A_UNION: Final = "one of Interrupt, OverrideTurnContext, UserInput, UserTurn, "

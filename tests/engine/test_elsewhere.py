@@ -40,8 +40,8 @@ from turnlog.replay.rollouts.storing import store_import
 from turnlog.replay.verify.stored import replay_stored
 from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog
 
 FULL: Final = SandboxPolicy("danger-full-access", network_access=True)
 NEVER: Final[dict[str, Any]] = {"sandbox_mode": "read-only", "approval_policy": "never"}

@@ -15,7 +15,7 @@ from turnlog.protocol.ops import prompt
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.scripted_model.script import custom
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
 

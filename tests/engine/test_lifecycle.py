@@ -33,14 +33,14 @@ from turnlog.protocol.ops import SetName, Shutdown, Submission, prompt
 from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 HOLDER = """
 import sys, trio
 from pathlib import Path
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 async def main():
     async with open_log(Path(sys.argv[1])) as log:

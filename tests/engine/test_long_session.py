@@ -12,7 +12,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 TURNS: Final = 60
 BLOCK: Final = 20  # turns; what the last block takes is compared with what the second one took

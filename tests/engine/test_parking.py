@@ -19,7 +19,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, Submission, prompt
 from turnlog.protocol.settings import UnansweredPolicy
 from turnlog.runtime.scripted_model.script import Response, message
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 PARKING: Final[dict[str, Any]] = {
     "approval_policy": "on-request",

@@ -30,7 +30,7 @@ from turnlog.protocol.ops import prompt
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.assembly import built_in_tools, open_sandbox
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 from turnlog.runtime.tools.agents import AGENT_TOOLS
 from turnlog.runtime.tools.shape import BUILT_IN
 from turnlog.runtime.tools.tool import CallRefused, Tool

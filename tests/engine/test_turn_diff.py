@@ -11,7 +11,7 @@ from turnlog.protocol.notices import TurnDiff
 from turnlog.protocol.ops import prompt
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, custom
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 
 def patch(*lines: str) -> Item:

@@ -38,8 +38,8 @@ from turnlog.protocol.events import (
 from turnlog.protocol.notices import AgentMessageDelta, ToolOutputDelta
 from turnlog.protocol.ops import ListMcpTools, TextInput, UserInput, prompt
 from turnlog.runtime.scripted_model.script import Response, custom
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog
 
 PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
 

@@ -23,7 +23,7 @@ from turnlog.protocol.ops import Compact, Op, Redo, Undo
 from turnlog.runtime.config.schema import UndoSettings
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item, Response, custom, message
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 SCANNED: Final[dict[str, Any]] = {"undo": UndoSettings(scan_workspace=True)}
 LONG: Final = "blah " * 4000

@@ -10,7 +10,7 @@ from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.protocol.events import CallSettled, TurnEnded
 from turnlog.protocol.ops import Compact
 from turnlog.runtime.scripted_model.script import Response, message
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 Json = dict[str, Any]
 

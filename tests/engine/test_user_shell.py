@@ -24,7 +24,7 @@ from turnlog.protocol.notices import ToolOutputDelta
 from turnlog.protocol.ops import RunUserShellCommand
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 
 async def run(session: Session, command: str) -> list[Recorded]:

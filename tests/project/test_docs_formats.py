@@ -14,7 +14,7 @@ from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.usage import TokenUsage
 from turnlog.replay.files.portable import Header, event_line, write_lines
 from turnlog.runtime.scripted_model.reading import parse_script
-from turnlog.runtime.store import keys
+from turnlog.runtime.store.lmdb import keys
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/file-formats.md").read_text()
 SESSION = SessionId("01900000-0000-7000-8000-000000000001")

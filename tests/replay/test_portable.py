@@ -49,7 +49,7 @@ from turnlog.replay.files.portable import (
 )
 from turnlog.replay.files.redact import redact
 from turnlog.replay.verify.verifier import divergences
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 COPY = SessionId("01900000-0000-7000-8000-0000000000ff")
 

@@ -13,8 +13,8 @@ from turnlog.replay.files.loading import load_portable
 from turnlog.replay.files.portable import read_portable
 from turnlog.replay.verify.stored import replay_session, replay_store, replay_stored
 from turnlog.runtime.engine.new_id import new_id
-from turnlog.runtime.store.doctor import examine_path
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.doctor import examine_path
+from turnlog.runtime.store.lmdb.log import open_log
 
 
 async def filled(store: Path) -> dict[SessionId, int]:

@@ -21,7 +21,7 @@ from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.player import COMPACTION_REQUEST
 from turnlog.runtime.scripted_model.script import Item, Response, message
 from turnlog.runtime.scripted_model.server import ScriptedServer
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 _CALLS: Final = ("function_call", "custom_tool_call")
 _OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")

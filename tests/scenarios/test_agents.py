@@ -23,7 +23,7 @@ from tests.scenarios.kit import assert_valid, left_behind, sent
 from turnlog.protocol.events import ChildEnded, ModelCompleted, ToolStarted, TurnEnded
 from turnlog.runtime.config.schema import Agents
 from turnlog.runtime.scripted_model.script import Response, call, message
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 ONE_AT_ONCE: Final = Agents(max_threads=1)
 

@@ -28,7 +28,7 @@ from turnlog.protocol.ops import ApprovalAnswer
 from turnlog.protocol.settings import UnansweredPolicy
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Item
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "read-only"}
 

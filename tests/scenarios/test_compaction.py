@@ -31,7 +31,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import Compact
 from turnlog.runtime.scripted_model.script import Failure, Response, call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 LOOK: Final = says(call("look"))
 LIMIT: Final = 3_000  # tokens

@@ -20,7 +20,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.items import text_message
 from turnlog.protocol.ops import Redo, Undo, UserTurn
 from turnlog.runtime.scripted_model.script import Item, custom
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 
 def patch(file: str, old: str, new: str) -> Item:

@@ -19,7 +19,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.notices import ToolOutputDelta
 from turnlog.runtime.scripted_model.script import custom
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 PATCH: Final = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
 ENDLESS: Final = shell("echo written > file; echo so far; sleep 1000")

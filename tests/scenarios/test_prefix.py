@@ -20,7 +20,7 @@ from turnlog.protocol.settings import SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.config.schema import Agents
 from turnlog.runtime.scripted_model.script import Response, call, message
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 LOOK: Final = says(call("look"))
 

@@ -33,7 +33,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ops import ApprovalAnswer, Compact, OverrideTurnContext
 from turnlog.protocol.settings import CompactionLimits, SettingsUpdate
 from turnlog.runtime.scripted_model.script import Failure, Response, call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "read-only"}
 ESCALATED: Final = shell("echo ran >> ran; cat ran", sandbox_permissions="require_escalated")

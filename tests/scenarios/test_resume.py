@@ -10,7 +10,7 @@ from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import ModelAsked, OpReceived, TurnEnded
 from turnlog.protocol.ops import Compact, Undo, op_name
 from turnlog.runtime.scripted_model.script import call, reasoning
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 LOOK: Final = says(call("look"))
 RULE: Final = "Never commit to the main branch."

@@ -11,7 +11,7 @@ from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.protocol.ops import Compact, LocalImageInput, TextInput, UserTurn
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 PIXELS: Final = b"\x89PNG\r\n\x1a\n" + Random(0).randbytes(300_000)  # which nothing can pack
 LOOK: Final = says(call("look"))

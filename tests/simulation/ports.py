@@ -83,7 +83,7 @@ from turnlog.protocol.settings import (
     UnansweredPolicy,
 )
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.ops import TextInput, UserInput, UserTurn
 from turnlog.replay.verify.verifier import divergences
-from turnlog.runtime.store.memory import MemoryStore
+from turnlog.runtime.store.memory.log import MemoryStore
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

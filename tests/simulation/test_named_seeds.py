@@ -32,7 +32,7 @@ from turnlog.protocol.ops import (
     prompt,
 )
 from turnlog.replay.acting.scheduler import run_seeded
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
 NAMED = {

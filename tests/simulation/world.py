@@ -41,7 +41,7 @@ from turnlog.protocol.ops import ExecApproval, Op, Submission, prompt
 from turnlog.protocol.settings import AgentLimits, OnRecovery, SandboxPolicy, SessionSettings
 from turnlog.runtime.engine.engine import Engine, running
 from turnlog.runtime.engine.session import Session
-from turnlog.runtime.store.memory import MemoryStore
+from turnlog.runtime.store.memory.log import MemoryStore
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from turnlog.protocol.errors import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.rules import MAX_PAGE, MAX_RECORDS
+from turnlog.runtime.store.contract import MAX_PAGE, MAX_RECORDS
 
 NOBODY = SessionId("00000000-0000-7000-8000-000000000000")
 

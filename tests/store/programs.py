@@ -13,8 +13,8 @@ import trio
 from tests.store.support import Stream, start, text_of, write
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.turns import nobody_writes
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.write_turn import nobody_writes
 
 
 def say(*words: object) -> None:

@@ -14,9 +14,9 @@ from turnlog.protocol.events import OpReceived
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission, TextInput, UserTurn, prompt
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
-from turnlog.runtime.store.rules import EMPTY_HEAD
+from turnlog.runtime.store.contract import EMPTY_HEAD
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 from turnlog.runtime.store.waiting import QUEUE_BYTES
 
 

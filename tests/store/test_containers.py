@@ -14,9 +14,9 @@ from tests.store.processes import ROOT, Running, attending, command, running
 from tests.store.support import Stream, start, texts, write
 from turnlog.protocol.errors import SessionBusy
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.doctor import examine_path
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.doctor import examine_path
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
 
 NOBODY = 65534
 APART = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]

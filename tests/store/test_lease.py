@@ -6,8 +6,8 @@ from pathlib import Path, PosixPath
 
 import pytest
 
-from turnlog.runtime.store.lease import Lease, is_in_use
-from turnlog.runtime.store.suitability import ENGINES
+from turnlog.runtime.store.lmdb.lease import Lease, is_in_use
+from turnlog.runtime.store.lmdb.suitability import ENGINES
 
 
 class WatchedPath(PosixPath):

@@ -17,14 +17,14 @@ from turnlog.actors.ports import Claim, Refused, Stored
 from turnlog.protocol.errors import LogPaused, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.doctor import examine, repair
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.keys import event_key, session_key
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
-from turnlog.runtime.store.rows import decode_row, encode
-from turnlog.runtime.store.suitability import DATA_FILE, ENGINES
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.doctor import examine, repair
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.keys import event_key, session_key
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.rows import decode_row, encode
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE, ENGINES
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 GARBAGE = b"\xc1"  # the one byte that begins nothing in MessagePack
 TIME_THAT_NO_KEY_HOLDS = -1

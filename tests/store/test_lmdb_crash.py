@@ -15,8 +15,8 @@ from turnlog.actors.ports import Head, Refused, Stored, Unknown
 from turnlog.protocol.envelope import GENESIS
 from turnlog.protocol.errors import LogPaused, SessionBusy
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.doctor import examine, examine_path
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.doctor import examine, examine_path
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 
 KILLS = 20
 PAGE = 4096

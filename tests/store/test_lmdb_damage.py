@@ -18,13 +18,13 @@ from turnlog.protocol.errors import (
     StoreUnsuitable,
 )
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.doctor import examine, examine_path, repair
-from turnlog.runtime.store.keys import child_key, event_key, recent_key, session_key
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
-from turnlog.runtime.store.moving import move_sound
-from turnlog.runtime.store.rows import decode_row, encode
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.doctor import examine, examine_path, repair
+from turnlog.runtime.store.lmdb.keys import child_key, event_key, recent_key, session_key
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.moving import move_sound
+from turnlog.runtime.store.lmdb.rows import decode_row, encode
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 LARGE = "large " * 2000
 

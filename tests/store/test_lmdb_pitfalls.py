@@ -14,9 +14,9 @@ from tests.store.support import Stream, new_session, op, start, texts, write
 from turnlog.actors.ports import Claim, Head, Stored
 from turnlog.protocol.envelope import GENESIS
 from turnlog.protocol.errors import StoreUnsuitable
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
-from turnlog.runtime.store.views import View
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.views import View
 
 LARGE = "large " * 2000
 

@@ -12,7 +12,7 @@ from tests.store.support import Stream, new_session, op, start, text_of, texts, 
 from turnlog.actors.ports import Refused
 from turnlog.protocol.errors import SessionBusy, StoreError, StoreUnsuitable
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 
 async def test_a_session_that_another_process_holds_is_busy_but_not_closed(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from tests.store.conformance_snapshots import save
 from tests.store.support import start, texts, write
 from turnlog.actors.ports import Claim, StoredSnapshot
 from turnlog.protocol.errors import LogDamaged
-from turnlog.runtime.store.doctor import examine, repair
-from turnlog.runtime.store.keys import event_key, session_key
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.rows import encode
-from turnlog.runtime.store.snapshots import SnapshotRow
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.doctor import examine, repair
+from turnlog.runtime.store.lmdb.keys import event_key, session_key
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.rows import encode
+from turnlog.runtime.store.lmdb.snapshots import SnapshotRow
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 
 def change_sequence(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:

@@ -21,8 +21,8 @@ from turnlog.actors.ports import Claim, EventLog, Head
 from turnlog.protocol.errors import SessionBusy, SessionNotFound, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.doctor import examine, repair
-from turnlog.runtime.store.lmdb_log import LmdbLog
+from turnlog.runtime.store.lmdb.doctor import examine, repair
+from turnlog.runtime.store.lmdb.log import LmdbLog
 
 T = TypeVar("T")
 

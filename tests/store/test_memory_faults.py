@@ -7,7 +7,7 @@ import trio.testing
 from tests.store.support import Stream, new_session, op, start, texts, write
 from turnlog.actors.ports import Refused, Stored, Unknown
 from turnlog.protocol.errors import LogPaused, SessionBusy, StoreError
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 
 async def test_a_refused_batch_is_not_written_and_dooms_what_is_behind_it() -> None:

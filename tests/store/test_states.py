@@ -7,9 +7,9 @@ import pytest
 
 from tests.store.processes import running
 from tests.store.support import start, texts
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.views import PageView
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.views import PageView
 
 
 def commit(environment: Environment, times: int) -> None:

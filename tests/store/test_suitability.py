@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from turnlog.protocol.errors import StoreUnsuitable
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.suitability import (
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.suitability import (
     NETWORK_FILE_SYSTEMS,
     file_system_magic,
     network_file_system,

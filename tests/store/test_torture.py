@@ -12,9 +12,9 @@ import pytest
 from tests.store.support import Stream, texts, write
 from turnlog.protocol.errors import StoreDamaged, StoreError, TurnlogError
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.doctor import examine_path
-from turnlog.runtime.store.lmdb_log import LmdbLog, open_log
-from turnlog.runtime.store.moving import move_sound
+from turnlog.runtime.store.lmdb.doctor import examine_path
+from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
+from turnlog.runtime.store.lmdb.moving import move_sound
 
 PAGE: Final = 4096
 ROUNDS: Final = 60

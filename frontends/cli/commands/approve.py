@@ -96,7 +96,7 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     from turnlog.frontends.cli.commands.approvals import questions
     from turnlog.frontends.cli.operate import NotTaken, taken
     from turnlog.runtime.engine.new_id import new_id
-    from turnlog.runtime.store.lmdb_log import open_log
+    from turnlog.runtime.store.lmdb.log import open_log
 
     if not has_store():
         raise QuestionNotFound(prefix)

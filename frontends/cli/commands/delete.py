@@ -28,7 +28,7 @@ def command(session: str, yes: bool) -> int | None:
 
 
 async def _delete(session: SessionId) -> None:
-    from turnlog.runtime.store.lmdb_log import open_log
+    from turnlog.runtime.store.lmdb.log import open_log
 
     async with open_log(store_path()) as log:
         await log.delete(session)

@@ -11,9 +11,9 @@ import trio
 from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.sessions.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
-from turnlog.runtime.store.doctor import ADVICE, Report, examine_path, repair
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.moving import move_sound
+from turnlog.runtime.store.lmdb.doctor import ADVICE, Report, examine_path, repair
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.moving import move_sound
 
 
 @click.command("doctor")

@@ -76,7 +76,7 @@ async def _import(
     anew: bool,
     done: Callable[[Imported | NotImported], None],
 ) -> None:
-    from turnlog.runtime.store.lmdb_log import open_log
+    from turnlog.runtime.store.lmdb.log import open_log
 
     given = _rollouts(files)
     async with open_log(store_path()) as log:

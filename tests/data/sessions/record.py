@@ -48,7 +48,7 @@ from turnlog.runtime.scripted_model.script import (
     message,
     reasoning,
 )
-from turnlog.runtime.store.memory import MemoryLog, MemoryStore
+from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
 Recipe = Callable[[Path], Coroutine[Any, Any, list[Recorded]]]
 ASK: Final[dict[str, Any]] = {"approval_policy": "on-request", "sandbox_mode": "read-only"}

@@ -18,7 +18,7 @@ from turnlog.replay.rerun.rerun import simulate as simulate_session
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.scripted_model.script import Script
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 PATIENCE = 120.0  # seconds
 

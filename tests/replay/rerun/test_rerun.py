@@ -22,7 +22,7 @@ from turnlog.protocol.settings import SandboxPolicy
 from turnlog.replay.rerun.rerun import NothingToRerun
 from turnlog.replay.rerun.tolerances import Tolerances
 from turnlog.runtime.scripted_model.script import call
-from turnlog.runtime.store.lmdb_log import open_log
+from turnlog.runtime.store.lmdb.log import open_log
 
 ESCALATED = shell("echo ran", sandbox_permissions="require_escalated")
 

@@ -10,7 +10,7 @@ from turnlog.protocol.errors import SessionExists, SessionNotFound, UsageError, 
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.rollouts.importing import import_rollout
 from turnlog.replay.rollouts.storing import store_import
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
 

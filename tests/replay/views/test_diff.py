@@ -37,7 +37,7 @@ from turnlog.replay.views.diff import (
     compare,
 )
 from turnlog.replay.views.structure import Difference
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 
 async def parts(found: SessionDiff) -> list[tuple[str, int | None, int | None]]:

@@ -22,7 +22,7 @@ from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.usage import TokenUsage
 from turnlog.replay.views.state_at import Moment, input_digest, moment_at, state_view
 from turnlog.replay.views.structure import Difference, decoded, equal, patched
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 SESSION = session_id(1)
 

@@ -11,7 +11,7 @@ from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.replay.views.tree import Node, ParentLink, fork_tree, parent_link
-from turnlog.runtime.store.memory import MemoryLog
+from turnlog.runtime.store.memory.log import MemoryLog
 
 EVENTS = 6
 

@@ -15,7 +15,7 @@ import msgspec
 from turnlog.protocol.envelope import GENESIS, Digest, chain, read_envelope
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.blobs import BlobDamaged, unpack
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.lmdb.keys import (
     SEQUENCE_BYTES,
     SESSION_BYTES,
     child_key,
@@ -23,7 +23,7 @@ from turnlog.runtime.store.keys import (
     sequence_of,
     session_of,
 )
-from turnlog.runtime.store.pages import (
+from turnlog.runtime.store.lmdb.pages import (
     EVERYTHING,
     META_PAGES,
     Bounds,
@@ -34,7 +34,7 @@ from turnlog.runtime.store.pages import (
     decode,
     walk,
 )
-from turnlog.runtime.store.rows import (
+from turnlog.runtime.store.lmdb.rows import (
     DIGEST_BYTES,
     SessionRow,
     decode_row,
@@ -42,9 +42,9 @@ from turnlog.runtime.store.rows import (
     encode,
     recent_place,
 )
-from turnlog.runtime.store.states import States
-from turnlog.runtime.store.transactions import TABLES
-from turnlog.runtime.store.views import PageView, Table, Tables, all_tables
+from turnlog.runtime.store.lmdb.states import States
+from turnlog.runtime.store.lmdb.transactions import TABLES
+from turnlog.runtime.store.lmdb.views import PageView, Table, Tables, all_tables
 
 T = TypeVar("T")
 

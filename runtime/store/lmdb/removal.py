@@ -10,13 +10,13 @@ import msgspec
 
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.appending import drop_summary
-from turnlog.runtime.store.claims import require_free
-from turnlog.runtime.store.keys import child_key, event_key, session_key
-from turnlog.runtime.store.lease import Lease
-from turnlog.runtime.store.rows import encode, row_of
-from turnlog.runtime.store.transactions import Txn, keys_under
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.appending import drop_summary
+from turnlog.runtime.store.lmdb.claims import require_free
+from turnlog.runtime.store.lmdb.keys import child_key, event_key, session_key
+from turnlog.runtime.store.lmdb.lease import Lease
+from turnlog.runtime.store.lmdb.rows import encode, row_of
+from turnlog.runtime.store.lmdb.transactions import Txn, keys_under
+from turnlog.runtime.store.lmdb.views import Tables
 
 EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
 

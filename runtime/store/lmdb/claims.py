@@ -15,22 +15,22 @@ from turnlog.protocol.errors import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.appending import put_summary
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.contract import fork_summary
+from turnlog.runtime.store.lmdb.ancestry import holder_of
+from turnlog.runtime.store.lmdb.appending import put_summary
+from turnlog.runtime.store.lmdb.keys import (
     SEQUENCE_BYTES,
     child_key,
     event_key,
     new_session_key,
     session_key,
 )
-from turnlog.runtime.store.lease import Lease
-from turnlog.runtime.store.lineage import holder_of
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.reading import digest_at, find_row, head_at
-from turnlog.runtime.store.rows import SessionRow, encode, row_of, summary_of
-from turnlog.runtime.store.rules import fork_summary
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.lease import Lease
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.reading import digest_at, find_row, head_at
+from turnlog.runtime.store.lmdb.rows import SessionRow, encode, row_of, summary_of
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 
 def create(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> Claim:

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from turnlog.runtime.store.pages import (
+from turnlog.runtime.store.lmdb.pages import (
     EVERYTHING,
     META_PAGES,
     Bounds,
@@ -17,8 +17,8 @@ from turnlog.runtime.store.pages import (
     Tree,
     walk,
 )
-from turnlog.runtime.store.transactions import LARGE_TABLES
-from turnlog.runtime.store.views import PageView, Table, all_tables
+from turnlog.runtime.store.lmdb.transactions import LARGE_TABLES
+from turnlog.runtime.store.lmdb.views import PageView, Table, all_tables
 
 FREE_LIST: Final = "the free list"
 _NUMBER: Final = Struct("=Q")

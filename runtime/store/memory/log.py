@@ -31,9 +31,7 @@ from turnlog.protocol.errors import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.follow import Follower, Page
-from turnlog.runtime.store.keys import new_session_key
-from turnlog.runtime.store.rules import (
+from turnlog.runtime.store.contract import (
     EMPTY_HEAD,
     SHOWN_MATCHES,
     follow_on,
@@ -42,6 +40,8 @@ from turnlog.runtime.store.rules import (
     placed,
     surplus_snapshots,
 )
+from turnlog.runtime.store.follow import Follower, Page
+from turnlog.runtime.store.lmdb.keys import new_session_key
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room, weight
 
 T = TypeVar("T")

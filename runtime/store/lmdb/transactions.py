@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast, overload
 import attrs
 import lmdb
 
-from turnlog.runtime.store.views import Cursor, PageView, Table, Tables, View
+from turnlog.runtime.store.lmdb.views import Cursor, PageView, Table, Tables, View
 
 if TYPE_CHECKING:
     from lmdb import _Database as Database  # pyright: ignore[reportPrivateUsage]

@@ -16,18 +16,18 @@ from turnlog.protocol.errors import LogDamaged, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store import claims, inbox, listing, removal, snapshots
-from turnlog.runtime.store.environment import MAP_SIZE, Environment
 from turnlog.runtime.store.follow import Follower, Page
-from turnlog.runtime.store.lease import Lease, describe_process, holder
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.place import place_of
-from turnlog.runtime.store.reading import Damage, Reader, find_row
-from turnlog.runtime.store.suitability import ENGINES
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb import claims, inbox, listing, removal, snapshots
+from turnlog.runtime.store.lmdb.environment import MAP_SIZE, Environment
+from turnlog.runtime.store.lmdb.lease import Lease, describe_process, holder
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.place import place_of
+from turnlog.runtime.store.lmdb.reading import Damage, Reader, find_row
+from turnlog.runtime.store.lmdb.suitability import ENGINES
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
+from turnlog.runtime.store.lmdb.writer import Writer
 from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room
-from turnlog.runtime.store.writer import Writer
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
-from turnlog.runtime.store.keys import event_key
-from turnlog.runtime.store.rows import SessionRow, row_of
-from turnlog.runtime.store.views import Tables, View
+from turnlog.runtime.store.lmdb.keys import event_key
+from turnlog.runtime.store.lmdb.rows import SessionRow, row_of
+from turnlog.runtime.store.lmdb.views import Tables, View
 
 REMEMBERED: Final = 256  # lineages; one of a thousand ancestors takes about 100 KB
 

@@ -9,18 +9,18 @@ from turnlog.protocol.errors import SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.blobs import pack
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.contract import follow_on, placed
+from turnlog.runtime.store.lmdb.keys import (
     SESSION_BYTES,
     event_key,
     inbox_key,
     recent_key,
     session_key,
 )
-from turnlog.runtime.store.reading import find_row
-from turnlog.runtime.store.rows import decode_summary, encode, recent_place
-from turnlog.runtime.store.rules import follow_on, placed
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.reading import find_row
+from turnlog.runtime.store.lmdb.rows import decode_summary, encode, recent_place
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 Packed = dict[bytes, bytes]  # digest -> stored form: kept while a transaction is repeated
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, overload
 
 import attrs
 
-from turnlog.runtime.store.pages import (
+from turnlog.runtime.store.lmdb.pages import (
     EMPTY,
     IS_TREE,
     Branch,

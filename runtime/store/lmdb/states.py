@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 import attrs
 
 from turnlog.protocol.errors import StoreDamaged, StoreUnsuitable
-from turnlog.runtime.store.pages import Metas, PageFile, decode_metas, read_heads
-from turnlog.runtime.store.suitability import DATA_FILE
-from turnlog.runtime.store.turns import nobody_writes
-from turnlog.runtime.store.views import PageView
+from turnlog.runtime.store.lmdb.pages import Metas, PageFile, decode_metas, read_heads
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.views import PageView
+from turnlog.runtime.store.lmdb.write_turn import nobody_writes
 
 T = TypeVar("T")
 

@@ -11,17 +11,17 @@ import trio
 
 from turnlog.protocol.errors import StoreUnsuitable
 from turnlog.runtime.private_files import FILE_MODE, make_private_folder
-from turnlog.runtime.store.doctor import Report, repair
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.lease import is_in_use
-from turnlog.runtime.store.lmdb_log import open_log
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.salvage import Salvage
-from turnlog.runtime.store.states import States
-from turnlog.runtime.store.suitability import DATA_FILE
-from turnlog.runtime.store.transactions import TABLES, Txn
-from turnlog.runtime.store.turns import Turn
-from turnlog.runtime.store.views import Table, all_tables
+from turnlog.runtime.store.lmdb.doctor import Report, repair
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.lease import is_in_use
+from turnlog.runtime.store.lmdb.log import open_log
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.salvage import Salvage
+from turnlog.runtime.store.lmdb.states import States
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.transactions import TABLES, Txn
+from turnlog.runtime.store.lmdb.views import Table, all_tables
+from turnlog.runtime.store.lmdb.write_turn import Turn
 
 _NEW: Final = "repaired"  # the folder of the new file, until it is whole
 _ENTRIES_AT_ONCE: Final = 1000  # in one transaction

@@ -17,9 +17,9 @@ from turnlog.protocol.envelope import read_envelope
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.inspection import Finding, Inspection, Kind
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.inspection import Finding, Inspection, Kind
+from turnlog.runtime.store.lmdb.keys import (
     SEQUENCE_BYTES,
     SESSION_BYTES,
     child_key,
@@ -27,12 +27,12 @@ from turnlog.runtime.store.keys import (
     session_key,
     session_of,
 )
-from turnlog.runtime.store.lmdb_log import LmdbLog
-from turnlog.runtime.store.rows import DIGEST_BYTES, encode, recent_place, row_of
-from turnlog.runtime.store.snapshots import drop_flawed
-from turnlog.runtime.store.suitability import DATA_FILE
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.log import LmdbLog
+from turnlog.runtime.store.lmdb.rows import DIGEST_BYTES, encode, recent_place, row_of
+from turnlog.runtime.store.lmdb.snapshots import drop_flawed
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 
 ADVICE: Final[dict[Kind, str]] = {
     "access": "This says nothing of damage: it is a matter of permissions. Use turnlog as the user "

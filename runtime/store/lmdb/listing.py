@@ -6,10 +6,10 @@ from itertools import islice
 from turnlog.protocol.errors import AmbiguousSession, SessionNotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.keys import first_key, session_of
-from turnlog.runtime.store.rows import row_of, summary_of
-from turnlog.runtime.store.rules import SHOWN_MATCHES
-from turnlog.runtime.store.views import Tables, View
+from turnlog.runtime.store.contract import SHOWN_MATCHES
+from turnlog.runtime.store.lmdb.keys import first_key, session_of
+from turnlog.runtime.store.lmdb.rows import row_of, summary_of
+from turnlog.runtime.store.lmdb.views import Tables, View
 
 TIME_BYTES = 8
 

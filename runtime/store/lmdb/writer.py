@@ -28,12 +28,12 @@ from turnlog.actors.ports import Batch, Fate, Refused, Stored, Unknown
 from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreError, TurnlogError
 from turnlog.protocol.faults import advice_in
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.appending import Packed, append_batch
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.mapped import CommitUncertain
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables
+from turnlog.runtime.store.lmdb.appending import Packed, append_batch
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.mapped import CommitUncertain
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables
 from turnlog.runtime.store.waiting import Bell, PendingTicket, Room, weight
 
 T = TypeVar("T")

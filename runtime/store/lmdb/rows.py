@@ -10,7 +10,7 @@ from turnlog.protocol.envelope import GENESIS
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
-from turnlog.runtime.store.keys import recent_key, session_of
+from turnlog.runtime.store.lmdb.keys import recent_key, session_of
 
 DIGEST_BYTES: Final = 16  # before the envelope, in an event's value
 FORMAT: Final = 1  # of the tables; a higher one is a newer turnlog's

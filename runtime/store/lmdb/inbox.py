@@ -5,11 +5,11 @@ import msgspec
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
-from turnlog.runtime.store.keys import inbox_end, inbox_key, session_key, session_of
-from turnlog.runtime.store.reading import find_row
-from turnlog.runtime.store.rows import InboxRow, decode_inbox, encode
-from turnlog.runtime.store.transactions import Txn
-from turnlog.runtime.store.views import Tables, View
+from turnlog.runtime.store.lmdb.keys import inbox_end, inbox_key, session_key, session_of
+from turnlog.runtime.store.lmdb.reading import find_row
+from turnlog.runtime.store.lmdb.rows import InboxRow, decode_inbox, encode
+from turnlog.runtime.store.lmdb.transactions import Txn
+from turnlog.runtime.store.lmdb.views import Tables, View
 
 
 def leave(txn: Txn, tables: Tables, session: SessionId, submission: Submission) -> None:

@@ -13,10 +13,10 @@ import lmdb
 
 from turnlog.protocol.errors import StoreError, StoreUnsuitable
 from turnlog.runtime.private_files import make_private_folder, new_private_file
-from turnlog.runtime.store.checks import PageCheck
-from turnlog.runtime.store.mapped import ENGINE_0_9
-from turnlog.runtime.store.states import States
-from turnlog.runtime.store.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.checks import PageCheck
+from turnlog.runtime.store.lmdb.mapped import ENGINE_0_9
+from turnlog.runtime.store.lmdb.states import States
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
 
 _RAW: Final = "raw"  # the folder of the copy with free pages, until the compact one is there
 

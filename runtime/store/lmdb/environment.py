@@ -14,19 +14,19 @@ import attrs
 import lmdb
 
 from turnlog.protocol.errors import LogPaused, SchemaTooNew, StoreError, StoreUnsuitable
-from turnlog.runtime.store.backup import copy_store
-from turnlog.runtime.store.checks import Flaw, PageCheck
-from turnlog.runtime.store.gate import Gate
-from turnlog.runtime.store.mapped import FORMAT_KEY, Mapped
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.rows import FORMAT
-from turnlog.runtime.store.states import States
-from turnlog.runtime.store.suitability import DATA_FILE, prepare_folder
-from turnlog.runtime.store.transactions import TABLES, Txn
-from turnlog.runtime.store.views import PageView, Tables, View
+from turnlog.runtime.store.lmdb.backup import copy_store
+from turnlog.runtime.store.lmdb.checks import Flaw, PageCheck
+from turnlog.runtime.store.lmdb.gate import Gate
+from turnlog.runtime.store.lmdb.mapped import FORMAT_KEY, Mapped
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.rows import FORMAT
+from turnlog.runtime.store.lmdb.states import States
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE, prepare_folder
+from turnlog.runtime.store.lmdb.transactions import TABLES, Txn
+from turnlog.runtime.store.lmdb.views import PageView, Tables, View
 
 if TYPE_CHECKING:
-    from turnlog.runtime.store.salvage import Salvage
+    from turnlog.runtime.store.lmdb.salvage import Salvage
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class Environment:
                 return look(self._salvaged())
 
     def _salvaged(self) -> "Salvage":
-        from turnlog.runtime.store.salvage import Salvage  # seldom needed
+        from turnlog.runtime.store.lmdb.salvage import Salvage  # seldom needed
 
         state = self.states.newest().id()
         if self._salvage is None or self._salvage[0] != state:

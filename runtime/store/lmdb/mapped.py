@@ -13,13 +13,13 @@ import attrs
 import lmdb
 
 from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreUnsuitable
-from turnlog.runtime.store.checks import writing_flaws
-from turnlog.runtime.store.rows import FORMAT
-from turnlog.runtime.store.states import States
-from turnlog.runtime.store.suitability import DATA_FILE
-from turnlog.runtime.store.transactions import TABLES, Databases, Txn
-from turnlog.runtime.store.turns import Turn
-from turnlog.runtime.store.views import PageView, all_tables
+from turnlog.runtime.store.lmdb.checks import writing_flaws
+from turnlog.runtime.store.lmdb.rows import FORMAT
+from turnlog.runtime.store.lmdb.states import States
+from turnlog.runtime.store.lmdb.suitability import DATA_FILE
+from turnlog.runtime.store.lmdb.transactions import TABLES, Databases, Txn
+from turnlog.runtime.store.lmdb.views import PageView, all_tables
+from turnlog.runtime.store.lmdb.write_turn import Turn
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from turnlog.protocol.errors import StoreUnsuitable
-from turnlog.runtime.store.suitability import ENGINES
+from turnlog.runtime.store.lmdb.suitability import ENGINES
 
 _ID_BYTES = 8
 

@@ -18,18 +18,18 @@ from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded
 from turnlog.protocol.errors import SequenceOutOfRange, StoreError
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.contract import surplus_snapshots
+from turnlog.runtime.store.lmdb.ancestry import Lineages, event_value
+from turnlog.runtime.store.lmdb.keys import (
     SESSION_BYTES,
     event_key,
     sequence_of,
     session_key,
 )
-from turnlog.runtime.store.lineage import Lineages, event_value
-from turnlog.runtime.store.reading import Damage, Reader, Scan, find_row
-from turnlog.runtime.store.rows import DIGEST_BYTES, SessionRow, encode, row_of
-from turnlog.runtime.store.rules import surplus_snapshots
-from turnlog.runtime.store.transactions import Txn, keys_under
-from turnlog.runtime.store.views import Tables, View
+from turnlog.runtime.store.lmdb.reading import Damage, Reader, Scan, find_row
+from turnlog.runtime.store.lmdb.rows import DIGEST_BYTES, SessionRow, encode, row_of
+from turnlog.runtime.store.lmdb.transactions import Txn, keys_under
+from turnlog.runtime.store.lmdb.views import Tables, View
 
 
 class SnapshotRow(Struct, frozen=True, array_like=True, gc=False):

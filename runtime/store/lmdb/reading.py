@@ -13,13 +13,13 @@ from turnlog.protocol.envelope import GENESIS, Digest, Recorded, chain, read_env
 from turnlog.protocol.errors import LogDamaged, SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import unpack
-from turnlog.runtime.store.environment import Environment
-from turnlog.runtime.store.keys import event_key, session_key
-from turnlog.runtime.store.lineage import Lineages, Stretch, event_value, stretches
-from turnlog.runtime.store.pages import PageDamaged
-from turnlog.runtime.store.rows import DIGEST_BYTES, SessionRow, row_of
-from turnlog.runtime.store.rules import last_of_page
-from turnlog.runtime.store.views import Tables, View
+from turnlog.runtime.store.contract import last_of_page
+from turnlog.runtime.store.lmdb.ancestry import Lineages, Stretch, event_value, stretches
+from turnlog.runtime.store.lmdb.environment import Environment
+from turnlog.runtime.store.lmdb.keys import event_key, session_key
+from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.rows import DIGEST_BYTES, SessionRow, row_of
+from turnlog.runtime.store.lmdb.views import Tables, View
 
 _REMEMBERED_TEXTS = 64  # of one walk: what every turn refers to comes early in it
 

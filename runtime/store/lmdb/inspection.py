@@ -15,24 +15,24 @@ from turnlog.protocol.envelope import GENESIS, chain, read_envelope, unseal
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import BlobDamaged, unpack
-from turnlog.runtime.store.keys import (
+from turnlog.runtime.store.contract import MAX_PAGE
+from turnlog.runtime.store.lmdb.ancestry import event_value
+from turnlog.runtime.store.lmdb.keys import (
     SESSION_BYTES,
     child_key,
     event_key,
     session_of,
 )
-from turnlog.runtime.store.lineage import event_value
-from turnlog.runtime.store.reading import load_blob
-from turnlog.runtime.store.rows import (
+from turnlog.runtime.store.lmdb.reading import load_blob
+from turnlog.runtime.store.lmdb.rows import (
     DIGEST_BYTES,
     SessionRow,
     decode_inbox,
     decode_row,
     recent_place,
 )
-from turnlog.runtime.store.rules import MAX_PAGE
-from turnlog.runtime.store.snapshots import flaw
-from turnlog.runtime.store.views import Table, Tables, View
+from turnlog.runtime.store.lmdb.snapshots import flaw
+from turnlog.runtime.store.lmdb.views import Table, Tables, View
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The durable event log: LMDB writes, and readers check each page and number that they take."""
