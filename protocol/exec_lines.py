@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from turnlog.protocol.json_text import json_line, json_text
 from turnlog.protocol.usage import TokenUsage
 
 Status = Literal["in_progress", "completed", "failed"]
@@ -119,11 +120,11 @@ Item = AgentMessage | Reasoning | CommandExecution | FileChange | TodoList | Err
 
 def encode_line(line: Line) -> bytes:
     """Return a line with its line feed. Text is raw UTF-8; only LF ends a line."""
-    return msgspec.json.encode(line) + b"\n"
+    return json_line(line)
 
 
 def encode_item(item: Item) -> Raw:
-    return Raw(msgspec.json.encode(item))
+    return Raw(json_text(item))
 
 
 def encode_web_search(

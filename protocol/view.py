@@ -4,7 +4,6 @@ In the log an event is an array, to be small. Here its fields have their names, 
 that it holds as text is shown as JSON. These forms are stable: fields are only ever added.
 """
 
-import json
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,15 +42,6 @@ def record_object(recorded: Recorded) -> dict[str, Any]:
         "turn": recorded.turn,
         "event": event_object(recorded.event),
     }
-
-
-def record_line(recorded: Recorded) -> bytes:
-    """Return `record_object` as one line of JSON, with its end of line."""
-    shown = record_object(recorded)
-    try:
-        return msgspec.json.encode(shown) + b"\n"
-    except UnicodeEncodeError:  # half a surrogate pair, in an event that no log has seen
-        return json.dumps(shown, separators=(",", ":")).encode() + b"\n"
 
 
 def _fields(struct: Struct) -> dict[str, Any]:

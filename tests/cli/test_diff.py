@@ -99,6 +99,17 @@ async def test_a_file_and_the_session_that_it_was_made_of_are_equal(
     assert (different.code, different.lines[0]["common"]) == (1, cut)
 
 
+async def test_a_file_name_that_is_not_utf_8_is_shown_as_json(
+    parted: tuple[User, str, str, int],
+) -> None:
+    user, one, *_ = parted
+    name = "not-utf-8-\udcff.turnlog"
+    assert (await user.run("export", one, "-o", name)).code == 0
+    outcome = await user.run("diff", name, one, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.lines[0]["left"] == name
+
+
 async def test_trouble_has_an_exit_code_of_its_own(parted: tuple[User, str, str, int]) -> None:
     user, one, *_ = parted
     missing = await user.run("diff", one, "nothing")

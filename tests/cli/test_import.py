@@ -95,6 +95,15 @@ async def test_programs_are_told_of_each_file_that_was_not_imported(user: User) 
     assert text["file"] == rollout("text")
 
 
+async def test_a_file_name_that_is_not_utf_8_is_shown_as_json(user: User, tmp_path: Path) -> None:
+    path = tmp_path / "not-utf-8-\udcff.jsonl"
+    path.write_bytes(kit.named("text").read_bytes())
+    done = await user.run("import", "--json", str(path), "gone-\udcff")
+    imported, gone = done.lines
+    assert (imported["file"], imported["report"]["file"]) == (str(path), str(path))
+    assert (gone["file"], gone["error"]["code"]) == ("gone-\udcff", "input_unreadable")
+
+
 async def test_a_torn_rollout_is_imported_and_said_to_be_torn(user: User, tmp_path: Path) -> None:
     path = tmp_path / "torn.jsonl"
     path.write_bytes(kit.named("session").read_bytes()[:-100])

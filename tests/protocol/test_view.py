@@ -23,9 +23,10 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import ResponseItem, encode_item
+from turnlog.protocol.json_text import json_line
 from turnlog.protocol.ops import Op, Submission
 from turnlog.protocol.schema import json_schema
-from turnlog.protocol.view import event_object, record_line, record_object
+from turnlog.protocol.view import event_object, record_object
 
 SCHEMA = json_schema()
 UNKNOWN = UnknownEvent(999, True, b"\x91\x07")
@@ -75,7 +76,7 @@ def test_json_that_an_event_holds_as_text_is_shown_as_json() -> None:
 def test_text_that_is_no_json_is_shown_as_it_is(text: str) -> None:
     event = ModelItemReceived(EffectId("4.model.0"), text)
     assert event_object(event)["item"] == text
-    assert json.loads(record_line(recorded(event)))["event"]["item"] == text
+    assert json.loads(json_line(record_object(recorded(event))))["event"]["item"] == text
 
 
 def test_an_unknown_event_is_shown_by_its_number_and_its_bytes() -> None:
@@ -85,7 +86,7 @@ def test_an_unknown_event_is_shown_by_its_number_and_its_bytes() -> None:
 
 @given(events())
 def test_every_event_is_shown_on_one_line_of_json(event: SessionEvent) -> None:
-    line = record_line(recorded(event))
+    line = json_line(record_object(recorded(event)))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert json.loads(line) == json.loads(json.dumps(record_object(recorded(event))))
@@ -101,12 +102,15 @@ def test_the_schema_is_itself_valid() -> None:
 
 @given(events())
 def test_every_event_is_as_the_schema_says(event: SessionEvent) -> None:
-    assert errors(json.loads(record_line(recorded(event)))["event"], type(event).__name__) == []
+    assert (
+        errors(json.loads(json_line(record_object(recorded(event))))["event"], type(event).__name__)
+        == []
+    )
 
 
 @given(sessions(most_facts=6))
 def test_every_line_of_a_session_is_as_the_schema_says(play: Play) -> None:
-    lines = [json.loads(record_line(record)) for record in play.records[-8:]]
+    lines = [json.loads(json_line(record_object(record))) for record in play.records[-8:]]
     assert [errors(line, "Record") for line in lines] == [[]] * len(lines)
 
 

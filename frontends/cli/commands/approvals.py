@@ -1,15 +1,14 @@
 """`turnlog approvals`: the questions that wait for an answer, in all sessions."""
 
-import sys
 from collections.abc import Callable
 
 import click
-import msgspec
 import trio
 from msgspec.structs import replace
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.sessions.questions import Question, open_questions, question_text
 from turnlog.frontends.sessions.store import has_store, reading
@@ -61,7 +60,7 @@ def command(as_json: bool) -> None:
     found = trio.run(_found) if has_store() else []
     for question in found:
         if as_json:
-            sys.stdout.buffer.write(msgspec.json.encode(question) + b"\n")
+            print_json(question)
         else:
             _show(question)
     if not found and not as_json:

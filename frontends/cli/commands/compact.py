@@ -1,13 +1,12 @@
 """`turnlog compact`: replace a session's conversation by a summary of it."""
 
-import sys
-
 import click
 import trio
 
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.protocol.events import Compacted, CompactionGivenUp
 from turnlog.protocol.ops import Compact
-from turnlog.protocol.view import record_line
+from turnlog.protocol.view import record_object
 
 _VAIN = "the conversation stays as it is"
 
@@ -25,7 +24,7 @@ def command(session: str, as_json: bool) -> None:
 
     for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN)):
         if as_json and isinstance(recorded.event, Compacted | CompactionGivenUp):
-            sys.stdout.buffer.write(record_line(recorded))
+            print_json(record_object(recorded))
             return
         match recorded.event:
             case Compacted() as done:

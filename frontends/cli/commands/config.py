@@ -1,13 +1,13 @@
 """`turnlog config`: each setting, and where it comes from."""
 
 import os
-import sys
 
 import click
-import msgspec
 
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.sessions.store import working_folder
+from turnlog.protocol.json_text import json_text
 from turnlog.runtime.config.explain import Setting, explain
 from turnlog.runtime.config.load import load_config
 
@@ -34,7 +34,7 @@ def command(
     settings = explain(config)
     if as_json:
         for setting in settings:
-            sys.stdout.buffer.write(msgspec.json.encode(_row(setting)) + b"\n")
+            print_json(_row(setting))
         return
     shown = [(setting, f"{setting.key} = {_value(setting)}") for setting in settings]
     width = min(max(len(text) for _, text in shown), 60)
@@ -47,4 +47,4 @@ def _row(setting: Setting) -> dict[str, object]:
 
 
 def _value(setting: Setting) -> str:
-    return msgspec.json.encode(setting.value).decode()
+    return json_text(setting.value).decode()

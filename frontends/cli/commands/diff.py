@@ -1,16 +1,15 @@
 """`turnlog diff`: where two sessions part, and how what follows differs."""
 
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import click
-import msgspec
 import trio
 
 from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
@@ -102,7 +101,7 @@ def _file(name: str) -> LoadedSession | None:
 
 
 async def _print_json(found: SessionDiff) -> None:
-    _line(
+    print_json(
         {
             "left": found.left.name,
             "right": found.right.name,
@@ -115,11 +114,7 @@ async def _print_json(found: SessionDiff) -> None:
         }
     )
     async for entry in found.timeline():
-        _line(_entry_object(entry))
-
-
-def _line(value: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+        print_json(_entry_object(entry))
 
 
 def _entry_object(entry: Alike | Pair) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`turnlog doctor`: what is wrong with the store and the sandboxes, and what can be repaired."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 import trio
 
 from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
 from turnlog.runtime.store.lmdb.doctor import ADVICE, Report, examine_path, repair
@@ -42,7 +42,7 @@ def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     sandboxes = examine_sandboxes(working_folder(None))
     if as_json:
         shown = _object(report, repairing) | {"sandbox": msgspec.to_builtins(sandboxes)}
-        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+        print_json(shown)
     else:
         _show(report, sandboxes, repaired=repairing)
     return FAILED if report is not None and not report.is_healthy else None

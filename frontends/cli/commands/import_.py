@@ -9,6 +9,7 @@ import trio
 from msgspec import Struct
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.errors import SchemaTooNew, UsageError
@@ -56,9 +57,7 @@ def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
 
     def done(outcome: Imported | NotImported) -> None:
         if as_json:
-            import msgspec
-
-            click.echo(msgspec.json.encode(outcome).decode())
+            print_json(outcome)
         if isinstance(outcome, NotImported):
             failed.append(outcome)
             place = "" if outcome.file in outcome.error.message else f"{outcome.file}: "

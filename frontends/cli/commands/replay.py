@@ -7,10 +7,10 @@ from typing import Final
 import click
 import trio
 
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.verdict_text import (
     exit_code,
     leaving,
-    print_json,
     progress,
     show_each,
     totals_object,

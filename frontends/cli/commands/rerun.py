@@ -1,7 +1,6 @@
 """`turnlog rerun`: branch from a session, and give it the same inputs once more, live."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
 from turnlog.frontends.sessions.address import find_stored
@@ -179,7 +179,7 @@ def show_report(report: "RerunReport", *, as_json: bool) -> None:
         fields = msgspec.to_builtins(report) | {"same": report.same}
         for turn, shown in zip(report.turns, fields["turns"], strict=True):
             shown["same"] = turn.same
-        sys.stdout.buffer.write(msgspec.json.encode(fields) + b"\n")
+        print_json(fields)
         return
     kept = f"branch {report.branch}" if report.kept else "a branch that was not kept"
     click.echo(f"Session {report.session} from event {report.cut} on, and {kept}:")

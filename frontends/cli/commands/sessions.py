@@ -1,14 +1,13 @@
 """`turnlog sessions`: the list of sessions."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 import trio
 from msgspec import Struct
 
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.frontends.sessions.address import is_listed
 from turnlog.frontends.sessions.status import MEANINGS, Standing, standings
@@ -82,7 +81,7 @@ def command(
     rows = trio.run(_sessions, wanted, limit) if has_store() else []
     if as_json:
         for summary, standing in rows:
-            sys.stdout.buffer.write(msgspec.json.encode(_row(summary, standing)) + b"\n")
+            print_json(_row(summary, standing))
     elif rows:
         secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':11}  TITLE", bold=True)
         for summary, standing in rows:

@@ -8,13 +8,14 @@ import click
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.view import record_line
+from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import gist, traceback_of
 from turnlog.replay.views.text import moment, one_line, printable
 
@@ -74,12 +75,12 @@ def command(
 
 
 async def _show_at(prefix: str, as_json: bool, at: int) -> None:
-    from turnlog.frontends.cli.output.state_at_event import print_json, print_text
+    from turnlog.frontends.cli.output.state_at_event import print_state_json, print_state_text
     from turnlog.replay.views.state_at import moment_at
 
     async with reading(prefix) as log:
         moment = await moment_at(log, await find_session(log, prefix), at)
-    (print_json if as_json else print_text)(moment)
+    (print_state_json if as_json else print_state_text)(moment)
 
 
 async def _show(prefix: str, as_json: bool, follow: bool, after: int, limit: int | None) -> None:
@@ -117,8 +118,7 @@ async def _stored(
 
 
 def _show_json(recorded: Recorded) -> None:
-    sys.stdout.buffer.write(record_line(recorded))
-    sys.stdout.buffer.flush()
+    print_json(record_object(recorded))
 
 
 def _show_line(recorded: Recorded) -> None:

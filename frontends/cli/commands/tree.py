@@ -1,6 +1,5 @@
 """`turnlog tree`: which session branched from which, and where."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
@@ -8,10 +7,10 @@ from typing import Any, Final
 
 import attrs
 import click
-import msgspec
 import trio
 from rich.cells import cell_len, set_cell_size
 
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.status import Standing, standings
@@ -40,7 +39,7 @@ def command(session: str | None, as_json: bool) -> None:
     if as_json:
         for node in nodes:
             row = _row(node, standing[node.summary.session])
-            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
+            print_json(row)
     elif nodes:
         for line in lines(nodes, standing, marked=wanted):
             click.echo(line)

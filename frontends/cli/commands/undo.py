@@ -1,15 +1,14 @@
 """`turnlog undo`: drop a session's last turns, and bring back the files that they changed."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
-import msgspec
 import trio
 
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
@@ -109,7 +108,7 @@ def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
 def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
     for file in files:
         if as_json:
-            sys.stdout.buffer.write(msgspec.json.encode(file) + b"\n")
+            print_json(file)
             continue
         outcome = file.action if isinstance(file, RestoreStep) else file.outcome
         label = style(f"{outcome.replace('_', ' '):12}", fg=_COLOURS.get(outcome, "green"))

@@ -1,14 +1,13 @@
 """`turnlog show --tree`: a session, its sub-agents and reviews, and what each of them cost."""
 
-import sys
 from typing import Any
 
 import attrs
 import click
-import msgspec
 
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.commands.tree import lines
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.status import Standing, standings
@@ -29,7 +28,7 @@ async def show_tree(prefix: str, *, as_json: bool) -> None:
         for node in nodes:
             session = node.summary.session
             row = _row(node, usage[session], standing[session])
-            sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
+            print_json(row)
         return
     notes = {one: _tokens(spent) for one, spent in usage.items()}
     for line in lines(nodes, standing, notes=notes):

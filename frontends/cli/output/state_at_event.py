@@ -1,6 +1,5 @@
 """What `turnlog show --at` prints: a session at one of its events."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Any, Final, TypeVar, cast
@@ -12,6 +11,7 @@ from msgspec import Raw
 from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, RunUserShell
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
@@ -36,7 +36,7 @@ _NAMES: Final = 6  # of tools
 # --- for programs -----------------------------------------------------------------------------
 
 
-def print_json(moment: Moment) -> None:
+def print_state_json(moment: Moment) -> None:
     """Print one object: the event, the state, what the event changed, and the request."""
     view = state_view(moment.state)
     view["history"]["parts"] = len(moment.state.history.parts)  # they are the request's input
@@ -48,7 +48,7 @@ def print_json(moment: Moment) -> None:
         "changes": [difference_object(change) for change in moment.changes],
         "request": _request_object(moment.request),
     }
-    sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+    print_json(shown)
 
 
 def _request_object(request: Request) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _request_object(request: Request) -> dict[str, Any]:
 # --- for people -------------------------------------------------------------------------------
 
 
-def print_text(moment: Moment) -> None:
+def print_state_text(moment: Moment) -> None:
     """Print the event, and below it the state, the request and what the event changed."""
     recorded = moment.recorded
     title = style(f"event {recorded.sequence} of {moment.head}", bold=True)

@@ -1,8 +1,6 @@
 """What `replay` and `check` print of verdicts, and how far they are."""
 
-import json
 import shlex
-import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +9,7 @@ import click
 import msgspec
 
 from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
+from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.streams import draws_on_stderr
 from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
 from turnlog.replay.verify.verdict import Totals, Verdict, total
@@ -138,15 +137,6 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
 
 def totals_object(totals: Totals) -> dict[str, Any]:
     return {"type": "summary", **msgspec.to_builtins(totals)}
-
-
-def print_json(shown: dict[str, Any]) -> None:
-    try:
-        line = msgspec.json.encode(shown)
-    except UnicodeEncodeError:  # half a surrogate pair, in what a model said
-        line = json.dumps(shown, separators=(",", ":")).encode()
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
 
 
 @contextmanager
