@@ -36,13 +36,11 @@ from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import require_storable
 from turnlog.protocol.events import (
-    CallPlanned,
     ChildEnded,
+    Closes,
     CompactionWanted,
-    ContextLoaded,
     ConversationResumed,
     EffectClosed,
-    EffectDone,
     EffectLost,
     FilesSaved,
     ModelCompleted,
@@ -61,11 +59,8 @@ from turnlog.protocol.events import (
     SessionStarted,
     StepFailed,
     TimerFired,
-    ToolFinished,
     ToolStarted,
-    TurnsRestored,
     TurnStopping,
-    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import (
@@ -121,15 +116,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
         case TimerFired():
             if isinstance(waited := state.belongs_to, WaitForAgents):
                 yield from agents.settle_waiting(state, state.turn, timed_out=waited.call)
-        case (
-            ContextLoaded()
-            | ModelItemReceived()
-            | ToolFinished()
-            | CallPlanned()
-            | EffectDone()
-            | WorkspaceScanned()
-            | TurnsRestored()
-        ):
+        case ModelItemReceived() | Closes():
             pass
         case _:
             assert_never(fact)

@@ -24,7 +24,14 @@ class Field(NamedTuple):
 
 @cache
 def fields_of(kind: type) -> tuple[Field, ...]:
-    """Return the fields that `kind` declares itself, in their order."""
+    """Return the fields of `kind` in their order: those of its bases come first."""
+    bases = (base for base in reversed(kind.__mro__[1:]) if "__annotations__" in vars(base))
+    inherited = (field for base in bases if base is not Struct for field in _declared(base))
+    return (*inherited, *_declared(kind))
+
+
+@cache
+def _declared(kind: type) -> tuple[Field, ...]:
     source = dedent(inspect.getsource(kind))
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.ClassDef)

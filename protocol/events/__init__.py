@@ -1,9 +1,9 @@
 """Session events, as they stand in the log: facts happened to us, decisions are ours.
 
 Logs outlive releases: a tag is never reused, and fields are only appended, with a default.
-A field that ends in `_json` holds one JSON value verbatim. An effect is opened by the decision
-that carries its id, and closed once: by the fact about it, or by a decision that makes it
-needless, such as `EffectLost`.
+A field that ends in `_json` holds one JSON value verbatim. A decision of the kind `Opens` asks
+something of the world and opens an effect. One event closes it: a fact of the kind `Closes`, or a
+decision that makes it needless, such as `EffectLost`.
 """
 
 from turnlog.protocol.events.decisions import (
@@ -27,6 +27,7 @@ from turnlog.protocol.events.decisions import (
     InputQueued,
     ItemsRecorded,
     ModelAsked,
+    Opens,
     OpRefused,
     PlanAsked,
     PrefixChanged,
@@ -49,6 +50,7 @@ from turnlog.protocol.events.decisions import (
 from turnlog.protocol.events.facts import (
     CallPlanned,
     ChildEnded,
+    Closes,
     ContextLoaded,
     EffectClosed,
     EffectDone,
@@ -71,39 +73,28 @@ from turnlog.protocol.events.facts import (
     WorkspaceScanned,
 )
 
-SessionFact = (
-    SessionStarted
-    | SessionForked
-    | SessionImported
-    | SessionOpened
-    | OpReceived
-    | EffectClosed
-    | TimerFired
-    | ContextLoaded
-    | ModelItemReceived
-    | RateLimitsReceived
-    | ModelCompleted
-    | ModelFailed
-    | ToolStarted
-    | CallPlanned
-    | ToolFinished
-    | ChildEnded
-    | EffectDone
-    | FilesSaved
-    | WorkspaceScanned
-    | TurnsRestored
-)
-SessionDecision = (
-    OpRefused
-    | InputQueued
-    | TurnOpened
-    | ContextAsked
-    | ItemsRecorded
+OpeningDecision = (
+    ContextAsked
     | ModelAsked
     | ToolDispatched
     | ApprovalAsked
-    | CallSettled
     | RetryScheduled
+    | CompactionAsked
+    | ChildAsked
+    | ChildTold
+    | AgentsAwaited
+    | ScanAsked
+    | UndoAsked
+    | UserShellAsked
+    | PlanAsked
+)
+SessionDecision = (
+    OpeningDecision
+    | OpRefused
+    | InputQueued
+    | TurnOpened
+    | ItemsRecorded
+    | CallSettled
     | ResponseAbandoned
     | TurnStopping
     | TurnEnded
@@ -111,22 +102,39 @@ SessionDecision = (
     | StepFailed
     | SessionClosed
     | CompactionWanted
-    | CompactionAsked
     | Compacted
     | CompactionGivenUp
-    | ChildAsked
-    | ChildTold
     | ChildStopping
-    | AgentsAwaited
-    | ScanAsked
-    | UndoAsked
     | TurnsDropped
-    | UserShellAsked
     | PrefixChanged
-    | PlanAsked
     | CallParked
     | QuestionAnswered
     | ConversationResumed
+)
+ClosingFact = (
+    EffectClosed
+    | TimerFired
+    | ContextLoaded
+    | ModelCompleted
+    | ModelFailed
+    | CallPlanned
+    | ToolFinished
+    | ChildEnded
+    | EffectDone
+    | WorkspaceScanned
+    | TurnsRestored
+)
+SessionFact = (
+    ClosingFact
+    | SessionStarted
+    | SessionForked
+    | SessionImported
+    | SessionOpened
+    | OpReceived
+    | ModelItemReceived
+    | RateLimitsReceived
+    | ToolStarted
+    | FilesSaved
 )
 SessionEvent = SessionFact | SessionDecision
 
@@ -141,6 +149,8 @@ __all__ = [
     "ChildEnded",
     "ChildStopping",
     "ChildTold",
+    "Closes",
+    "ClosingFact",
     "Compacted",
     "CompactionAsked",
     "CompactionGivenUp",
@@ -163,6 +173,8 @@ __all__ = [
     "ModelItemReceived",
     "OpReceived",
     "OpRefused",
+    "OpeningDecision",
+    "Opens",
     "PlanAsked",
     "PrefixChanged",
     "QuestionAnswered",

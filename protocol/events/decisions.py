@@ -20,6 +20,16 @@ class Decision(Struct, frozen=True, array_like=True, gc=False):
     ignorable: ClassVar[bool] = False
 
 
+class Opens(Decision, frozen=True):
+    """A decision that asks something of the world. It opens an effect, and is its identity.
+
+    The effect stays open until one event closes it: a fact of the kind `Closes`, or a decision
+    that makes it needless, such as `EffectLost`.
+    """
+
+    effect: EffectId
+
+
 class OpRefused(Decision, frozen=True, tag=101):
     """An op does not fit the session's state. It changes nothing."""
 
@@ -46,10 +56,8 @@ class TurnOpened(Decision, frozen=True, tag=103):
     kind: TurnKind = "regular"
 
 
-class ContextAsked(Decision, frozen=True, tag=104):
+class ContextAsked(Opens, frozen=True, tag=104):
     """Effect: load what the turn starts with."""
-
-    effect: EffectId
 
 
 class RecordedItem(Struct, frozen=True):
@@ -65,20 +73,18 @@ class ItemsRecorded(Decision, frozen=True, tag=105):
     items: tuple[RecordedItem, ...]
 
 
-class ModelAsked(Decision, frozen=True, tag=106):
+class ModelAsked(Opens, frozen=True, tag=106):
     """Effect: one attempt at the model, with the first `parts` parts of the conversation."""
 
-    effect: EffectId
     request: int  # 1-based within the turn; a retry keeps it
     attempt: int  # 1-based within the request
     parts: int
     input_digest: str  # chained over the parts, hex
 
 
-class ToolDispatched(Decision, frozen=True, tag=107):
+class ToolDispatched(Opens, frozen=True, tag=107):
     """Effect: run a tool call, under this policy."""
 
-    effect: EffectId
     call: int  # number of the call within its turn, from 0
     call_id: str  # the model's name for it
     tool: str
@@ -86,10 +92,9 @@ class ToolDispatched(Decision, frozen=True, tag=107):
     approved: bool = False  # somebody allowed it, for its plan: it runs only if that still holds
 
 
-class ApprovalAsked(Decision, frozen=True, tag=108):
+class ApprovalAsked(Opens, frozen=True, tag=108):
     """Effect: put a question to whoever may answer it. Asked again, it keeps its question id."""
 
-    effect: EffectId
     question: str
     call: int
     call_id: str
@@ -107,10 +112,9 @@ class CallSettled(Decision, frozen=True, tag=109):
     note: str = ""  # what it did, for the ledger, if it did anything
 
 
-class RetryScheduled(Decision, frozen=True, tag=110):
+class RetryScheduled(Opens, frozen=True, tag=110):
     """Effect: wait, then ask the model again. Requests are retried silently, streams are not."""
 
-    effect: EffectId
     level: Literal["request", "stream"]
     retry: int  # 1-based
     max_retries: int
@@ -186,10 +190,9 @@ class CompactionWanted(Decision, frozen=True, tag=131):
     op_id: str
 
 
-class CompactionAsked(Decision, frozen=True, tag=117):
+class CompactionAsked(Opens, frozen=True, tag=117):
     """Effect: have the model sum up the first `parts` parts of the conversation."""
 
-    effect: EffectId
     trigger: CompactionTrigger
     attempt: int  # 1-based; a retry and a shorter try each count
     parts: int
@@ -220,10 +223,9 @@ class CompactionGivenUp(Decision, frozen=True, tag=119):
     why: str
 
 
-class ChildAsked(Decision, frozen=True, tag=120):
+class ChildAsked(Opens, frozen=True, tag=120):
     """Effect: give a child session a prompt, and wait until it rests. Made if it is not there."""
 
-    effect: EffectId
     child: SessionId
     kind: Literal["agent", "review"]
     name: str
@@ -232,10 +234,9 @@ class ChildAsked(Decision, frozen=True, tag=120):
     settings: SessionSettings
 
 
-class ChildTold(Decision, frozen=True, tag=121):
+class ChildTold(Opens, frozen=True, tag=121):
     """Effect: steer a child that works."""
 
-    effect: EffectId
     child: SessionId
     op_id: str
     text: str
@@ -249,25 +250,21 @@ class ChildStopping(Decision, frozen=True, tag=122):
     child: SessionId
 
 
-class AgentsAwaited(Decision, frozen=True, tag=123):
+class AgentsAwaited(Opens, frozen=True, tag=123):
     """Effect: a call waits for agents, so long at most."""
 
-    effect: EffectId
     call: int
     call_id: str
     delay_ms: int
 
 
-class ScanAsked(Decision, frozen=True, tag=124):
+class ScanAsked(Opens, frozen=True, tag=124):
     """Effect: save what the commands of this turn may change. Tools wait until it is closed."""
 
-    effect: EffectId
 
-
-class UndoAsked(Decision, frozen=True, tag=125):
+class UndoAsked(Opens, frozen=True, tag=125):
     """Effect: bring back what was there at event `since`."""
 
-    effect: EffectId
     since: int  # sequence; what came behind it is undone
     turns: int
     files: bool
@@ -287,10 +284,9 @@ class TurnsDropped(Decision, frozen=True, tag=126):
     redo: bool = False
 
 
-class UserShellAsked(Decision, frozen=True, tag=127):
+class UserShellAsked(Opens, frozen=True, tag=127):
     """Effect: run the user's own command. Neither it nor its output is told to the model."""
 
-    effect: EffectId
     command: str
 
 
@@ -308,10 +304,9 @@ class QuestionAnswered(Decision, frozen=True, tag=130):
     call_id: str
 
 
-class PlanAsked(Decision, frozen=True, tag=133):
+class PlanAsked(Opens, frozen=True, tag=133):
     """Effect: plan a call here, since its plan was made elsewhere."""
 
-    effect: EffectId
     call: int
     call_id: str
 

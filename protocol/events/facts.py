@@ -26,6 +26,12 @@ class Fact(Struct, frozen=True, array_like=True, gc=False):
     ignorable: ClassVar[bool] = False  # a reader that does not know the kind may go on
 
 
+class Closes(Fact, frozen=True):
+    """A fact that ends what the world was asked for. It closes the effect that it names."""
+
+    effect: EffectId  # as the decision that opened it has it
+
+
 # --- the session ------------------------------------------------------------------------------
 
 
@@ -76,25 +82,21 @@ class OpReceived(Fact, frozen=True, tag=4):
     origin: str = "api"  # which door it came through
 
 
-class EffectClosed(Fact, frozen=True, tag=5):
+class EffectClosed(Closes, frozen=True, tag=5):
     """An effect without a closing fact of its own ended, or any effect's task died."""
 
-    effect: EffectId
     how: Literal["failed", "cancelled", "crashed"]
     message: str = ""
     code: str = ""  # of the error, where there is one
 
 
-class TimerFired(Fact, frozen=True, tag=6):
+class TimerFired(Closes, frozen=True, tag=6):
     """The time that a decision waits for is over."""
 
-    effect: EffectId
 
-
-class ChildEnded(Fact, frozen=True, tag=7):
+class ChildEnded(Closes, frozen=True, tag=7):
     """A child session has come to rest. Closes `ChildAsked`; its own log has had it before."""
 
-    effect: EffectId
     child: SessionId
     status: Literal["completed", "interrupted", "failed"]
     sequence: int  # of the child's last event
@@ -104,19 +106,16 @@ class ChildEnded(Fact, frozen=True, tag=7):
     error: ErrorInfo | None = None
 
 
-class EffectDone(Fact, frozen=True, tag=8):
+class EffectDone(Closes, frozen=True, tag=8):
     """An effect that has no result of its own is over."""
-
-    effect: EffectId
 
 
 # --- the surroundings of a turn ---------------------------------------------------------------
 
 
-class ContextLoaded(Fact, frozen=True, tag=10):
+class ContextLoaded(Closes, frozen=True, tag=10):
     """What a turn starts with. Closes `ContextAsked`."""
 
-    effect: EffectId
     settings: TurnSettings
     tools_json: JsonText  # the tool specifications, a list
     fragments: tuple[ContextFragment, ...]
@@ -143,18 +142,16 @@ class RateLimitsReceived(Fact, frozen=True, tag=21):
     limits: RateLimits
 
 
-class ModelCompleted(Fact, frozen=True, tag=22):
+class ModelCompleted(Closes, frozen=True, tag=22):
     """The response is whole. Closes `ModelAsked`."""
 
-    effect: EffectId
     response_id: str
     usage: TokenUsage | None = None
 
 
-class ModelFailed(Fact, frozen=True, tag=23):
+class ModelFailed(Closes, frozen=True, tag=23):
     """The attempt ended without a whole response. Closes `ModelAsked`."""
 
-    effect: EffectId
     failure: ModelFailure
     partial_text: str = ""  # what had been said of an unfinished message
 
@@ -168,20 +165,18 @@ class ToolStarted(Fact, frozen=True, tag=30):
     effect: EffectId
 
 
-class CallPlanned(Fact, frozen=True, tag=35):
+class CallPlanned(Closes, frozen=True, tag=35):
     """A call has a new plan, and waits again; nothing of it has run.
 
     Closes `PlanAsked`; and `ToolDispatched`, where the plan that somebody allowed holds no longer.
     """
 
-    effect: EffectId
     plan: ToolPlan
 
 
-class ToolFinished(Fact, frozen=True, tag=31):
+class ToolFinished(Closes, frozen=True, tag=31):
     """Closes `ToolDispatched`. The model sees `preamble` and `output`, joined."""
 
-    effect: EffectId
     outcome: ToolOutcome
     preamble: str
     output: str
@@ -198,10 +193,9 @@ class FilesSaved(Fact, frozen=True, tag=32):
     files: tuple[FileImage, ...]
 
 
-class WorkspaceScanned(Fact, frozen=True, tag=33):
+class WorkspaceScanned(Closes, frozen=True, tag=33):
     """Closes `ScanAsked`: what the turn's commands may change has been saved, or in part."""
 
-    effect: EffectId
     files: int
     left_out: int
     why: str = ""  # what was left out
@@ -215,10 +209,9 @@ class RestoredPart(Struct, frozen=True):
     note: str = ""  # of an output: what its call did
 
 
-class TurnsRestored(Fact, frozen=True, tag=34):
+class TurnsRestored(Closes, frozen=True, tag=34):
     """Closes `UndoAsked`."""
 
-    effect: EffectId
     files: tuple[RestoredFile, ...]
     left: dict[str, FileMark]  # how the files are that it changed, by path
     # The conversation before those turns, where a summary has taken its place since.

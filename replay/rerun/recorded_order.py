@@ -18,30 +18,21 @@ from turnlog.protocol.events import (
     AgentsAwaited,
     CallSettled,
     ChildAsked,
-    ChildEnded,
     ChildTold,
+    Closes,
     CompactionAsked,
     ContextAsked,
-    ContextLoaded,
-    EffectClosed,
-    EffectDone,
     EffectLost,
     FilesSaved,
     ModelAsked,
-    ModelCompleted,
-    ModelFailed,
     ModelItemReceived,
     ScanAsked,
     StepFailed,
-    TimerFired,
     ToolDispatched,
-    ToolFinished,
     ToolStarted,
     TurnEnded,
-    TurnsRestored,
     UndoAsked,
     UserShellAsked,
-    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 
@@ -82,19 +73,7 @@ class Namer:
                 return [("item", *self._numbered(("items", *self._effects[effect])))]
             case ToolStarted(effect=effect) if effect in self._effects:
                 return [("started", *self._effects[effect])]
-            case (
-                ModelCompleted(effect=effect)
-                | ModelFailed(effect=effect)
-                | ContextLoaded(effect=effect)
-                | ToolFinished(effect=effect)
-                | ChildEnded(effect=effect)
-                | EffectDone(effect=effect)
-                | TimerFired(effect=effect)
-                | WorkspaceScanned(effect=effect)
-                | TurnsRestored(effect=effect)
-                | EffectClosed(effect=effect)
-                | EffectLost(effect=effect)
-            ) if effect in self._effects:
+            case Closes(effect=effect) | EffectLost(effect=effect) if effect in self._effects:
                 return self._ended(self._effects.pop(effect))
             case CallSettled(call_id=call_id):
                 number = self._counts.get(("tool", call_id), 0)

@@ -22,20 +22,19 @@ from turnlog.protocol.events import (
     CallPlanned,
     CallSettled,
     ChildAsked,
-    ChildEnded,
     ChildStopping,
     ChildTold,
+    Closes,
+    ClosingFact,
     CompactionAsked,
     ContextAsked,
-    ContextLoaded,
     EffectClosed,
-    EffectDone,
     EffectLost,
     FilesSaved,
     ModelAsked,
-    ModelCompleted,
-    ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
+    Opens,
     OpReceived,
     PlanAsked,
     RateLimitsReceived,
@@ -47,7 +46,6 @@ from turnlog.protocol.events import (
     TurnStopping,
     UndoAsked,
     UserShellAsked,
-    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, ToolCallItem, read_item
@@ -60,29 +58,7 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import TurnSettings
 
-Ending = (
-    ModelCompleted
-    | ModelFailed
-    | ContextLoaded
-    | ToolFinished
-    | ChildEnded
-    | EffectDone
-    | WorkspaceScanned
-    | TurnsRestored
-    | EffectClosed
-    | EffectLost
-)
-_Asked = (
-    ModelAsked
-    | CompactionAsked
-    | ContextAsked
-    | ToolDispatched
-    | UserShellAsked
-    | ChildAsked
-    | ChildTold
-    | ScanAsked
-    | UndoAsked
-)
+Ending = ClosingFact | EffectLost
 USER_SHELL: Final = "user_shell"  # by which the user's own commands are told from the model's
 
 
@@ -286,8 +262,6 @@ class _Reader:
             return
         at = record.sequence
         match record.event:
-            case event if isinstance(event, _Asked):
-                self._begin(at, event)
             case ModelItemReceived(effect=effect) | RateLimitsReceived(effect=effect) as fact:
                 exchange = self._open.get(effect)
                 if isinstance(exchange, Exchange):
@@ -304,21 +278,16 @@ class _Reader:
             case TurnStopping():
                 for effect in self._open:
                     self._stopping(effect)
-            case PlanAsked(effect=effect, call_id=call_id):
-                self._planning[effect] = call_id
             case CallPlanned(effect=effect, plan=plan):
                 self._planned_again(effect, plan)
-            case fact if isinstance(fact, Ending):
+            case (Closes() | EffectLost()) as fact:
                 if (ended := self._open.pop(fact.effect, None)) is not None:
                     ended.ended_at, ended.ending = at, fact
             case CallSettled(call_id=call_id, output=output):
                 if (run := self._unsettled.pop(call_id, None)) is not None:
                     run.settled = output
-            case ApprovalAsked() as asked:
-                known = self.recording.questions.get(asked.question)
-                self.recording.questions[asked.question] = known or Question(
-                    question_key(asked), turn=record.turn
-                )
+            case Opens() as decision:
+                self._begin(at, decision)
             case OpReceived(op=ExecApproval() | PatchApproval() as op):
                 question = self.recording.questions.get(op.id)
                 if question is not None and self._state.belongs_to is not None:  # else: too late
@@ -353,7 +322,7 @@ class _Reader:
         if isinstance(run := self._open.get(effect), ChildRun):
             run.is_stopped = True
 
-    def _begin(self, at: int, decision: _Asked) -> None:
+    def _begin(self, at: int, decision: OpeningDecision) -> None:
         turn, recording = self._state.turn, self.recording
         if turn is None:
             return
@@ -384,6 +353,15 @@ class _Reader:
                 if turn.settings is not None:
                     self._open[effect] = exchange = self._exchange(at, turn, decision)
                     recording.exchanges.append(exchange)
+            case PlanAsked(call_id=call_id):
+                self._planning[effect] = call_id
+            case ApprovalAsked(question=name):
+                known = recording.questions.get(name)
+                recording.questions[name] = known or Question(
+                    question_key(decision), turn=turn.number
+                )
+            case _:
+                pass  # no port is asked
 
     def _exchange(self, at: int, turn: Turn, asked: ModelAsked | CompactionAsked) -> Exchange:
         number = self._asked[turn.number] = self._asked.get(turn.number, 0) + 1

@@ -12,44 +12,24 @@ from turnlog.protocol.events import (
     AgentsAwaited,
     CallPlanned,
     CallSettled,
-    ChildEnded,
-    ContextLoaded,
+    Closes,
     Decision,
-    EffectClosed,
-    EffectDone,
     EffectLost,
     ModelCompleted,
-    ModelFailed,
     ModelItemReceived,
     OpReceived,
     QuestionAnswered,
     SessionEvent,
     StepFailed,
-    TimerFired,
     ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnEnded,
     TurnOpened,
-    TurnsRestored,
-    WorkspaceScanned,
 )
 from turnlog.protocol.ops import ExecApproval, PatchApproval
 
 CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
-CLOSING = (
-    EffectClosed,
-    EffectDone,
-    TimerFired,
-    ContextLoaded,
-    ModelCompleted,
-    ModelFailed,
-    CallPlanned,
-    ToolFinished,
-    ChildEnded,
-    WorkspaceScanned,
-    TurnsRestored,
-)
 
 
 def whole_responses(events: Iterable[SessionEvent]) -> set[str]:
@@ -108,7 +88,7 @@ def closers(events: Iterable[SessionEvent]) -> dict[str, list[SessionEvent]]:
             case EffectLost(effect=lost):
                 assert lost in open_now, f"{lost} was lost, but not open"
                 closed = [lost]
-            case _ if isinstance(event, CLOSING) and event.effect in open_now:
+            case _ if isinstance(event, Closes) and event.effect in open_now:
                 closed = [event.effect]
             case _:
                 pass

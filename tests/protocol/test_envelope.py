@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import get_args
 
 import msgspec
 import pytest
@@ -35,9 +36,13 @@ from turnlog.protocol.envelope import (
 )
 from turnlog.protocol.errors import SchemaTooNew
 from turnlog.protocol.events import (
+    Closes,
+    ClosingFact,
     Decision,
     EffectLost,
     Fact,
+    OpeningDecision,
+    Opens,
     SessionClosed,
     SessionEvent,
     SessionFact,
@@ -247,10 +252,19 @@ def test_every_kind_has_a_tag_and_a_name_of_its_own() -> None:
     names = list(KIND_NAMES.values())
     assert len(EVENT_TYPES) == len(set(names)) == len(names)
     assert KIND_NAMES[TurnEnded] == "turn_ended"
-    declared = [kind for role in (Fact, Decision) for kind in role.__subclasses__()]
-    assert sorted(kind.__name__ for kind in declared) == sorted(
-        kind.__name__ for kind in EVENT_TYPES.values()
-    )
+    bases = (Fact, Closes, Decision, Opens)
+    declared = {kind for base in bases for kind in base.__subclasses__()} - set(bases)
+    assert declared == set(EVENT_TYPES.values())
+
+
+def test_the_base_of_an_event_says_whether_it_opens_or_closes_an_effect() -> None:
+    assert set(get_args(OpeningDecision)) == set(Opens.__subclasses__())
+    assert set(get_args(ClosingFact)) == set(Closes.__subclasses__())
+
+
+def test_the_effect_is_the_first_field_of_what_opens_or_closes_it() -> None:
+    kinds = (*Opens.__subclasses__(), *Closes.__subclasses__())
+    assert {kind.__struct_fields__[0] for kind in kinds} == {"effect"}
 
 
 def test_facts_are_numbered_below_a_hundred_and_decisions_above() -> None:

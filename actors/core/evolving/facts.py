@@ -22,9 +22,10 @@ from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
     CallPlanned,
     ChildEnded,
+    Closes,
+    ClosingFact,
     ContextLoaded,
     EffectClosed,
-    EffectDone,
     FilesSaved,
     ModelCompleted,
     ModelFailed,
@@ -36,11 +37,9 @@ from turnlog.protocol.events import (
     SessionImported,
     SessionOpened,
     SessionStarted,
-    TimerFired,
     ToolFinished,
     ToolStarted,
     TurnsRestored,
-    WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import (
@@ -66,19 +65,6 @@ from turnlog.protocol.summary import SessionSummary
 
 REMEMBERED_OPS = 1024  # op ids that a repetition is recognised by
 NAME_LENGTH = 120  # characters
-_ClosingFact = (
-    EffectClosed
-    | EffectDone
-    | TimerFired
-    | ContextLoaded
-    | ModelCompleted
-    | ModelFailed
-    | CallPlanned
-    | ToolFinished
-    | ChildEnded
-    | WorkspaceScanned
-    | TurnsRestored
-)
 
 
 def happened(state: State, fact: SessionFact) -> None:
@@ -92,20 +78,8 @@ def happened(state: State, fact: SessionFact) -> None:
             running = state.outstanding.get(effect)
             if isinstance(running, RunTool):
                 state.outstanding[effect] = RunTool(effect, running.call, started=True)
-        case (
-            ModelCompleted(effect=effect)
-            | ToolFinished(effect=effect)
-            | CallPlanned(effect=effect)
-            | ContextLoaded(effect=effect)
-            | ModelFailed(effect=effect)
-            | EffectClosed(effect=effect)
-            | EffectDone(effect=effect)
-            | TimerFired(effect=effect)
-            | ChildEnded(effect=effect)
-            | WorkspaceScanned(effect=effect)
-            | TurnsRestored(effect=effect)
-        ):
-            _close(state, effect, fact)
+        case Closes():
+            _close(state, fact)
         case SessionStarted():
             _started(state, fact)
         case SessionForked():
@@ -278,9 +252,9 @@ def _answers_itself(state: State, turn: Turn, item_json: JsonText) -> bool:
     return False
 
 
-def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
+def _close(state: State, fact: ClosingFact) -> None:
     """Close an effect by the fact about it. If it is closed already, the fact is late."""
-    state.belongs_to = closed = state.outstanding.pop(effect, None)
+    state.belongs_to = closed = state.outstanding.pop(fact.effect, None)
     turn = state.turn
     if closed is None or turn is None:
         return
@@ -302,8 +276,8 @@ def _close(state: State, effect: EffectId, fact: _ClosingFact) -> None:
             turn.restored, turn.restored_at = fact, state.head
         case EffectClosed():
             _closed_early(state, turn, closed, fact)
-        case WorkspaceScanned() | EffectDone() | TimerFired() | ChildEnded():
-            pass
+        case _:
+            pass  # that it is closed is all that it means
 
 
 def _attempt_ended(
