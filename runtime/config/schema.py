@@ -4,7 +4,7 @@ Codex's names, so that its users find their way. A key that is None by default i
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import attrs
@@ -27,13 +27,36 @@ from turnlog.protocol.settings import (
     UnansweredPolicy,
     Verbosity,
 )
-from turnlog.runtime.config.layers import DEFAULT, KeyPath, Layer, Origin
+from turnlog.runtime.config.layers import DEFAULT, KeyPath, Layer, LayerName, Origin
 
 Retries = Annotated[int, Meta(ge=0, le=100)]
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Tokens = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 24)]
 Count = Annotated[int, Meta(ge=0, le=100)]
+
+# Which setting of a session each key sets. The other keys say nothing of a session.
+SETTING_OF_KEY: Final[Mapping[str, str]] = {
+    "model": "model",
+    "model_provider": "model_provider",
+    "approval_policy": "approval_policy",
+    "sandbox_mode": "sandbox",
+    "sandbox_workspace_write": "sandbox",
+    "model_reasoning_effort": "reasoning_effort",
+    "model_reasoning_summary": "reasoning_summary",
+    "model_verbosity": "verbosity",
+    "base_instructions": "base_instructions",
+    "developer_instructions": "developer_instructions",
+    "user_instructions": "user_instructions",
+    "show_raw_agent_reasoning": "show_raw_agent_reasoning",
+    "shell_environment_policy": "shell_environment",
+    "model_context_window": "model_context_window",
+    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
+    "durability": "durability",
+    "review_model": "review_model",
+    "agents": "agents",
+    "undo": "scan_workspace",
+}
 
 _NOT_KEYS: Final = ("origins", "warnings")
 MASK: Final = "********"
@@ -177,6 +200,11 @@ class Config:
         if self.openai_base_url is not None:
             found["openai"] = structs.replace(found["openai"], base_url=self.openai_base_url)
         return found
+
+    def settings_set_in(self, layers: Collection[LayerName]) -> frozenset[str]:
+        """Return the fields of `SessionSettings` that keys of these layers set."""
+        keys = {path[0] for path, origin in self.origins.items() if origin.layer in layers}
+        return frozenset(setting for key, setting in SETTING_OF_KEY.items() if key in keys)
 
     def session_settings(self, cwd: str | os.PathLike[str]) -> SessionSettings:
         """Return the settings of a new session that works in `cwd`.

@@ -68,6 +68,20 @@ async def test_a_rerun_is_a_session_with_other_settings(user: User) -> None:
     assert ids == {thread, report["branch"]}
 
 
+async def test_a_rerun_takes_each_setting_of_the_command_line(user: User) -> None:
+    thread = await recorded(user)
+    words = ("review_model=critic", "agents.max_threads=2", "undo.scan_workspace=true")
+    async with user.model([SHELL], "All is well."):
+        outcome = await user.run(
+            "rerun", thread, *(w for word in words for w in ("-c", word)), "--json"
+        )
+    branch = json.loads(outcome.out)["branch"]
+    [at_end] = (await user.run("show", branch, "--at", "-1", "--json")).lines
+    settings = at_end["state"]["settings"]
+    assert (settings["review_model"], settings["agents"]["most_running"]) == ("critic", 2)
+    assert settings["scan_workspace"] is True
+
+
 async def test_a_changed_prompt_misses_and_nothing_is_called(user: User) -> None:
     thread = await recorded(user)
     outcome = await user.run("rerun", thread, "--record", "model", "--prompt", "Look away.")

@@ -25,7 +25,7 @@ from turnlog.protocol.settings import (
 from turnlog.runtime.config import Config, ProviderConfig, explain, load_config, turnlog_home
 from turnlog.runtime.config.layers import dotted
 from turnlog.runtime.config.project import project_root
-from turnlog.runtime.config.schema import key_names
+from turnlog.runtime.config.schema import SETTING_OF_KEY, key_names
 from turnlog.runtime.config.sources import VARIABLES
 
 OPENAI = ProviderConfig("https://api.openai.com/v1", name="OpenAI", env_key="OPENAI_API_KEY")
@@ -462,3 +462,16 @@ def test_what_a_sandbox_keeps_in_place_of_a_marker_begins_no_project(tmp_path: P
     assert project_root(tmp_path / "inner", [".git"]) == tmp_path
     (tmp_path / ".git").chmod(0o1555)
     assert project_root(tmp_path / "inner", [".git"]) == tmp_path / "inner"
+
+
+def test_each_setting_of_a_session_has_a_key() -> None:
+    told_otherwise = {"cwd", "depth", "project_docs"}  # by the command line or the parent
+    fields = set(SessionSettings.__struct_fields__)
+    assert set(SETTING_OF_KEY.values()) == fields - told_otherwise
+    assert set(SETTING_OF_KEY) <= set(key_names(Config))
+
+
+def test_the_settings_of_a_layer_are_found_by_their_keys(place: Place) -> None:
+    config = place.load("review_model=critic", "undo.scan_workspace=true", "profiles={}")
+    assert config.settings_set_in({"command line"}) == {"review_model", "scan_workspace"}
+    assert config.settings_set_in({"user", "profile"}) == frozenset()

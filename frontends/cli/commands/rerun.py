@@ -1,7 +1,7 @@
 """`turnlog rerun`: branch from a session, and give it the same inputs once more, live."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -25,24 +25,6 @@ if TYPE_CHECKING:
 
 _MAX_INSTRUCTIONS: Final = 1 << 20  # bytes
 _WIDTH: Final = 72
-# Keys of the configuration, and the settings of a session that they stand for.
-_SETTINGS: Final[Mapping[str, str]] = {
-    "model": "model",
-    "model_provider": "model_provider",
-    "approval_policy": "approval_policy",
-    "sandbox_mode": "sandbox",
-    "sandbox_workspace_write": "sandbox",
-    "model_reasoning_effort": "reasoning_effort",
-    "model_reasoning_summary": "reasoning_summary",
-    "model_verbosity": "verbosity",
-    "base_instructions": "base_instructions",
-    "developer_instructions": "developer_instructions",
-    "user_instructions": "user_instructions",
-    "shell_environment_policy": "shell_environment",
-    "model_context_window": "model_context_window",
-    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
-    "durability": "durability",
-}
 _Command = Callable[..., int]
 
 _HELP: Final = """\
@@ -139,9 +121,8 @@ def command(
     }
     folder = working_folder(None)
     config = load_config(folder, environ=os.environ, assignments=assignments, options=options)
-    named = {path[0] for path, origin in config.origins.items() if origin.layer == "command line"}
     settings = config.session_settings(folder)
-    fields = {_SETTINGS[key] for key in named if key in _SETTINGS}
+    changed = config.settings_set_in({"command line"})
     tolerances = tolerances_of(tolerate, replacements)
 
     async def run() -> "RerunReport":
@@ -150,7 +131,7 @@ def command(
             config=config,
             at=at,
             text=text,
-            changes={name: getattr(settings, name) for name in fields},
+            changes={name: getattr(settings, name) for name in changed},
             record=record,
             tolerances=tolerances,
             warn=tell_warning,

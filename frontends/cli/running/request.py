@@ -16,30 +16,13 @@ from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.config.files import read_regular, size_of_regular
-from turnlog.runtime.config.layers import Origin
+from turnlog.runtime.config.layers import LayerName, Origin
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.engine import arguments as doors
 
 _MAX_SCHEMA: Final = 1 << 20  # bytes
 _ADDED: Final = Origin("command line", "--add-dir")
-# Which setting of a session a key of the configuration changes. A session keeps its provider.
-_SETTING_OF: Final = {
-    "model": "model",
-    "sandbox_mode": "sandbox",
-    "sandbox_workspace_write": "sandbox",
-    "model_reasoning_effort": "reasoning_effort",
-    "model_reasoning_summary": "reasoning_summary",
-    "model_verbosity": "verbosity",
-    "developer_instructions": "developer_instructions",
-    "user_instructions": "user_instructions",
-    "shell_environment_policy": "shell_environment",
-    "model_context_window": "model_context_window",
-    "model_auto_compact_token_limit": "model_auto_compact_token_limit",
-    "review_model": "review_model",
-    "agents": "agents",
-    "undo": "scan_workspace",
-}
 
 
 def order(options: Options, environ: Mapping[str, str]) -> Order:
@@ -100,10 +83,12 @@ def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
 
 def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
     """Return what changes in a session that goes on: what this command line names, no more."""
-    layers = {"command line", "profile"} if options.profile else {"command line"}
-    named = {path[0] for path, origin in config.origins.items() if origin.layer in layers}
+    layers: set[LayerName] = {"command line"}
+    if options.profile:
+        layers.add("profile")
     settings = config.session_settings(cwd)
-    changed = {field for key, field in _SETTING_OF.items() if key in named}
+    # The other settings stay what they were when the session began.
+    changed = set(config.settings_set_in(layers) & set(SettingsUpdate.__struct_fields__))
     if options.folder is not None:
         changed.add("cwd")
     update: dict[str, Any] = {field: getattr(settings, field) for field in changed}
