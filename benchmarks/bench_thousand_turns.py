@@ -16,6 +16,7 @@ from statistics import median
 import trio
 from measure import ROUNDS, Bench, Claim, Rounds, main, show_time
 
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.assembly import open_engine
@@ -115,7 +116,7 @@ async def _resume(engine: Engine, session: SessionId) -> float:
 async def _compactions(engine: Engine, session: SessionId) -> tuple[int, int]:
     """Return how many events the session has, and how many of them are compactions."""
     events = compactions = 0
-    while page := await engine.ports.log.read(session, after=events):
+    async for page in Pages(engine.ports.log, session):
         events += len(page)
         compactions += sum(isinstance(recorded.event, Compacted) for recorded in page)
     return events, compactions

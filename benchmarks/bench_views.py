@@ -18,7 +18,7 @@ from turnlog.actors.ports import Batch, EventLog, Stored
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.replay.views.diff import SessionDiff, StoredSession, compare
-from turnlog.replay.views.state_at import moment_at
+from turnlog.replay.views.state_at import state_at_event
 from turnlog.replay.views.tree import fork_tree
 from turnlog.runtime.engine.new_id import new_id
 from turnlog.runtime.store.lmdb.log import open_log
@@ -136,7 +136,7 @@ async def _sessions(bench: Bench) -> None:
         await _measured(
             bench,
             SHOW_AT,
-            partial(moment_at, log, work.session, -1),
+            partial(state_at_event, log, work.session, -1),
             partial(bare_decode, batches),
         )
         await _diffs(bench, log, work, batches)

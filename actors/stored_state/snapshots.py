@@ -11,12 +11,12 @@ import attrs
 from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import EventLog, StoredSnapshot
+from turnlog.actors.stored_state.pages import READ_AT_ONCE
 from turnlog.protocol.errors import StoreError, TurnlogError
 from turnlog.protocol.ids import SessionId
 
 SNAPSHOT_EVERY: Final = 1000  # events, while a session runs
 SNAPSHOT_AT_CLOSE: Final = 200  # events that are worth a snapshot when it is closed
-READ_AT_ONCE: Final = 1000  # events
 _TRIES: Final = 3  # snapshots that are looked at: one may be damaged, or of another release
 
 

@@ -8,7 +8,7 @@ import attrs
 from turnlog.actors.core.undo import parts_then
 from turnlog.actors.ports import EventLog, RestoreRequest, RestoreResult, Workspace
 from turnlog.actors.stored_state.fold import folded
-from turnlog.actors.stored_state.snapshots import READ_AT_ONCE
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.actors.tasks.jobs import ScanJob, UndoJob
 from turnlog.protocol.calls import CommandPreview, PatchReport, ToolPlan
 from turnlog.protocol.envelope import Recorded
@@ -114,15 +114,13 @@ async def edits_since(
     `since`. If there is none, no command has run. What else commands may have done is told beside.
     """
     scans, edits, work = _Scans(since), FileEdits(), _Work()
-    at = 0
-    while page := await log.read(session, after=at, limit=READ_AT_ONCE):
+    async for page in Pages(log, session):
         for recorded in page:
             is_behind = recorded.sequence > since
             if not scans.take(recorded.event, is_behind=is_behind) and is_behind:
                 edits.take(recorded.event)
             if is_behind:
                 work.take(recorded)
-        at = page[-1].sequence
     before = scans.before if scans.is_whole else {}
     scanned = frozenset(before) if scans.is_whole and not scans.left_files else None
     return (*before.values(), *edits.edits), work.told(scanned)

@@ -24,6 +24,7 @@ from turnlog.actors.ports import (
     Tools,
     Workspace,
 )
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SequenceOutOfRange, UsageError
 from turnlog.protocol.events import OpReceived, TurnOpened
@@ -215,19 +216,12 @@ async def _run(
     async with AsyncExitStack() as stack:
         log: EventLog = await stack.enter_async_context(open_log(store, read_only=not order.keep))
         session = await log.resolve(prefix)
-        records = await _read(log, session)
+        records = await read_whole(log, session)
         if not order.keep:
             place = None if order.recorded_tools else log.place
             await stack.aclose()
             log = await in_memory(records, place)  # where nothing runs, no rights are needed
         return await _branch(log, session, records, config, environ, order)
-
-
-async def _read(log: EventLog, session: SessionId) -> list[Recorded]:
-    records: list[Recorded] = []
-    while page := await log.read(session, after=len(records)):
-        records += page
-    return records
 
 
 async def _branch(
@@ -262,7 +256,7 @@ async def _branch(
             answers = Answers.of(earlier.values(), recording.questions.values())
             driver = Driver(branch, cues, answers, order.one_by_one, lambda: bool(misses))
             await driver.play(inputs)
-            made_events = await _read(log, branch.id)
+            made_events = await read_whole(log, branch.id)
     outcomes = in_recording(turn_outcomes(made_events, after=cut), aliases)
     turns = compare(turn_outcomes(records, after=cut), outcomes, order.tolerances)
     made_parts = map(aliases.in_recording, rebuild(made_events).history.parts)

@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import attrs
 
-from turnlog.actors.ports import ContextLoader, EventLog, ModelClient, ModelRequest, ModelSignal
+from turnlog.actors.ports import ContextLoader, ModelClient, ModelRequest, ModelSignal
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SessionSettings
 from turnlog.replay.files.portable import read_portable, write_portable
 from turnlog.replay.files.redact import redact
@@ -127,7 +127,7 @@ class Cassette:
             session = await engine.start()
             yield session
             await session.close()
-            self.save(await read_all(log, session.id))
+            self.save(await read_whole(log, session.id))
 
     @asynccontextmanager
     async def _replayed(
@@ -182,11 +182,3 @@ def _with_flags(pattern: re.Pattern[str]) -> re.Pattern[str]:
         if pattern.flags & flag
     )
     return re.compile(f"(?{flags}:{pattern.pattern})") if flags else pattern
-
-
-async def read_all(log: EventLog, session: SessionId) -> list[Recorded]:
-    """Return all events of a session."""
-    records: list[Recorded] = []
-    while page := await log.read(session, after=len(records), limit=_PAGE):
-        records += page
-    return records

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from turnlog.actors.ports import Batch, ContextLoader, ModelClient
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import ApprovalAsked, OpReceived, StepFailed, TurnEnded
@@ -23,7 +24,6 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, Op, prompt
 from turnlog.protocol.settings import OnRecovery, SessionSettings
 from turnlog.replay.acting.scheduler import run_seeded
-from turnlog.replay.testing.cassettes import read_all
 from turnlog.replay.testing.failures import save_records
 from turnlog.replay.testing.harness import SETTINGS, open_test_engine, ports_of
 from turnlog.replay.testing.promises import PromiseBroken, assert_promises
@@ -89,7 +89,7 @@ class Scenario:
         with trio.fail_after(PATIENCE):
             if at is not None:
                 await self._first_life(store, tools, at, shown)
-                left = await read_all(MemoryLog(store), _only(store))
+                left = await read_whole(MemoryLog(store), _only(store))
             log = MemoryLog(store)
             async with open_test_engine(
                 self.model(), tools, settings=self.settings, log=log, context=self.context
@@ -100,7 +100,7 @@ class Scenario:
                     session = await engine.resume(_only(store), on_recovery=self.on_recovery)
                 await self._play(session, left, shown)
                 await session.close()
-            records = await read_all(log, session.id)
+            records = await read_whole(log, session.id)
         assert_promises(records, at_rest=True)
         _check_shown(shown, records)
         return CrashRun(len(left) or None, left[-1].kind if left else "", records, tools)

@@ -26,10 +26,10 @@ from turnlog.replay.transcript.wording import (
     ending,
     facts_of,
     heading,
-    moment,
     outcome,
     question,
     tokens,
+    utc_time,
 )
 
 _TICKS: Final = re.compile(r"`+")
@@ -55,7 +55,7 @@ def markdown(records: Iterable[Recorded]) -> str:
 def _turn(turn: TurnShown) -> Iterator[str]:
     yield from ("", f"## {heading(turn)}", "")
     if turn.number:
-        about = f"{moment(turn.start_us)}, {ending(turn)}"
+        about = f"{utc_time(turn.start_us)}, {ending(turn)}"
         about += f", {_plain(turn.model)}" if turn.model else ""
         yield f"*{about}. Tokens: {tokens(turn.usage)}.*"
     for entry in turn.entries:

@@ -14,7 +14,7 @@ _KINDS: Final[dict[str, str]] = {
 }
 
 
-def moment(time_us: int) -> str:
+def utc_time(time_us: int) -> str:
     """Return a time of the log, in UTC: a transcript reads the same everywhere."""
     return f"{_EPOCH + timedelta(microseconds=time_us):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -75,7 +75,7 @@ def facts_of(shown: Transcript) -> list[tuple[str, str]]:
     """Return what is said of a session as a whole: names and values."""
     rows = [
         ("Session", shown.session),
-        ("Started", moment(shown.start_us)),
+        ("Started", utc_time(shown.start_us)),
         ("Folder", shown.cwd),
         ("Model", shown.model),
         ("Front-end", shown.originator),

@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.verify.report import Damage, Replay, ReplayReport, damage_of
@@ -21,7 +22,6 @@ from turnlog.runtime.store.lmdb.log import open_log
 
 __all__ = ["ReplayReport", "replay_session", "replay_store", "replay_stored"]
 
-_PAGE: Final = 1000  # events
 _WORTH_PROCESSES: Final = 20_000  # events; fewer are done before a process has started
 
 
@@ -64,7 +64,7 @@ async def _replay(store: Path, prefix: str) -> ReplayReport:
     async with open_log(store, read_only=True) as log:
         session = await log.resolve(prefix)
         found = Replay(session)
-        while page := await log.read(session, after=found.events, limit=_PAGE):
+        async for page in Pages(log, session):
             found.take(page)
         return found.finish()
 
@@ -91,15 +91,12 @@ async def replay_stored(
         raise SequenceOutOfRange(start, head)
     found = Replay(session, start)
     damage: Damage | None = None
-    until = head
-    while found.events < until:
-        try:
-            page = await log.read(session, after=found.events, until=until, limit=_PAGE)
-        except LogDamaged as error:
-            damage, until = damage_of(error, error.sequence - 1), error.sequence - 1
-            continue
-        found.take(page)
-        seen(found.events, head)
+    try:
+        async for page in Pages(log, session, until=head):
+            found.take(page)
+            seen(found.events, head)
+    except LogDamaged as error:
+        damage = damage_of(error, error.sequence - 1)
     return found.finish(damage)
 
 

@@ -1,6 +1,6 @@
 """A session at one of its events: its state, what the event changed, and the model's request.
 
-Any event will do: in the middle of a step, behind an unknown kind, before the first turn.
+Any event is allowed: in the middle of a step, after an unknown kind, before the first turn.
 """
 
 import re
@@ -43,7 +43,7 @@ class Request:
     """What the model is sent."""
 
     status: Literal["sent", "in_flight", "would_be_sent"]
-    input: Sequence[JsonText]  # the parts, exactly as they stand in the request
+    input: Sequence[JsonText]  # the parts, exactly as the request has them
     input_digest: str  # chained over the parts, hex
     recorded_digest: str | None  # what the log says it was; None: it was not sent
     tools_json: JsonText | None  # None: they are loaded when the turn starts
@@ -52,7 +52,7 @@ class Request:
 
 
 @attrs.frozen
-class Moment:
+class StateAt:
     """A session after one of its events."""
 
     session: SessionId
@@ -63,7 +63,7 @@ class Moment:
     request: Request
 
 
-async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
+async def state_at_event(log: EventLog, session: SessionId, at: int) -> StateAt:
     """Return what a session was at event `at`. A snapshot is used where there is one.
 
     Args:
@@ -75,15 +75,34 @@ async def moment_at(log: EventLog, session: SessionId, at: int) -> Moment:
         LogDamaged: an event up to `at` cannot be read.
     """
     head = (await log.head(session)).sequence
-    sequence = head + 1 + at if at < 0 else at
-    if not 1 <= sequence <= head:
-        raise SequenceOutOfRange(at, head)
+    sequence = _sequence_of(at, head)
     state = await folded(log, session, until=sequence - 1)
     [recorded] = await log.read(session, after=sequence - 1, until=sequence)
     before = state_view(state)
     rebuild([recorded], state)
     changes = [_readable(change) for change in plain_differences(before, state_view(state))]
-    return Moment(session, recorded, head, state, changes, request_at(state, recorded))
+    return StateAt(session, recorded, head, state, changes, request_at(state, recorded))
+
+
+async def model_input_at(log: EventLog, session: SessionId, at: int) -> list[JsonText]:
+    """Return what the model would be sent, if a session were cut at event `at` and asked again.
+
+    A snapshot is used where there is one. Arguments and errors are those of `state_at_event`.
+    """
+    sequence = _sequence_of(at, (await log.head(session)).sequence)
+    return model_input(await folded(log, session, until=sequence))
+
+
+def _sequence_of(at: int, head: int) -> int:
+    """Return the sequence of the event that `at` names: a negative one counts from the end.
+
+    Raises:
+        SequenceOutOfRange: there is no such event among the first `head`.
+    """
+    sequence = head + 1 + at if at < 0 else at
+    if not 1 <= sequence <= head:
+        raise SequenceOutOfRange(at, head)
+    return sequence
 
 
 def state_view(state: State) -> dict[str, Any]:
@@ -159,7 +178,7 @@ def request_at(state: State, recorded: Recorded) -> Request:
 
 
 def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
-    """Return what the model is asked just now, be it for a summary."""
+    """Return the request that has no answer yet, also one for a summary."""
     for effect in state.outstanding.values():
         if isinstance(effect, CallModel):
             return model_request(state, turn, effect.parts)
@@ -169,7 +188,7 @@ def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
 
 
 def _hypothetical(state: State) -> Request:
-    """Return the request that would be made, were the turn cut off here and the model asked."""
+    """Return the request that would be made, if the turn were cut here and the model asked."""
     parts, turn = model_input(state), state.turn
     digest = input_digest(parts, state.history)
     if turn is None or turn.settings is None:
@@ -185,8 +204,8 @@ def input_digest(parts: Sequence[JsonText], history: History) -> str:
     """Return the digest over a model's input, as `model_asked` records it.
 
     Args:
-        history: the conversation. Where the input begins with all of it, its own digest is gone
-            on from: the fold has chained those parts already.
+        history: the conversation. If the input begins with all of it, the digest continues from
+            the conversation's own: the fold has chained those parts already.
     """
     known, digest = len(history.parts), history.digest
     if list(parts[:known]) != history.parts:

@@ -41,7 +41,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def moment(time_us: int) -> datetime:
+def local_time(time_us: int) -> datetime:
     """Return a time of the log, in the time zone of this machine."""
     return (_EPOCH + timedelta(microseconds=time_us)).astimezone()
 

@@ -1,6 +1,7 @@
 """Where a session may be cut: behind a fact and all that was decided about it."""
 
 from turnlog.actors.ports import EventLog
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange
 from turnlog.protocol.ids import SessionId
@@ -22,17 +23,14 @@ async def end_of_step(log: EventLog, session: SessionId, at: int | None) -> Reco
     if not 1 <= at <= head:
         raise SequenceOutOfRange(at, head)
     (end,) = await log.read_at(session, [at])
-    while end.sequence < head:
-        try:
-            page = await log.read(session, after=end.sequence, limit=_PAGE)
-        except LogDamaged as damage:
-            if (sound := damage.sequence - 1) == end.sequence:
-                return await _end_before(log, session, end, damage)
-            page = await log.read(session, after=end.sequence, until=sound)
-        for recorded in page:
-            if recorded.role == "fact":
-                return end
-            end = recorded
+    try:
+        async for page in Pages(log, session, after=at, until=head, at_once=_PAGE):
+            for recorded in page:
+                if recorded.role == "fact":
+                    return end
+                end = recorded
+    except LogDamaged as damage:
+        return await _end_before(log, session, end, damage)
     return end
 
 

@@ -7,6 +7,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.actors.turn_diff.changes import TurnChanges
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
@@ -53,12 +54,11 @@ async def _diff(prefix: str, turn: int | None) -> tuple[int, str]:
 
 
 async def _changes(log: EventLog, session: SessionId, turn: int) -> TurnChanges:
-    changes, at = TurnChanges(), 0
-    while page := await log.read(session, after=at, limit=_PAGE):
+    changes = TurnChanges()
+    async for page in Pages(log, session):
         for recorded in page:
             if recorded.turn == turn and not isinstance(recorded.event, UnknownEvent):
                 changes.take(recorded.event)
         if page[-1].turn > turn:
             break
-        at = page[-1].sequence
     return changes

@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 import click
 import trio
 
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.frontends.cli.errors import OutputUnwritable
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
@@ -87,10 +88,7 @@ def command(
 async def _read(prefix: str) -> tuple[SessionId, list[Recorded]]:
     async with reading(prefix) as log:
         session = await find_session(log, prefix)
-        records: list[Recorded] = []
-        while page := await log.read(session, after=len(records)):
-            records += page
-        return session, records
+        return session, await read_whole(log, session)
 
 
 def render(

@@ -5,17 +5,12 @@ import sys
 import click
 import trio
 
-from turnlog.actors.core.model_input import model_input
-from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State
-from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
-from turnlog.protocol.errors import SequenceOutOfRange
-from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
 from turnlog.replay.views.event_text import item_text
+from turnlog.replay.views.state_at import model_input_at
 from turnlog.replay.views.text import excerpt
 
 _LINES = 20  # of each item that are shown
@@ -33,9 +28,10 @@ _WIDTH = 160
 )
 @click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
 def command(session: str, at: int, as_json: bool) -> None:
-    """Show what the model would be sent, were session ID cut off at an event and asked again.
+    """Show what the model would be sent, if session ID were cut at an event and asked again.
 
-    Calls without an output have the one that they would get: never started, stopped, unknown.
+    A call without an output is shown with the one that it would get: never started, stopped, or
+    unknown.
     """
     items = trio.run(_history, session, at)
     if as_json:
@@ -50,16 +46,4 @@ def command(session: str, at: int, as_json: bool) -> None:
 
 async def _history(prefix: str, at: int) -> list[JsonText]:
     async with reading(prefix) as log:
-        session = await find_session(log, prefix)
-        head = (await log.head(session)).sequence
-        until = head + 1 + at if at < 0 else at
-        if not 1 <= until <= head:
-            raise SequenceOutOfRange(at, head)
-        return model_input(await _state(log, session, until))
-
-
-async def _state(log: EventLog, session: SessionId, until: int) -> State:
-    state = State()
-    while state.head < until:
-        rebuild(await log.read(session, after=state.head, until=until), state)
-    return state
+        return await model_input_at(log, await find_session(log, prefix), at)

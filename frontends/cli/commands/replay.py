@@ -7,6 +7,7 @@ from typing import Final
 import click
 import trio
 
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.verdict_text import (
     exit_code,
@@ -129,10 +130,8 @@ def _recorded(what: str) -> tuple[SessionId, list[Recorded]]:
 
 async def _stored(prefix: str) -> tuple[SessionId, list[Recorded]]:
     async with reading(prefix) as log:
-        session, records = await find_session(log, prefix), list[Recorded]()
-        while page := await log.read(session, after=len(records)):
-            records += page
-        return session, records
+        session = await find_session(log, prefix)
+        return session, await read_whole(log, session)
 
 
 async def _replay_stored(prefix: str, start: int) -> ReplayReport:

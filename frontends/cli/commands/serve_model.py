@@ -5,9 +5,9 @@ from typing import Final
 import click
 import trio
 
+from turnlog.actors.stored_state.pages import read_whole
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
-from turnlog.protocol.envelope import Recorded
 
 _HELP: Final = """\
 Serve the answers of session ID as a Responses API, until Ctrl-C.
@@ -45,11 +45,8 @@ async def _serve(prefix: str, port: int, any_order: bool) -> None:
     from turnlog.replay.rerun.recording import record_ports
     from turnlog.replay.rerun.serve import RecordedPlayer, serve_recording
 
-    records: list[Recorded] = []
     async with reading(prefix) as log:
-        session = await find_session(log, prefix)
-        while page := await log.read(session, after=len(records)):
-            records += page
+        records = await read_whole(log, await find_session(log, prefix))
     exchanges = record_ports(records).exchanges
     model = exchanges[-1].settings.session.model if exchanges else "recorded"
     player = RecordedPlayer(exchanges, any_order, _report)

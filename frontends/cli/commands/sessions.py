@@ -13,7 +13,7 @@ from turnlog.frontends.sessions.address import is_listed
 from turnlog.frontends.sessions.status import MEANINGS, Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.views.text import moment, one_line, timestamp
+from turnlog.replay.views.text import local_time, one_line, timestamp
 
 _TITLE_WIDTH = 60
 _MOST = 100_000  # sessions that are looked through for those that are listed
@@ -125,7 +125,7 @@ def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
 
 
 def _line(summary: SessionSummary, standing: Standing) -> str:
-    updated = f"{moment(summary.updated_us):%Y-%m-%d %H:%M}"
+    updated = f"{local_time(summary.updated_us):%Y-%m-%d %H:%M}"
     title = one_line(summary.name or summary.title, _TITLE_WIDTH)
     if summary.archived:
         title += style("  (archived)", dim=True)

@@ -8,16 +8,16 @@ import click
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import LogDamaged
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import gist, traceback_of
-from turnlog.replay.views.text import moment, one_line, printable
+from turnlog.replay.views.text import local_time, one_line, printable
 
 _PAGE = 500  # events
 _GIST_WIDTH = 100
@@ -34,7 +34,7 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
     type=click.IntRange(min=0),
     default=0,
     metavar="SEQ",
-    help="Begin behind this event.",
+    help="Begin after this event.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
 @click.option(
@@ -76,11 +76,11 @@ def command(
 
 async def _show_at(prefix: str, as_json: bool, at: int) -> None:
     from turnlog.frontends.cli.output.state_at_event import print_state_json, print_state_text
-    from turnlog.replay.views.state_at import moment_at
+    from turnlog.replay.views.state_at import state_at_event
 
     async with reading(prefix) as log:
-        moment = await moment_at(log, await find_session(log, prefix), at)
-    (print_state_json if as_json else print_state_text)(moment)
+        found = await state_at_event(log, await find_session(log, prefix), at)
+    (print_state_json if as_json else print_state_text)(found)
 
 
 async def _show(prefix: str, as_json: bool, follow: bool, after: int, limit: int | None) -> None:
@@ -100,21 +100,9 @@ async def _stored(
     log: EventLog, session: SessionId, after: int, limit: int
 ) -> AsyncIterator[Recorded]:
     """Yield the events that there are now; before damage is reported, all that precede it."""
-    damage: LogDamaged | None = None
-    until: int | None = None
-    while damage is None or after < damage.sequence - 1:
-        try:
-            page = await log.read(session, after=after, until=until, limit=min(limit, _PAGE))
-        except LogDamaged as error:
-            damage, until = error, error.sequence - 1
-            continue
-        if not page:
-            break
+    async for page in Pages(log, session, after=after, at_once=min(limit, _PAGE)):
         for recorded in page:
             yield recorded
-        after = page[-1].sequence
-    if damage is not None:
-        raise damage
 
 
 def _show_json(recorded: Recorded) -> None:
@@ -123,7 +111,7 @@ def _show_json(recorded: Recorded) -> None:
 
 def _show_line(recorded: Recorded) -> None:
     mark, colour = _MARKS[recorded.role]
-    time = style(f"{moment(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
+    time = style(f"{local_time(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
     place = style(f"{recorded.sequence:>5} {mark}", fg=colour)
     text = one_line(gist(recorded.event), _GIST_WIDTH)
     click.echo(f"{time} {place} {recorded.kind:<19} {text}".rstrip())

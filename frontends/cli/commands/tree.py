@@ -17,7 +17,7 @@ from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.views.text import counted, moment, one_line, timestamp
+from turnlog.replay.views.text import counted, local_time, one_line, timestamp
 from turnlog.replay.views.tree import Node, fork_tree
 
 _SHORTEST: Final = 13  # characters of an id: its time, to the millisecond
@@ -134,7 +134,7 @@ def _rest(node: Node, standing: Mapping[SessionId, Standing], note: str | None) 
     summary, link = node.summary, node.link
     parts = [counted(summary.turns, "turn"), counted(node.events, "event")]
     parts.append(standing.get(summary.session, summary.status))
-    parts.append(f"{moment(summary.updated_us or summary.created_us):%Y-%m-%d %H:%M}")
+    parts.append(f"{local_time(summary.updated_us or summary.created_us):%Y-%m-%d %H:%M}")
     if link is not None:
         turn = f"turn {node.cut_turn}, " if node.cut_turn else ""
         of = f" of {link.parent} (gone)" if node.orphan else ""

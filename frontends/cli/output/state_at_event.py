@@ -16,10 +16,9 @@ from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import gist, item_text, op_text, traceback_of
-from turnlog.replay.views.state_at import Moment, Request, effect_kind, state_view
+from turnlog.replay.views.state_at import Request, StateAt, effect_kind, state_view
 from turnlog.replay.views.structure import ABSENT, Difference, decoded
-from turnlog.replay.views.text import counted, one_line, printable
-from turnlog.replay.views.text import moment as local_time
+from turnlog.replay.views.text import counted, local_time, one_line, printable
 
 _WIDTH: Final = 90
 _LABEL: Final = 10
@@ -28,7 +27,7 @@ _ROWS: Final = 8  # of a list of calls, effects or inputs
 _STATUS: Final = {
     "sent": "was sent here",
     "in_flight": "is on its way, unanswered",
-    "would_be_sent": "would be sent, were the turn cut off here and the model asked",
+    "would_be_sent": "would be sent, if the turn were cut here and the model asked",
 }
 _NAMES: Final = 6  # of tools
 
@@ -36,17 +35,17 @@ _NAMES: Final = 6  # of tools
 # --- for programs -----------------------------------------------------------------------------
 
 
-def print_state_json(moment: Moment) -> None:
+def print_state_json(found: StateAt) -> None:
     """Print one object: the event, the state, what the event changed, and the request."""
-    view = state_view(moment.state)
-    view["history"]["parts"] = len(moment.state.history.parts)  # they are the request's input
+    view = state_view(found.state)
+    view["history"]["parts"] = len(found.state.history.parts)  # they are the request's input
     shown = {
-        "session": moment.session,
-        "head": moment.head,
-        "record": record_object(moment.recorded),
+        "session": found.session,
+        "head": found.head,
+        "record": record_object(found.recorded),
         "state": view,
-        "changes": [difference_object(change) for change in moment.changes],
-        "request": _request_object(moment.request),
+        "changes": [difference_object(change) for change in found.changes],
+        "request": _request_object(found.request),
     }
     print_json(shown)
 
@@ -72,10 +71,10 @@ def _request_object(request: Request) -> dict[str, Any]:
 # --- for people -------------------------------------------------------------------------------
 
 
-def print_state_text(moment: Moment) -> None:
+def print_state_text(found: StateAt) -> None:
     """Print the event, and below it the state, the request and what the event changed."""
-    recorded = moment.recorded
-    title = style(f"event {recorded.sequence} of {moment.head}", bold=True)
+    recorded = found.recorded
+    title = style(f"event {recorded.sequence} of {found.head}", bold=True)
     time = f"{local_time(recorded.time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3]
     click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {style(time, dim=True)}")
     if text := one_line(gist(recorded.event), _WIDTH + _LABEL):
@@ -83,12 +82,12 @@ def print_state_text(moment: Moment) -> None:
     if trace := traceback_of(recorded.event):
         click.echo(indent(printable(trace.rstrip()), "    "))
     click.echo()
-    for label, rows in (*_state_rows(moment.state), *_request_rows(moment.request)):
+    for label, rows in (*_state_rows(found.state), *_request_rows(found.request)):
         for number, row in enumerate(rows):
             name = label if not number else ""
             click.echo(f"{style(name.ljust(_LABEL), fg='cyan')} {row}".rstrip())
     click.echo()
-    _print_changes(moment.changes)
+    _print_changes(found.changes)
 
 
 _Rows = tuple[str, Sequence[str]]

@@ -20,7 +20,13 @@ from turnlog.protocol.envelope import GENESIS, Envelope, Record, chain, read_env
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.views.state_at import Moment, input_digest, moment_at, state_view
+from turnlog.replay.views.state_at import (
+    StateAt,
+    input_digest,
+    model_input_at,
+    state_at_event,
+    state_view,
+)
 from turnlog.replay.views.structure import Difference, decoded, equal, patched
 from turnlog.runtime.store.memory.log import MemoryLog
 
@@ -40,15 +46,15 @@ def readable(view: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(sessions(most_facts=20), st.data())
-async def test_a_moment_is_the_fold_up_to_there_and_its_changes_lead_to_it(
+async def test_a_state_is_the_fold_to_its_event_and_its_changes_lead_to_it(
     play: Play, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(1, len(play.records)))
-    moment = await moment_at(await kept(play), SESSION, at)
+    found = await state_at_event(await kept(play), SESSION, at)
     before, after = rebuild(play.records[: at - 1]), rebuild(play.records[:at])
-    assert moment.state == after
-    assert moment.recorded == play.records[at - 1]
-    changed = patched(readable(state_view(before)), moment.changes)
+    assert found.state == after
+    assert found.recorded == play.records[at - 1]
+    changed = patched(readable(state_view(before)), found.changes)
     assert equal(changed, readable(state_view(after)))
 
 
@@ -58,7 +64,7 @@ async def test_each_request_is_the_one_that_the_log_says_was_sent(play: Play) ->
     for record in play.records:
         event = record.event
         if isinstance(event, ModelAsked):
-            request = (await moment_at(log, SESSION, record.sequence)).request
+            request = (await state_at_event(log, SESSION, record.sequence)).request
             assert request.status == "sent"
             assert request.recorded_digest == request.input_digest == event.input_digest
             assert len(request.input) == event.parts
@@ -83,10 +89,12 @@ def test_the_digest_of_a_request_is_chained_over_its_parts_whatever_it_begins_wi
     assert input_digest(tuple(parts), history) == digest.hex()
 
 
-async def moments(play: Play) -> dict[str, Moment]:
-    """Return the last moment of each kind of event."""
+async def last_of_each_kind(play: Play) -> dict[str, StateAt]:
+    """Return the state at the last event of each kind."""
     log = await kept(play)
-    return {record.kind: await moment_at(log, SESSION, record.sequence) for record in play.records}
+    return {
+        record.kind: await state_at_event(log, SESSION, record.sequence) for record in play.records
+    }
 
 
 def worked() -> Play:
@@ -99,7 +107,7 @@ def worked() -> Play:
 
 
 async def test_a_request_on_its_way_is_told_from_one_that_would_be_sent() -> None:
-    found = await moments(worked())
+    found = await last_of_each_kind(worked())
     assert found["model_asked"].request.status == "sent"
     assert found["model_item_received"].request.status == "in_flight"
     assert found["model_item_received"].request.input == found["model_asked"].request.input
@@ -113,7 +121,7 @@ async def test_a_request_on_its_way_is_told_from_one_that_would_be_sent() -> Non
 
 
 async def test_before_its_context_is_loaded_a_turn_has_no_whole_request() -> None:
-    asked = (await moments(worked()))["context_asked"]
+    asked = (await last_of_each_kind(worked()))["context_asked"]
     assert (asked.request.request, asked.request.tools_json) == (None, None)
     assert asked.request.settings == asked.state.settings
 
@@ -122,44 +130,66 @@ async def test_a_negative_sequence_counts_from_the_end() -> None:
     play = worked()
     log = await kept(play)
     last = len(play.records)
-    assert (await moment_at(log, SESSION, -1)).recorded == play.records[-1]
-    assert (await moment_at(log, SESSION, -last)).recorded == play.records[0]
+    assert (await state_at_event(log, SESSION, -1)).recorded == play.records[-1]
+    assert (await state_at_event(log, SESSION, -last)).recorded == play.records[0]
     for outside in (0, last + 1, -last - 1):
         with pytest.raises(SequenceOutOfRange):
-            await moment_at(log, SESSION, outside)
+            await state_at_event(log, SESSION, outside)
 
 
-async def test_a_snapshot_is_used_unless_it_is_later_than_the_event() -> None:
+@attrs.define(eq=False)
+class WatchedLog(MemoryLog):
+    """A log that notes the event after which each read began."""
+
+    reads: list[int] = attrs.field(factory=list[int], kw_only=True)
+
+    async def read(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401
+        self.reads.append(options["after"])
+        return await MemoryLog.read(self, *words, **options)
+
+
+async def with_snapshot(play: Play, at: int) -> WatchedLog:
+    """Return a log of a session that has one snapshot, of its event `at`."""
+    log = await kept(play)
+    state = play.cut(at).state
+    data = snapshot(state)
+    assert data is not None
+    log.store.find(SESSION).snapshots[at] = StoredSnapshot(at, state.digest, data)
+    return WatchedLog(log.store)
+
+
+def two_turns() -> Play:
     play = Play.started()
     for text in ("one", "two"):
         play.ask(text)
         play.complete()
-    log = await kept(play)
-    middle = play.cut(play.ends[4])
-    data = snapshot(middle.state)
-    assert data is not None
-    reads: list[int] = []
+    return play
 
-    @attrs.define(eq=False)
-    class Watched(MemoryLog):
-        async def read(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401
-            reads.append(options["after"])
-            return await MemoryLog.read(self, *words, **options)
 
-    watched = Watched(log.store)
-    stored = StoredSnapshot(middle.state.head, middle.state.digest, data)
-    log.store.find(SESSION).snapshots[stored.sequence] = stored
-    for at, first in ((len(play.records), middle.state.head), (middle.state.head, 0)):
-        reads.clear()
-        moment = await moment_at(watched, SESSION, at)
-        assert moment.state == rebuild(play.records[:at])
-        assert reads[0] == first
+async def test_a_snapshot_is_used_unless_it_is_later_than_the_event() -> None:
+    play = two_turns()
+    middle = play.ends[4]
+    log = await with_snapshot(play, middle)
+    for at, first in ((len(play.records), middle), (middle, 0)):
+        log.reads.clear()
+        found = await state_at_event(log, SESSION, at)
+        assert found.state == rebuild(play.records[:at])
+        assert log.reads[0] == first
+
+
+async def test_the_input_of_the_model_is_folded_from_a_snapshot() -> None:
+    play = two_turns()
+    log = await with_snapshot(play, play.ends[4])
+    assert await model_input_at(log, SESSION, -1) == model_input(play.state)
+    assert log.reads == [play.ends[4]]
+    with pytest.raises(SequenceOutOfRange):
+        await model_input_at(log, SESSION, 0)
 
 
 async def test_an_event_of_an_unknown_kind_changes_nothing_and_hides_nothing() -> None:
     play = worked()
     append_unknown(play)
-    found = await moment_at(await kept(play), SESSION, -1)
+    found = await state_at_event(await kept(play), SESSION, -1)
     assert found.recorded.kind == "unknown_4242"
     assert found.changes == []
     assert found.request.status == "would_be_sent"
