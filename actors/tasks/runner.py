@@ -7,6 +7,7 @@ import attrs
 import trio
 
 from turnlog.actors.ports import Ports
+from turnlog.actors.ports.recorded import RecordedCrash
 from turnlog.actors.queues.mailbox import Mailbox, Slot
 from turnlog.actors.tasks.children import ChildActor, TellActor
 from turnlog.actors.tasks.jobs import (
@@ -224,6 +225,8 @@ class TurnActor:
 
 
 def _crashed(effect: EffectId, error: Exception) -> EffectClosed:
+    if isinstance(error, RecordedCrash):
+        return EffectClosed(effect, "crashed", error.message, error.code)
     if (fault := environment_fault(error)) is not None:
         return EffectClosed(effect, "crashed", _as_text(fault), ENVIRONMENT_FAULT)
     why = f"{type(error).__name__}: {error}"

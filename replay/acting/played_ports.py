@@ -1,13 +1,14 @@
-"""Ports that play a recorded life: each gives the facts that the log has of an effect, in order.
+"""Ports that play a recorded run: each gives the facts that the log has of an effect, in order.
 
-They run ahead of the log's order, which the mailbox restores (`replay.acting`), and wait for ever
-where the recorded effect was not closed, or was closed by a cancellation.
+They find an answer by its effect, since the session is the recorded one. They run ahead of the
+log's order, which the mailbox restores (see `stage`). They wait for ever if the recorded effect was
+not closed, or if it was cancelled.
 """
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 import trio
@@ -59,13 +60,14 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
+from turnlog.replay.recorded_failure import raise_recorded
 
 _plan: Final = ContextVar[ToolPlan | None]("_plan")  # of the item that this task is emitting
 
 
 @attrs.define(eq=False)
-class Script:
-    """What the log has of each effect, in one life of a session."""
+class RecordedFacts:
+    """The facts that the log has of each effect, in one run of a session."""
 
     state: Callable[[], State]  # of the session, now
     _facts: defaultdict[EffectId, list[SessionFact]] = attrs.field(
@@ -74,18 +76,20 @@ class Script:
     _asked: set[EffectId] = attrs.field(factory=set[EffectId])
 
     def learn(self, records: Iterable[Recorded]) -> None:
+        """Add the facts that say of which effect they are."""
         for record in records:
             effect = getattr(record.event, "effect", None)
             if isinstance(effect, str) and isinstance(record.event, Fact):
                 self._facts[EffectId(effect)].append(record.event)
 
     def of(self, effect: EffectId) -> list[SessionFact]:
+        """Return the facts of an effect, in order."""
         return self._facts[effect]
 
     def of_new(self, *kinds: type[Effect]) -> list[SessionFact]:
-        """Return the facts of the effect that begins now: the open one of these kinds.
+        """Return the facts of the effect that begins now: the oldest open one of these kinds.
 
-        It is for ports that are not told which effect they work for.
+        It is for ports that do not get to know their effect. Each effect is returned once.
         """
         for effect, what in self.state().outstanding.items():
             if effect not in self._asked and isinstance(what, kinds):
@@ -95,15 +99,15 @@ class Script:
 
 
 @attrs.define(eq=False)
-class RecordedModel:
+class PlayedModel:
     """A `ModelClient` that answers as the log says."""
 
-    script: Script
+    facts: RecordedFacts
 
     async def call(
         self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
     ) -> None:
-        for fact in self.script.of_new(CallModel, Summarize):
+        for fact in self.facts.of_new(CallModel, Summarize):
             await trio.lowlevel.checkpoint()
             match fact:
                 case ModelItemReceived(item_json=text, plan=plan):
@@ -119,17 +123,17 @@ class RecordedModel:
                     if failure.code != "cancelled":
                         raise ModelCallFailed(failure)
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
 
 
 @attrs.define(eq=False)
-class RecordedTools:
-    """`Tools` whose calls have run already."""
+class PlayedTools:
+    """`Tools` that give the recorded results and run nothing."""
 
-    script: Script
+    facts: RecordedFacts
 
     def specs(self, settings: SessionSettings) -> JsonText:
         return "[]"
@@ -139,7 +143,7 @@ class RecordedTools:
         return _plan.get(None) or ToolPlan(call.name, refusal="no plan was recorded")
 
     async def plan_again(self, order: PlanOrder) -> ToolPlan:
-        for fact in self.script.of(order.effect):
+        for fact in self.facts.of(order.effect):
             await trio.lowlevel.checkpoint()
             if isinstance(fact, CallPlanned):
                 return fact.plan
@@ -148,7 +152,7 @@ class RecordedTools:
         await trio.sleep_forever()
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
-        for fact in self.script.of(monitor.effect):
+        for fact in self.facts.of(monitor.effect):
             await trio.lowlevel.checkpoint()
             match fact:
                 case ToolStarted():
@@ -158,26 +162,26 @@ class RecordedTools:
                 case ToolFinished():
                     return ToolResult.of(fact)
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
 
 
 @attrs.define(eq=False)
-class RecordedContext:
-    """A `ContextLoader` that finds what was found."""
+class PlayedContext:
+    """A `ContextLoader` that gives the recorded context and reads no file."""
 
-    script: Script
+    facts: RecordedFacts
 
     async def load(self, request: ContextRequest) -> ContextLoaded:
-        for fact in self.script.of(request.effect):
+        for fact in self.facts.of(request.effect):
             await trio.lowlevel.checkpoint()
             match fact:
                 case ContextLoaded():
                     return fact
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
@@ -193,10 +197,10 @@ class NothingRecorded(TurnlogError):
 
 
 @attrs.define(eq=False)
-class RecordedChildren:
-    """`Children` that have come to rest already."""
+class PlayedChildren:
+    """`Children` that give the recorded ends and run nothing."""
 
-    script: Script
+    facts: RecordedFacts
 
     async def run(self, order: ChildOrder) -> ChildResult:
         await trio.lowlevel.checkpoint()
@@ -211,7 +215,7 @@ class RecordedChildren:
         raise NothingRecorded(f"the end of {order.asked.child} was not recorded")
 
     def _result(self, order: ChildOrder) -> ChildResult | None:
-        for fact in self.script.of(order.asked.effect):
+        for fact in self.facts.of(order.asked.effect):
             match fact:
                 case ChildEnded():
                     return ChildResult(
@@ -223,32 +227,32 @@ class RecordedChildren:
                         fact.error,
                     )
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         return None
 
     async def tell(self, told: ChildTold) -> None:
         await trio.lowlevel.checkpoint()
-        for fact in self.script.of(told.effect):
+        for fact in self.facts.of(told.effect):
             match fact:
                 case EffectDone():
                     return
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
 
 
 @attrs.define(eq=False)
-class RecordedWorkspace:
-    """A `Workspace` that has been scanned and restored already."""
+class PlayedWorkspace:
+    """A `Workspace` that gives the recorded results and touches no file."""
 
-    script: Script
+    facts: RecordedFacts
 
     async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
-        for fact in self.script.of_new(ScanWorkspace):
+        for fact in self.facts.of_new(ScanWorkspace):
             await trio.lowlevel.checkpoint()
             match fact:
                 case FilesSaved(files=files):
@@ -256,13 +260,13 @@ class RecordedWorkspace:
                 case WorkspaceScanned():
                     return ScanResult(fact.files, fact.left_out, fact.why)
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
 
     async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
-        for fact in self.script.of_new(RestoreTurns):
+        for fact in self.facts.of_new(RestoreTurns):
             await trio.lowlevel.checkpoint()
             match fact:
                 case FilesSaved(files=files):
@@ -270,21 +274,7 @@ class RecordedWorkspace:
                 case TurnsRestored():
                     return RestoreResult(fact.files, fact.left)
                 case EffectClosed():
-                    _fail(fact)
+                    raise_recorded(fact)
                 case _:
                     pass
         await trio.sleep_forever()
-
-
-def _fail(closed: EffectClosed) -> None:
-    """Fail as what closed the effect did, if that was a failure."""
-    if closed.how == "crashed":
-        _crash(closed.message)
-    if closed.how == "failed":
-        raise type("Recorded", (TurnlogError,), {"code": closed.code})(closed.message)
-
-
-def _crash(message: str) -> NoReturn:
-    """Raise what is told as `message`: a name of an exception, and its text."""
-    name, _, text = message.partition(": ")
-    raise type(name, (Exception,), {})(text)

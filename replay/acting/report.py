@@ -1,4 +1,4 @@
-"""What came of letting a session happen again, for people and for programs. Pure."""
+"""The result of a replay with actors, for people and for programs. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def acted_verdict(
     """Return what `replay_acting` found as a verdict.
 
     Args:
-        events: how many were recorded. Behind the first step that differs none was played.
+        events: how many were recorded. None was played after the first step that differs.
     """
     if not found:
         return Verdict(name, "same", session, events)

@@ -1,9 +1,9 @@
 """Replay with the real actors: what was recorded happens again, in its order, and only that.
 
-Session, turn, model call, tool call and approval run as they do live, over a log in memory and
-ports that give the recorded facts. A seed decides everything that the log does not: which task
-goes first, when a write is done, how quick a watcher is. The log that comes out must be the one
-that went in, event for event.
+Session, turn, model call, tool call and approval run as they do live. Their log is in memory, and
+their ports give the recorded facts. A seed decides everything that the log does not: which task
+goes first, when a write is done, how quick a watcher is. The log that this writes must be the
+recorded one, event for event.
 """
 
 import math
@@ -47,12 +47,12 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.version import VERSION
 from turnlog.replay.acting.played_ports import (
-    RecordedChildren,
-    RecordedContext,
-    RecordedModel,
-    RecordedTools,
-    RecordedWorkspace,
-    Script,
+    PlayedChildren,
+    PlayedContext,
+    PlayedModel,
+    PlayedTools,
+    PlayedWorkspace,
+    RecordedFacts,
 )
 from turnlog.replay.acting.scheduler import run_seeded
 from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
@@ -76,11 +76,11 @@ class Difference:
 def replay_acting(records: Sequence[Recorded], seed: int = 0) -> list[Difference]:
     """Let a recorded session happen again, with the real actors; return where it differs.
 
-    Each fact is handed over once everything before it is stored and has had its effects. Behind
-    the first step that differs nothing is played: what the actors did then is not what was
-    recorded. Forks are played from their parents' first event on; a crash ends an actor, and a
-    new opening begins one. It has the process's scheduling to itself while it lasts, and begins
-    a trio run of its own: call it from outside of any.
+    Each fact is handed over after everything before it is stored and has had its effects. Nothing
+    is played after the first step that differs, since the actors then do what was not recorded.
+    Forks are played from their parents' first event. A crash ends an actor, and a new opening
+    begins one. This seeds trio's global scheduler and calls `trio.run`: run one at a time, and not
+    inside another trio run.
 
     Args:
         records: a session from its first event on; a fork begins with its parent's.
@@ -91,27 +91,29 @@ def replay_acting(records: Sequence[Recorded], seed: int = 0) -> list[Difference
         SchemaTooNew: an event is of a kind that this release cannot act out.
         TurnlogError: what the session's actor failed with.
     """
-    stage = _Stage(records, Random(seed))
+    stage = Stage(records, Random(seed))
     run_seeded(stage.play, seed=seed, clock=stage.clock)
     return stage.differences
 
 
 @attrs.define(eq=False)
 class HeldMailbox(Mailbox):
-    """Holds back whatever is sent, until it is the turn of that fact."""
+    """Holds back each message until the recorded order has reached its fact."""
 
     _held: list[tuple[SessionFact, Lane, EncodedEvent]] = attrs.field(
         factory=list[tuple[SessionFact, Lane, EncodedEvent]], init=False
     )
 
     def put(self, lane: Lane, message: EncodedEvent) -> None:
+        """Hold a message back."""
         self._held.append((decode_fact(message), lane, message))
 
     def has(self, fact: SessionFact) -> bool:
+        """Whether `fact` was sent and is held back."""
         return any(sent == fact for sent, _, _ in self._held)
 
     def let_in(self, fact: SessionFact) -> bool:
-        """Let the session have `fact`, if it has been sent."""
+        """Pass on `fact` if it was sent; return whether it was."""
         for index, (sent, lane, message) in enumerate(self._held):
             if sent == fact:
                 del self._held[index]
@@ -120,17 +122,17 @@ class HeldMailbox(Mailbox):
         return False
 
     def push(self, fact: SessionFact) -> None:
-        """Let the session have `fact`, though nobody has sent it."""
+        """Pass on `fact`, which nobody has sent."""
         super().put("op", encode_event(fact))
 
     def let_in_instead(self, fact: SessionFact, of: SessionFact) -> None:
-        """Let the session have `fact`, in the place of one that was sent."""
+        """Pass on `fact` instead of `of`, which was sent."""
         index = next(index for index, (sent, _, _) in enumerate(self._held) if sent is of)
         _, lane, _ = self._held.pop(index)
         super().put(lane, encode_event(fact))
 
     def sent_instead(self, fact: SessionFact) -> SessionFact | None:
-        """Return what was sent of the same effect."""
+        """Return a held fact of the same effect; None: there is none."""
         about = _effect(fact)
         return next((sent for sent, _, _ in self._held if about and _effect(sent) == about), None)
 
@@ -150,6 +152,7 @@ class ActingLog(MemoryLog):
         self._wanted.set()
 
     async def write(self) -> None:
+        """Commit what is queued, again and again, until this is cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()
@@ -163,20 +166,20 @@ async def _pause(random: Random) -> None:
 
 
 @attrs.define
-class _Life:
-    """What one actor lived through."""
+class Run:
+    """What one actor recorded, from its opening to its end."""
 
     session: SessionId
     beginning: SessionStarted | SessionForked | None
     opened: SessionOpened
     facts: list[Recorded]
-    is_open: bool = True  # else the log ends, or is forked, between its two first steps
+    is_open: bool = True  # False: the log ends, or is forked, between its two first steps
     last: int = 0  # sequence of its last event
 
 
 @attrs.define(eq=False)
 class _RecordedClock:
-    """A `Clock`: each fact is received when it was."""
+    """A `Clock` that gives each fact its recorded time."""
 
     times_us: Sequence[int]  # of all facts
     actor: SessionActor | None = None
@@ -187,7 +190,13 @@ class _RecordedClock:
 
 
 @attrs.define(eq=False)
-class _Stage:
+class Stage:
+    """Plays a recording, one run of an actor after the other.
+
+    Args:
+        random: decides what the log does not.
+    """
+
     records: Sequence[Recorded]
     random: Random
     clock: MockClock = attrs.field(factory=MockClock)
@@ -198,15 +207,20 @@ class _Stage:
     _compared: int = 0  # events
 
     async def play(self) -> None:
-        for life in _lives(self.records):
+        """Play every run until one differs.
+
+        Raises:
+            TurnlogError: what the session's actor failed with.
+        """
+        for run in _runs(self.records):
             failure: TurnlogError | None = None
             async with trio.open_nursery() as nursery:
                 log = ActingLog(
-                    self.store, life.opened.owner, place=life.opened.place, random=self.random
+                    self.store, run.opened.owner, place=run.opened.place, random=self.random
                 )
                 nursery.start_soon(log.write)
                 try:
-                    await self._live(life, log, nursery)
+                    await self._play_run(run, log, nursery)
                 except TurnlogError as error:  # not to be grouped
                     failure = error
                 log.kill()
@@ -216,21 +230,21 @@ class _Stage:
             if self.differences:
                 return
 
-    async def _live(self, life: _Life, log: ActingLog, nursery: trio.Nursery) -> None:
-        claim = await self._claimed(life, log)
+    async def _play_run(self, run: Run, log: ActingLog, nursery: trio.Nursery) -> None:
+        claim = await self._claimed(run, log)
         clock = _RecordedClock([r.time_us for r in self.records if r.role == "fact"])
-        script = Script(lambda: actor.state)
-        script.learn(life.facts)
+        facts = RecordedFacts(lambda: actor.state)
+        facts.learn(run.facts)
         ports = Ports(
             log,
-            RecordedModel(script),
-            RecordedTools(script),
-            RecordedContext(script),
+            PlayedModel(facts),
+            PlayedTools(facts),
+            PlayedContext(facts),
             clock,
-            RecordedChildren(script),
-            RecordedWorkspace(script),
+            PlayedChildren(facts),
+            PlayedWorkspace(facts),
         )
-        opened = life.opened
+        opened = run.opened
         actor = SessionActor(ports, claim, opened.engine, opened.on_recovery, opened.rules)
         if (settings := opened.adopted) is not None:
             actor.adopt = lambda _: settings
@@ -238,31 +252,31 @@ class _Stage:
         clock.actor = actor
         for capacity in (1, 256):
             nursery.start_soon(self._watch, actor, capacity)
-        nursery.start_soon(_serve, actor, life.beginning)
-        for record in life.facts:
+        nursery.start_soon(_serve, actor, run.beginning)
+        for record in run.facts:
             await wait_all_tasks_blocked()
-            if self._differs(life, record.sequence - 1):
+            if self._differs(run, record.sequence - 1):
                 return
             self._follow_time(record)
-            await self._fire_before_a_stop(record, actor.state, script, mailbox)
+            await self._fire_before_a_stop(record, actor.state, facts, mailbox)
             await self._hand_over(record, actor, mailbox)
         await wait_all_tasks_blocked()
-        self._differs(life, life.last)
+        self._differs(run, run.last)
         actor.raise_failure()
 
-    async def _claimed(self, life: _Life, log: ActingLog) -> Claim:
+    async def _claimed(self, run: Run, log: ActingLog) -> Claim:
         """Claim the session as its recorded opening did."""
-        match life.beginning:
+        match run.beginning:
             case SessionStarted(session=session):
                 await log.create(session)
             case SessionForked(session=session, cut=cut):  # its parent may be a fork of this one
                 await log.fork(self._session, cut, session)
             case None:
                 pass
-        self._session = life.session
-        row = self.store.sessions[life.session]
-        row.owner, row.fence = log, life.opened.fence
-        return Claim(life.session, row.fence, row.head)
+        self._session = run.session
+        row = self.store.sessions[run.session]
+        row.owner, row.fence = log, run.opened.fence
+        return Claim(run.session, row.fence, row.head)
 
     async def _watch(self, actor: SessionActor, capacity: int) -> None:
         with suppress(TurnlogError):
@@ -270,7 +284,7 @@ class _Stage:
                 await _pause(self.random)
 
     def _follow_time(self, record: Recorded) -> None:
-        """Let time pass as it did, but let no timer fire: when that happens is recorded."""
+        """Let the recorded time pass, but let no timer fire: the log says when one does."""
         passed = (record.time_us - self._time_us) / 1_000_000
         until = trio.lowlevel.current_statistics().seconds_to_next_deadline - _TICK
         self._time_us = record.time_us
@@ -278,9 +292,13 @@ class _Stage:
             self.clock.jump(max(0.0, min(passed, until)))
 
     async def _hand_over(self, record: Recorded, actor: SessionActor, mailbox: HeldMailbox) -> None:
-        fact = cast(SessionFact, record.event)  # as `_lives` has seen
+        """Give the actor the next recorded fact, as a message that a port or a client has sent.
+
+        If no message holds this fact, it is a difference, and the fact is given all the same.
+        """
+        fact = cast(SessionFact, record.event)  # `_runs` keeps facts only
         if isinstance(fact, OpReceived):
-            with suppress(TurnlogError):  # it does not come, then, and that is told
+            with suppress(TurnlogError):  # it is not sent then, which shows as a difference
                 actor.tell(Submission(fact.op_id, fact.op, fact.origin))
         effect = _effect(fact)
         is_late = effect is not None and effect not in actor.state.outstanding
@@ -288,11 +306,14 @@ class _Stage:
             await self._let_fire(fact, mailbox)
         if mailbox.let_in(fact):
             return
-        if not is_late:  # what is late changes nothing, and nobody may send it now
+        if not is_late:  # a late fact changes nothing, and nobody can send it any more
             instead = mailbox.sent_instead(fact)
             is_stopped = isinstance(fact, EffectClosed) and fact.how == "cancelled"
             if is_stopped and isinstance(instead, TimerFired | TurnsRestored):
-                # What no port holds back, as a timer of no time at all, was quicker than the stop.
+                # Two kinds of effects end without a port that waits for the recorded order: a timer
+                # of zero milliseconds, and an undo that touches no file. So today's actor may have
+                # ended one before the recorded stop reached it. Both orders are right live; the
+                # recorded one is restored.
                 mailbox.let_in_instead(fact, instead)
                 return
             happened = None if instead is None else structs.replace(record, event=instead)
@@ -300,13 +321,17 @@ class _Stage:
         mailbox.push(fact)
 
     async def _fire_before_a_stop(
-        self, record: Recorded, state: State, script: Script, mailbox: HeldMailbox
+        self, record: Recorded, state: State, facts: RecordedFacts, mailbox: HeldMailbox
     ) -> None:
-        """Let timers fire that had fired when a turn was stopped, though they were told later."""
+        """Let timers fire that had fired before a turn was stopped.
+
+        A timer's fact may come after the fact that stopped its turn. Today's timer would be
+        cancelled by the stop, so it has to fire before the stop is handed over.
+        """
         step = takewhile(lambda r: r.role == "decision", self.records[record.sequence :])
         if any(isinstance(made.event, TurnStopping) for made in step):
             for effect in state.outstanding:
-                for fact in script.of(effect):
+                for fact in facts.of(effect):
                     if isinstance(fact, TimerFired) or getattr(fact, "code", "") == UNANSWERED:
                         await self._let_fire(fact, mailbox)
 
@@ -319,23 +344,23 @@ class _Stage:
             self.clock.jump(max(until, _TICK))
             await wait_all_tasks_blocked()
 
-    def _differs(self, life: _Life, until: int) -> bool:
-        """Compare what was written with the log up to the event `until`, the end of a step."""
-        row = self.store.sessions[life.session]
+    def _differs(self, run: Run, until: int) -> bool:
+        """Compare what was written with the log, to event `until`, which ends a step."""
+        row = self.store.sessions[run.session]
         for number in range(self._compared, max(until, len(row.records))):
             recorded = self.records[number] if number < until else None
             happened = None
             if number < len(row.records):
                 record = row.records[number]
                 happened = unseal(record.data, record.digest, self.store.blobs.__getitem__)
-            if _content(recorded) != _content(happened) and (recorded or life.is_open):
+            if _content(recorded) != _content(happened) and (recorded or run.is_open):
                 self.differences.append(Difference(number + 1, recorded, happened))
         self._compared = until
         return bool(self.differences)
 
 
 def _content(record: Recorded | None) -> Recorded | None:
-    """Return a record without its digest, which the schema that it was written in goes into."""
+    """Return a record without its digest, which depends on the schema of its release."""
     return record and structs.replace(record, digest=b"")
 
 
@@ -344,31 +369,31 @@ async def _serve(actor: SessionActor, beginning: SessionFact | None) -> None:
         await actor.serve(beginning)
 
 
-def _lives(records: Sequence[Recorded]) -> Iterator[_Life]:
-    """Yield what each actor lived through, those of the sessions that this is a fork of, too."""
+def _runs(records: Sequence[Recorded]) -> Iterator[Run]:
+    """Yield each actor's run, also the runs of the sessions that this one was forked from."""
     beginning: SessionStarted | SessionForked | None = None
-    life: _Life | None = None
+    run: Run | None = None
     for record in records:
         match record.event:
             case UnknownEvent():
                 raise SchemaTooNew(found=SCHEMA + 1, known=SCHEMA)
             case SessionStarted() | SessionForked() as beginning:
-                if life is not None:
-                    yield life
+                if run is not None:
+                    yield run
                 opened = SessionOpened(1, "", VERSION)  # if a fork was made before it was opened
-                life = _Life(beginning.session, beginning, opened, [], is_open=False)
-            case SessionOpened() as opened if life is not None:
+                run = Run(beginning.session, beginning, opened, [], is_open=False)
+            case SessionOpened() as opened if run is not None:
                 if beginning is not None:
-                    life.opened, life.is_open, beginning = opened, True, None
+                    run.opened, run.is_open, beginning = opened, True, None
                 else:
-                    yield life
-                    life = _Life(life.session, None, opened, [])
-            case _ if life is None:
-                raise UsageError("these events are no session from its first one on")
+                    yield run
+                    run = Run(run.session, None, opened, [])
+            case _ if run is None:
+                raise UsageError("these events do not begin with the first event of a session")
             case _ if record.role == "fact":
-                life.facts.append(record)
+                run.facts.append(record)
             case _:
                 pass
-        life.last = record.sequence
-    if life is not None:
-        yield life
+        run.last = record.sequence
+    if run is not None:
+        yield run

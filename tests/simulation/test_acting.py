@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from msgspec import structs
 
+from tests.core.play import Play
 from tests.replay.recordings import FILES, records_of
 from tests.simulation.running import simulate
 from tests.simulation.scenario import drawn
@@ -19,6 +20,7 @@ from turnlog.actors.tasks import runner as turn_actor
 from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
 from turnlog.protocol.errors import SchemaTooNew, UsageError
 from turnlog.protocol.events import (
+    EffectClosed,
     OpReceived,
     OpRefused,
     SessionDecision,
@@ -27,6 +29,7 @@ from turnlog.protocol.events import (
     ToolFinished,
     TurnOpened,
 )
+from turnlog.protocol.faults import ENVIRONMENT_FAULT
 from turnlog.protocol.ops import Interrupt
 from turnlog.replay.acting.stage import Difference, replay_acting
 
@@ -166,9 +169,29 @@ def _alone(log: Sequence[Recorded]) -> bool:
     return log[-1].kind == "timer_fired" and len(rebuild(log[:-1]).outstanding) == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("KeyError: 'lost'", ""),
+        ("outcome unknown", ""),
+        ("'/tmp/out': No space left on device. Free some space on its disk.", ENVIRONMENT_FAULT),
+    ],
+)
+def test_a_tool_that_crashed_crashes_again_with_the_same_text_and_code(
+    message: str, code: str
+) -> None:
+    play = Play.started()
+    play.ask("go")
+    play.call("call-1")
+    play.complete()
+    play.start(0)
+    play.send(EffectClosed(play.tool(0), "crashed", message, code))
+    assert replay_acting(play.records) == []
+
+
 def test_what_does_not_begin_at_a_session_s_first_event_is_refused() -> None:
     records, _ = next(with_kind("turn_ended"))
-    with pytest.raises(UsageError, match="no session from its first one on"):
+    with pytest.raises(UsageError, match="do not begin with the first event"):
         replay_acting(records[1:])
 
 

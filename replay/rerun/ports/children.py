@@ -8,8 +8,8 @@ import trio
 from turnlog.actors.ports import ChildOrder, ChildResult
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import ChildAsked, ChildEnded, ChildTold, EffectClosed
+from turnlog.replay.recorded_failure import RecordedFailure
 from turnlog.replay.rerun.child_ids import Aliases
-from turnlog.replay.rerun.ports.context import RecordedFailure
 from turnlog.replay.rerun.recorded_order import Cues, until_stopped
 from turnlog.replay.rerun.recording import ChildRun, Recording, Telling
 from turnlog.replay.rerun.request_matching import Miss, Missed

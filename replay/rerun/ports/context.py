@@ -1,7 +1,7 @@
 """What a turn starts with, as it was recorded, with the changes that somebody asked for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -12,6 +12,7 @@ from turnlog.protocol.calls import ContextFragment
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import ContextLoaded, EffectClosed
 from turnlog.protocol.settings import SessionSettings
+from turnlog.replay.recorded_failure import RecordedFailure
 from turnlog.replay.rerun.recorded_order import Cues, until_stopped
 from turnlog.replay.rerun.recording import Loading, Recording
 from turnlog.runtime.context.user_input import user_message
@@ -25,20 +26,6 @@ _RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
     "sandbox": ("permissions", "environment"),
     "cwd": ("permissions", "environment", "agents_md"),
 }
-
-
-class RecordedFailure(TurnlogError):
-    """A turn could not begin when it was recorded; the text is the recorded one.
-
-    It belongs to the recording. Rerun the session live to see today's result.
-    """
-
-    code: ClassVar[str] = "recorded_failure"
-
-    def __init__(self, closed: EffectClosed) -> None:
-        super().__init__(closed.message)
-        # Of this one error: what it was then may be of any class.
-        vars(self)["code"] = closed.code or self.code
 
 
 @attrs.define(eq=False)

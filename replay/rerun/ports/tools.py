@@ -13,6 +13,7 @@ from turnlog.actors.ports import (
     ToolOrder,
     ToolResult,
 )
+from turnlog.actors.ports.recorded import RecordedCrash
 from turnlog.protocol.calls import ModelFailure, ToolPlan
 from turnlog.protocol.events import EffectClosed, FilesSaved, ToolFinished
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
@@ -24,10 +25,6 @@ from turnlog.replay.rerun.request_matching import Miss, Missed, nearest_call
 from turnlog.replay.rerun.tolerances import Tolerances
 
 _Key = tuple[str, str]
-
-
-class RecordedCrash(Exception):
-    """A tool crashed then, with this text."""
 
 
 @attrs.define(eq=False)
@@ -164,9 +161,7 @@ def _was_stopped(run: ToolRun) -> bool:
 
 
 def _crash(run: ToolRun) -> NoReturn:
-    """Raise what the tool raised then: by its name and its text, the model is told the same."""
-    message = run.ending.message if isinstance(run.ending, EffectClosed) else "outcome unknown"
-    name, separator, text = message.partition(": ")
-    if not (separator and name.isidentifier()):
-        raise RecordedCrash(message)
-    raise type(name, (RecordedCrash,), {})(text)
+    """Raise the recorded crash, so that the model gets the same text."""
+    if isinstance(run.ending, EffectClosed):
+        raise RecordedCrash(run.ending.message, run.ending.code)
+    raise RecordedCrash("outcome unknown")

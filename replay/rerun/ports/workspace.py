@@ -8,7 +8,7 @@ from turnlog.actors.ports import RestoreRequest, RestoreResult, Save, ScanResult
 from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import EffectClosed, TurnsRestored, WorkspaceScanned
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.rerun.ports.context import RecordedFailure
+from turnlog.replay.recorded_failure import RecordedFailure
 from turnlog.replay.rerun.recorded_order import Cues, until_stopped
 from turnlog.replay.rerun.recording import FileWork, Recording
 
