@@ -114,7 +114,7 @@ class SessionActor:
     _replies: Replies = attrs.field(factory=Replies, init=False)
     _outbox: Outbox = attrs.field(init=False)
     _turn: TurnActor = attrs.field(init=False)
-    _left: set[str] = attrs.field(factory=set[str], init=False)  # in hand, from the inbox
+    _from_inbox: set[str] = attrs.field(factory=set[str], init=False)  # ids of ops in hand
     _unanswered: deque[tuple[str, Sequence[Recorded]]] = attrs.field(
         factory=deque[tuple[str, Sequence[Recorded]]], init=False
     )  # ops whose steps are on their way to the disk
@@ -147,16 +147,16 @@ class SessionActor:
             self.mailbox.tell_op(message)
         return self._replies.expect(submission.op_id)
 
-    async def take_left(self) -> None:
+    async def drain_inbox(self) -> None:
         """Take the ops that were left for this session in the store's inbox."""
-        rests = self.on_recovery == "leave"  # then what it cannot do waits for the next engine
+        is_dormant = self.on_recovery == "leave"  # the other ops wait for the next engine
         for submission in await self.ports.log.inbox(self.claim.session):
-            if rests and not isinstance(submission.op, TAKEN_AT_REST):
+            if is_dormant and not isinstance(submission.op, TAKEN_AT_REST):
                 continue
-            if submission.op_id not in self._left:
+            if submission.op_id not in self._from_inbox:
                 with suppress(TurnlogError):  # no room, or its end: it stays in the inbox
                     self.tell(submission)
-                    self._left.add(submission.op_id)
+                    self._from_inbox.add(submission.op_id)
 
     def raise_failure(self) -> None:
         """Raise what the session ended with, if it was not closed in order."""
@@ -244,7 +244,7 @@ class SessionActor:
             self._open(beginning or self._own_beginning(), started)
             self._opened = self.state.head
             self._refuse(left)
-            await self.take_left()
+            await self.drain_inbox()
             await self._take_facts()
             await self._outbox.drained()
             self._take_snapshot(closing=True)
@@ -274,7 +274,7 @@ class SessionActor:
         lost = WriteLost(f"the write was lost ({self._lost}); send it again")
         while self._unanswered:
             op_id, seen = self._unanswered.popleft()
-            self._left.discard(op_id)
+            self._from_inbox.discard(op_id)
             self._replies.give(op_id, seen if seen[-1].digest in found else lost)
 
     def _own_beginning(self) -> SessionForked | None:
@@ -313,7 +313,7 @@ class SessionActor:
         for submission in left:
             with suppress(TurnlogError):  # no room: it stays in the inbox
                 self.tell(structs.replace(submission, origin=ELSEWHERE))
-                self._left.add(submission.op_id)
+                self._from_inbox.add(submission.op_id)
 
     async def _take_facts(self) -> None:
         while not self.state.closed:
@@ -344,7 +344,7 @@ class SessionActor:
             after.append(partial(self._turn.stored, fact.effect))
         done_ops: tuple[str, ...] = ()
         if isinstance(fact, OpReceived):
-            done_ops = (fact.op_id,) if fact.op_id in self._left else ()
+            done_ops = (fact.op_id,) if fact.op_id in self._from_inbox else ()
             self._unanswered.append((fact.op_id, seen))
             after.append(self._answer)
         if self._snapshots.is_due(state):
@@ -407,7 +407,7 @@ class SessionActor:
 
     def _answer(self) -> None:
         op_id, seen = self._unanswered.popleft()
-        self._left.discard(op_id)
+        self._from_inbox.discard(op_id)
         self._replies.give(op_id, seen)
 
     def _needs_no_disk(self, effect: Effect) -> bool:

@@ -19,9 +19,8 @@ from measure import ROUNDS, Bench, Claim, Rounds, main, show_time
 from turnlog.actors.stored_state.pages import Pages
 from turnlog.protocol.events import Compacted, TurnEnded
 from turnlog.protocol.ids import SessionId
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import Assembly, open_assembly
 from turnlog.runtime.config.schema import Config, ProviderConfig
-from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.scripted_model.script import Response, Script, call, message
 from turnlog.runtime.scripted_model.server import serve_script
@@ -104,19 +103,19 @@ async def _thousand(bench: Bench, session: Session, store: Path) -> None:
     bench.note(f"p50 of turns 1 to 100: {show_time(first)}, 901 to 1,000: {show_time(last)}")
 
 
-async def _resume(engine: Engine, session: SessionId) -> float:
+async def _resume(assembly: Assembly, session: SessionId) -> float:
     """Resume a session and close it again; return how many seconds resuming took."""
     begin = time.perf_counter()
-    opened = await engine.resume(session)
+    opened = await assembly.engine.resume(session)
     took = time.perf_counter() - begin
     await opened.close()
     return took
 
 
-async def _compactions(engine: Engine, session: SessionId) -> tuple[int, int]:
+async def _compactions(assembly: Assembly, session: SessionId) -> tuple[int, int]:
     """Return how many events the session has, and how many of them are compactions."""
     events = compactions = 0
-    async for page in Pages(engine.ports.log, session):
+    async for page in Pages(assembly.log, session):
         events += len(page)
         compactions += sum(isinstance(recorded.event, Compacted) for recorded in page)
     return events, compactions
@@ -126,15 +125,15 @@ async def _measure(bench: Bench) -> None:
     async with AsyncExitStack() as stack:
         serving = serve_script(SCRIPT, keep_requests=False)
         config = _config((await stack.enter_async_context(serving)).base_url)
-        engines = {
+        assemblies = {
             name: await stack.enter_async_context(
-                open_engine(home=bench.folder / name, config=config)
+                open_assembly(home=bench.folder / name, config=config)
             )
             for name in ("old", "new")
         }
-        old = await engines["old"].start(cwd=bench.folder)
+        old = await assemblies["old"].engine.start(cwd=bench.folder)
         await _thousand(bench, old, bench.folder / "old" / "store")
-        sessions = {"old": old, "new": await engines["new"].start(cwd=bench.folder)}
+        sessions = {"old": old, "new": await assemblies["new"].engine.start(cwd=bench.folder)}
         turns, resuming = Rounds(), Rounds()
         for number in range(ROUNDS):
             turns.begin()
@@ -147,8 +146,8 @@ async def _measure(bench: Bench) -> None:
             resuming.begin()
             for _ in range(RESUMES):  # one by one, since each takes less than a busy moment
                 for name, session in sessions.items():
-                    resuming.add(name, [await _resume(engines[name], session.id)])
-        events, compactions = await _compactions(engines["old"], old.id)
+                    resuming.add(name, [await _resume(assemblies[name], session.id)])
+        events, compactions = await _compactions(assemblies["old"], old.id)
     bench.ratio(TIME, turns, "old", "new")
     bench.ratio(RESUME, resuming, "old", "new")
     bench.note(f"{TURNS + EARLY:,} turns are {events:,} events and {compactions} compactions")

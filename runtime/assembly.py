@@ -18,8 +18,9 @@ from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.engine import arguments as doors
-from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running_sessions
 from turnlog.runtime.engine.foresight import ForeseeingLoader, Foresight
+from turnlog.runtime.engine.open_sessions import OpenSessions
 from turnlog.runtime.engine.warn import Warn, log_warning, safely, unheard
 from turnlog.runtime.model.provider import CredentialSource, Provider
 from turnlog.runtime.model.responses import ResponsesClient
@@ -60,8 +61,21 @@ class SystemProcesses:
             )
 
 
+@attrs.frozen
+class Assembly:
+    """An engine, and the parts of it that turnlog's own front-ends use besides."""
+
+    engine: Engine
+    sessions: OpenSessions
+    foresight: Foresight
+
+    @property
+    def log(self) -> EventLog:
+        return self.sessions.log
+
+
 @asynccontextmanager
-async def open_engine(
+async def open_assembly(
     *,
     home: str | os.PathLike[str] | None = None,
     config: Config | None = None,
@@ -70,20 +84,14 @@ async def open_engine(
     tools: Iterable[Tool] = (),
     model: str | ModelClient | None = None,
     warn: Callable[[str], None] | None = None,
-) -> AsyncGenerator[Engine]:
+    shows_questions: bool = False,
+) -> AsyncGenerator[Assembly]:
     """Open the store and run an engine over it; on leaving, stop and close every session.
 
     Args:
-        home: where the store and the configuration are. Default: `$TURNLOG_HOME`, `~/.turnlog`.
-        config: a configuration that was loaded already. Default: that of the current folder.
-        ephemeral: keep nothing: the log is in memory, and gone in the end.
-        originator: which front-end this is, as providers are told.
-        tools: further tools that the model is given, after the engine's own.
-        model: the name of the model that new sessions ask, or what answers instead of a provider.
-            Default: the model of the configuration.
-        warn: is told what the user should know: before the model is asked, that commands cannot
-            be confined here; what a tool did wrong, with its traceback; that a question waits.
-            Default: the logger `turnlog`, so stderr.
+        home, config, ephemeral, originator, tools, model, warn: see `turnlog.open_engine`.
+        shows_questions: whether this front-end shows questions to a person. Otherwise `warn` is
+            told of a question that waits.
 
     Raises:
         ArgumentInvalid, ToolInvalid: a value is not allowed, or something is no tool.
@@ -125,10 +133,10 @@ async def open_engine(
             clock,
             workspace=WorkspaceFiles(sandbox.guard),
             processes=SystemProcesses(tell),
-            remind=tell,
+            remind=None if shows_questions else tell,
         )
-        engine = running(ports, config.session_settings, foresight.look)
-        yield await stack.enter_async_context(engine)
+        sessions = await stack.enter_async_context(running_sessions(ports, config.session_settings))
+        yield Assembly(Engine(sessions), sessions, foresight)
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Op, Submission
 from turnlog.protocol.settings import OnRecovery
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import Assembly, open_assembly
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.project import standing_folder
 from turnlog.runtime.engine import arguments as doors
@@ -122,22 +122,22 @@ async def operate(
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
         config = load_config(standing_folder(), environ=os.environ)
-        async with open_engine(config=config, warn=warn) as engine:
-            nursery.start_soon(tell_pauses, engine.ports.log, _tell)
-            return await _operate(engine, prefix, op, on_recovery, vain)
+        async with open_assembly(config=config, warn=warn) as assembly:
+            nursery.start_soon(tell_pauses, assembly.log, _tell)
+            return await _operate(assembly, prefix, op, on_recovery, vain)
 
     return await until_stopped(work)
 
 
 async def _operate(
-    engine: Engine, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
+    assembly: Assembly, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
 ) -> Sequence[Recorded]:
-    log = engine.ports.log
+    log = assembly.log
     session = await find_session(log, prefix)
     head = (await log.head(session)).sequence
     op_id = new_id()
     try:
-        live = await opened(engine, session, on_recovery)
+        live = await opened(assembly.engine, log, session, on_recovery)
     except SessionBusy:
         await log.leave(session, Submission(op_id, op, ORIGIN))
         try:
@@ -158,7 +158,9 @@ async def _operate(
         raise
 
 
-async def opened(engine: Engine, session: SessionId, on_recovery: OnRecovery | None) -> Session:
+async def opened(
+    engine: Engine, log: EventLog, session: SessionId, on_recovery: OnRecovery | None
+) -> Session:
     """Open a session to work in it.
 
     Args:
@@ -168,7 +170,7 @@ async def opened(engine: Engine, session: SessionId, on_recovery: OnRecovery | N
         TurnCutOff: as `on_recovery` says.
         SessionBusy: another engine runs it.
     """
-    if on_recovery is None and (await folded(engine.ports.log, session)).turn is not None:
+    if on_recovery is None and (await folded(log, session)).turn is not None:
         live = await engine.resume(session, on_recovery="leave")
         if live.is_running:
             raise TurnCutOff(session)

@@ -28,7 +28,9 @@ from turnlog.replay.testing.failures import save_records
 from turnlog.replay.testing.harness import SETTINGS, open_test_engine, ports_of
 from turnlog.replay.testing.promises import PromiseBroken, assert_promises
 from turnlog.replay.testing.timelines import timeline
+from turnlog.runtime.engine.children import ChildSessions
 from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.open_sessions import OpenSessions
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 from turnlog.runtime.store.waiting import PendingTicket
@@ -119,7 +121,8 @@ class Scenario:
             log.reached.set()  # it has fewer events than that
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(live, Engine(ports, nursery, lambda folder: self.settings))
+            sessions = OpenSessions(ports, nursery, lambda folder: self.settings, ChildSessions)
+            nursery.start_soon(live, Engine(sessions))
             await log.reached.wait()
             if log.last is not None:
                 await log.last.settled()

@@ -1,12 +1,10 @@
 """Child sessions: sub-agents and reviews, run in the engine of the session that asked for them.
 
 A child is an ordinary session with a log of its own. It is open while it works, and closed as
-soon as it rests: what has finished costs nothing.
+soon as it is idle: a finished child costs nothing.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 import trio
@@ -32,37 +30,34 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Interrupt, Op, Shutdown, Submission, TextInput, UserInput, prompt
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.engine.new_id import new_id
-
-if TYPE_CHECKING:
-    from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.open_sessions import RETRY_PERIOD, OpenSessions
 
 _PAGE: Final = 200  # events that are read at once, from a log's end backwards
-_AGAIN: Final = 0.05  # seconds between two looks at a child that has no room, or is ending
 _PARKED: Final = "it waits for an answer to a question; answer it, then give it a prompt"
 
 
 @attrs.define(eq=False)
 class _Run:
-    """A child at work, from the order to its end. What it is told meanwhile is part of it."""
+    """A child at work, from the order to its end. Inputs that steer it meanwhile belong to it."""
 
     actor: SessionActor | None = None
-    telling: int = 0  # inputs on their way to it; it does not end before they are there
-    ending: bool = False  # it takes none any more
-    told: trio.Event = attrs.field(factory=trio.Event)  # `telling` has changed
+    steering: int = 0  # inputs on their way to it; it does not end before they arrive
+    ending: bool = False  # it takes no more inputs
+    changed: trio.Event = attrs.field(factory=trio.Event)  # `steering` has changed
     opened: trio.Event = attrs.field(factory=trio.Event)  # it has the prompt, or is over
     over: trio.Event = attrs.field(factory=trio.Event)
 
-    def tell(self, change: int) -> None:
-        self.telling += change
-        self.told.set()
-        self.told = trio.Event()
+    def count_steering(self, change: int) -> None:
+        self.steering += change
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @attrs.define(eq=False)
 class ChildSessions:
-    """The `Children` port over an engine's own sessions."""
+    """The `Children` port over the sessions that are open in one engine."""
 
-    _engine: Engine
+    _sessions: OpenSessions
     _runs: dict[SessionId, _Run] = attrs.field(factory=dict[SessionId, _Run], init=False)
 
     async def run(self, order: ChildOrder) -> ChildResult:
@@ -81,14 +76,15 @@ class ChildSessions:
         while True:
             state = await self._stored(order.asked.child)
             if state is not None and op_id in state.op_ids and not _works(state):
-                return await self._result(order, state)  # for an engine that is gone
+                return await self._result(order, state)  # it ended under an engine that is gone
             actor = await self._open(order, state)
             subscription = actor.hub.subscribe(after=actor.hub.published)
             try:
                 if await _send(actor, op_id, prompt(order.asked.prompt), order.asked.kind):
                     run.actor = actor
                     run.opened.set()
-                    await _rest(actor, subscription, run)
+                    await _until_idle(actor, subscription, run)
+                    await _close(actor)
                     return await self._result(order, actor.state)
                 await _ended(actor)  # somebody has just closed it
                 actor.raise_failure()
@@ -97,50 +93,50 @@ class ChildSessions:
 
     async def stop(self, order: ChildOrder) -> ChildResult:
         child = order.asked.child
-        actor = self._engine.running(child)
+        actor = self._sessions.running(child)
         if actor is None:
             state = await self._stored(child)
             if state is None:  # it was stopped before it was made
                 return ChildResult("interrupted", 0, "")
             if not _works(state):
                 return await self._result(order, state)
-            actor = await self._engine.reopen(child, "interrupt", for_parent=True)
+            actor = await self._sessions.reopen(child, "interrupt", for_parent=True)
         await _close(actor)
         return await self._result(order, actor.state)
 
     async def tell(self, told: ChildTold) -> None:
         run = self._runs.get(told.child)
         if run is not None and not run.ending:
-            run.tell(+1)
+            run.count_steering(+1)
             try:
                 await run.opened.wait()
                 if run.actor is not None and await _steer(run.actor, told):
                     return
             finally:
-                run.tell(-1)
+                run.count_steering(-1)
         if run is not None:
-            await run.over.wait()  # so that its end is heard first
-        raise OpRejected(f"the agent {told.child} rests; give it a prompt")
+            await run.over.wait()  # so that its parent hears of its end first
+        raise OpRejected(f"the agent {told.child} is idle; give it a prompt")
 
     async def _stored(self, child: SessionId) -> State | None:
         """Return the state that a child has in its log, if it has one."""
-        await self._engine.vacated(child)
+        await self._sessions.until_released(child)
         try:
-            return await folded(self._engine.ports.log, child)
+            return await folded(self._sessions.log, child)
         except SessionNotFound:
             return None
 
     async def _open(self, order: ChildOrder, state: State | None) -> SessionActor:
         child, asked = order.asked.child, order.asked
         if state is not None and state.head:
-            return await self._engine.reopen(child, "continue", for_parent=True)
-        place = self._engine.ports.log.place
+            return await self._sessions.reopen(child, "continue", for_parent=True)
+        place = self._sessions.log.place
         started = SessionStarted(child, asked.settings, asked.kind, VERSION, order.parent, place)
-        return await self._engine.open_child(child, started, is_made=state is not None)
+        return await self._sessions.open_child(child, started, is_made=state is not None)
 
     async def _result(self, order: ChildOrder, state: State) -> ChildResult:
         """Return how the child's run ended, now that it is closed."""
-        end = await _last_end(self._engine.ports.log, order.asked.child, _op_id(order))
+        end = await _last_end(self._sessions.log, order.asked.child, _op_id(order))
         ended = ChildResult("interrupted", state.head, state.digest.hex(), usage=state.usage)
         if state.turn is not None:
             return replace(ended, status="failed", error=ErrorInfo("parked", _PARKED))
@@ -162,14 +158,14 @@ def _works(state: State) -> bool:
 
 
 async def _send(actor: SessionActor, op_id: str, op: Op, origin: str = "parent") -> bool:
-    """Give a child an op, once; say whether it took it, now or before. One that ends does not."""
+    """Give a child an op, once; say whether it took it, now or before. An ending child does not."""
     while op_id not in actor.state.op_ids:
         if actor.hub.closed:
             return False
         try:
             await actor.tell(Submission(op_id, op, origin)).answer()
         except Overloaded:
-            await trio.sleep(_AGAIN)
+            await trio.sleep(RETRY_PERIOD)
         except WriteLost:
             await trio.lowlevel.checkpoint()
         except OpRejected:
@@ -183,15 +179,14 @@ async def _steer(actor: SessionActor, told: ChildTold) -> bool:
     return await _send(actor, told.op_id, UserInput((TextInput(told.text),)))
 
 
-async def _rest(actor: SessionActor, subscription: Subscription, run: _Run) -> None:
-    """Wait until the child has nothing to do, and close it."""
-    while run.telling or _works(actor.state) or actor.hub.published < actor.state.head:
-        if run.telling:
-            await run.told.wait()
+async def _until_idle(actor: SessionActor, subscription: Subscription, run: _Run) -> None:
+    """Wait until the child has nothing to do. From then on it takes no more inputs."""
+    while run.steering or _works(actor.state) or actor.hub.published < actor.state.head:
+        if run.steering:
+            await run.changed.wait()
         elif await anext(subscription, None) is None:
             break  # it was closed, by whoever closes the engine
     run.ending = True
-    await _close(actor)
 
 
 async def _close(actor: SessionActor) -> None:
@@ -202,9 +197,9 @@ async def _close(actor: SessionActor) -> None:
 
 
 async def _ended(actor: SessionActor) -> None:
-    """Wait until a session has ended, or goes on, since its end was lost on the way to the disk."""
+    """Wait until a session has ended, or continues because the write of its end was lost."""
     while actor.ending and not actor.hub.closed:
-        with trio.move_on_after(_AGAIN):
+        with trio.move_on_after(RETRY_PERIOD):
             await actor.hub.ended()
 
 

@@ -1,4 +1,4 @@
-"""Where a session may be cut: behind a fact and all that was decided about it."""
+"""Where a session may be cut: after a fact and everything that was decided about it."""
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.pages import Pages

@@ -1,10 +1,8 @@
 """A session, as the Python API gives it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
@@ -43,18 +41,16 @@ from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.engine import arguments as doors
 from turnlog.runtime.engine.new_id import new_id
-
-if TYPE_CHECKING:
-    from turnlog.runtime.engine.engine import Engine
+from turnlog.runtime.engine.open_sessions import OpenSessions
 
 WITH_A_TURN: Final = (UserInput, UserTurn, Compact, Review, RunUserShellCommand, Undo, Redo)
 
 
 @attrs.define(eq=False)
 class Session:
-    """A live session: speak to it, watch it, branch from it. Any number may hold the same one."""
+    """An open session: prompt it, watch it, branch from it. Several tasks may share it."""
 
-    _engine: Engine
+    _sessions: OpenSessions
     _actor: SessionActor
     cut: int | None = None  # of a fork: sequence of the parent's last event that counts
 
@@ -69,7 +65,7 @@ class Session:
 
     @property
     def usage(self) -> TokenUsage:
-        """Tokens over the whole session; a fork goes on from its parent's."""
+        """Tokens over the whole session; a fork starts with its parent's."""
         return self._actor.state.usage
 
     @property
@@ -163,7 +159,7 @@ class Session:
             self._actor.hub.unsubscribe(subscription)
 
     async def watch(self, *, after: int | None = None) -> AsyncGenerator[Publication]:
-        """Yield events behind `after` and notices, until the session is closed.
+        """Yield events after `after` and notices, until the session is closed.
 
         Args:
             after: a sequence; 0 for all there ever was. None: what comes from now on.
@@ -195,9 +191,19 @@ class Session:
         question = doors.TEXT.take("question", question)
         await self.submit(ExecApproval(question, doors.ANSWER.take("decision", decision)))
 
-    async def fork(self, *, at: int | None = None) -> Session:
-        """Branch from this session at an event; see `Engine.fork`."""
-        return await self._engine.fork(self.id, at=at)
+    async def fork(self, *, at: int | None = None) -> "Session":
+        """Branch from this session, which is not touched.
+
+        Args:
+            at: sequence of the last event that counts; see `Engine.fork`. None: at the head.
+
+        Raises:
+            ArgumentInvalid: it is no sequence.
+            SequenceOutOfRange, LogDamaged
+        """
+        at = None if at is None else doors.sequence("at", at)
+        actor, cut = await self._sessions.fork(self.id, at)
+        return Session(self._sessions, actor, cut)
 
     def history(self) -> list[JsonText]:
         """Return what the model would be sent now, were the turn to be asked again."""

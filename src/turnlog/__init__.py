@@ -4,8 +4,8 @@ What this module offers is the public interface. A name is imported when it is f
 that `import turnlog` costs next to nothing.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Final
@@ -100,7 +100,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def open_engine(
+@asynccontextmanager
+async def open_engine(
     *,
     home: str | PathLike[str] | None = None,
     config: "Config | None" = None,
@@ -109,8 +110,10 @@ def open_engine(
     tools: "Iterable[Tool]" = (),
     model: "str | ModelClient | None" = None,
     warn: Callable[[str], None] | None = None,
-) -> "AbstractAsyncContextManager[Engine]":
+) -> AsyncGenerator["Engine"]:
     """Open the store and run an engine over it: `async with turnlog.open_engine() as engine`.
+
+    On leaving, every turn is stopped and every session is closed.
 
     Args:
         home: where the store and the configuration are. Default: `$TURNLOG_HOME`, `~/.turnlog`.
@@ -121,17 +124,18 @@ def open_engine(
         tools: tools of your own, which the model is given after the engine's. See `tool`.
         model: the name of the model that new sessions ask, or what answers instead of a provider,
             such as `turnlog.testing.scripted(...)`. Default: the model of the configuration.
-        warn: is told what the user should know: what a tool did wrong, with its traceback, or
-            that a question waits. Default: the logger `turnlog`, so stderr.
+        warn: is told what the user should know: that commands cannot be confined here, what a
+            tool did wrong, with its traceback, or that a question waits. Default: the logger
+            `turnlog`, so stderr.
 
     Raises:
         ArgumentInvalid: a value is not allowed. Nothing was opened.
         TurnlogError: of a tool that is none (`tool_invalid`), outside of a trio program
             (`not_on_trio`), of a configuration or a store that cannot be used.
     """
-    from turnlog.runtime import assembly
+    from turnlog.runtime.assembly import open_assembly
 
-    return assembly.open_engine(
+    async with open_assembly(
         home=home,
         config=config,
         ephemeral=ephemeral,
@@ -139,7 +143,8 @@ def open_engine(
         tools=tools,
         model=model,
         warn=warn,
-    )
+    ) as assembly:
+        yield assembly.engine
 
 
 def replay_session(prefix: str, *, home: str | PathLike[str] | None = None) -> "ReplayReport":

@@ -40,7 +40,8 @@ from turnlog.protocol.items import (
 from turnlog.protocol.ops import TextInput
 from turnlog.protocol.settings import Durability, SandboxPolicy, SessionSettings, TurnSettings
 from turnlog.protocol.usage import TokenUsage
-from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running_sessions
+from turnlog.runtime.engine.open_sessions import OpenSessions
 
 PATIENCE = 120.0  # seconds; a test that waits for longer hangs
 Emit = Callable[[ModelSignal], Awaitable[None]]
@@ -143,11 +144,20 @@ async def inline_engine(
     log: EventLog, model: ModelClient, *, durability: Durability = "strict", **handlers: Handler
 ) -> AsyncGenerator[Engine]:
     """Run an engine in which only the scheduler decides what comes first."""
+    async with inline_sessions(log, model, durability=durability, **handlers) as sessions:
+        yield Engine(sessions)
+
+
+@asynccontextmanager
+async def inline_sessions(
+    log: EventLog, model: ModelClient, *, durability: Durability = "strict", **handlers: Handler
+) -> AsyncGenerator[OpenSessions]:
+    """Run sessions as `inline_engine` does."""
     ports = Ports(log, model, Handlers(handlers), Prompt(), Ticking())
 
     def settings(folder: str) -> SessionSettings:
         return structs.replace(settings_in(folder), durability=durability)
 
-    async with running(ports, settings) as engine:
+    async with running_sessions(ports, settings) as sessions:
         with trio.fail_after(PATIENCE):
-            yield engine
+            yield sessions

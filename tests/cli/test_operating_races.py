@@ -97,7 +97,7 @@ async def test_a_turn_that_is_completed_meanwhile_was_not_cut_off() -> None:
     log = Meanwhile(play=play)
     await log.go_on(before)
     async with open_test_engine(ScriptedModel("Again."), log=log) as engine:
-        session = await opened(engine, SESSION, None)
+        session = await opened(engine, log, SESSION, None)
         *_, end = [recorded async for recorded in session.run("and?")]
     assert end.kind == "turn_ended"
 
@@ -109,7 +109,7 @@ async def test_a_turn_that_was_cut_off_stays_as_it_is() -> None:
     await log.go_on()
     async with open_test_engine(ScriptedModel(), log=log) as engine:
         with pytest.raises(TurnCutOff):
-            await opened(engine, SESSION, None)
+            await opened(engine, log, SESSION, None)
     kinds = [recorded.kind for recorded in await log.read(SESSION, after=play.state.head)]
     assert "turn_ended" not in kinds
 

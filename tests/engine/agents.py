@@ -94,7 +94,7 @@ async def led(folder: Path, *script: Says, **options: Any) -> AsyncGenerator[Hou
 async def child_of(h: House, session: Session, number: int = 1) -> Session:
     """Return the parent's child, once it runs."""
     asked = await until(session, ChildAsked, after=0, number=number)
-    await eventually(lambda: h.engine.running(asked.child) is not None)
+    await eventually(lambda: h.sessions.running(asked.child) is not None)
     return await h.engine.resume(asked.child)
 
 

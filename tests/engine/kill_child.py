@@ -9,10 +9,10 @@ from pathlib import Path
 
 import trio
 
+from turnlog import open_engine
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ops import prompt
 from turnlog.protocol.settings import SandboxMode
-from turnlog.runtime.assembly import open_engine
 from turnlog.runtime.config.schema import Config, ProviderConfig
 
 

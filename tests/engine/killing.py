@@ -26,9 +26,8 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import FunctionCall, FunctionCallOutput, JsonText, read_item
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import Assembly, open_assembly
 from turnlog.runtime.config.home import STORE_FOLDER
-from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.scripted_model.script import Response, Script, message
 from turnlog.runtime.scripted_model.server import serve_script
 from turnlog.runtime.store.lmdb.log import open_log
@@ -91,9 +90,9 @@ async def kill_once(place: Path, random: Random) -> Report:
     todo = [call for call in CALLS if call not in asked]
     async with (
         serve_script(script(todo)) as server,
-        open_engine(home=home, config=config(server.base_url)) as engine,
+        open_assembly(home=home, config=config(server.base_url)) as assembly,
     ):
-        records, sent = await _continue(engine, name, bool(of(TurnOpened, left)))
+        records, sent = await _continue(assembly, name, bool(of(TurnOpened, left)))
     check_continued(left, records, sent, effects(folder))
     return Report(
         printed[-1].kind if printed else "",
@@ -135,10 +134,10 @@ async def _run_and_kill(
 
 
 async def _continue(
-    engine: Engine, name: SessionId, has_turn: bool
+    assembly: Assembly, name: SessionId, has_turn: bool
 ) -> tuple[list[Recorded], list[JsonText]]:
     """Let the session run to the end of its turn; return its events, and its conversation."""
-    session = await engine.resume(name)
+    session = await assembly.engine.resume(name)
     with trio.fail_after(60):
         if not has_turn:
             await play(session, "count")
@@ -149,7 +148,7 @@ async def _continue(
                         publication.event, TurnEnded
                     ):
                         break
-    return await engine.ports.log.read(name, limit=10_000), session.history()
+    return await assembly.log.read(name, limit=10_000), session.history()
 
 
 def effects(folder: Path) -> Counter[str]:

@@ -31,7 +31,8 @@ from turnlog.protocol.notices import Publication
 from turnlog.runtime.assembly import SystemClock, model_client
 from turnlog.runtime.config.schema import Config, ProviderConfig
 from turnlog.runtime.context.loader import TurnContextLoader
-from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running_sessions
+from turnlog.runtime.engine.open_sessions import OpenSessions
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.engine.warn import unheard
 from turnlog.runtime.processes.spawner import Spawner
@@ -57,6 +58,7 @@ class House:
     """A running engine, with its log, its model and its folder at hand."""
 
     engine: Engine
+    sessions: OpenSessions
     log: EventLog
     server: ScriptedServer
     folder: Path
@@ -112,9 +114,9 @@ async def house(
             workspace=WorkspaceFiles(confinement.guard),
             remind=warn,
         )
-        async with running(ports, settings.session_settings) as engine:
+        async with running_sessions(ports, settings.session_settings) as sessions:
             with trio.fail_after(PATIENCE):
-                yield House(engine, log, server, folder)
+                yield House(Engine(sessions), sessions, log, server, folder)
         for summary in await log.sessions() if checked else ():
             assert_sound(await log.read(summary.session, limit=100_000))
 

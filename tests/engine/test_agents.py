@@ -54,7 +54,7 @@ async def test_an_agent_works_beside_its_parent_and_its_end_is_told_once(tmp_pat
         (told,) = notifications(session)
         assert "there are 7" in told
         assert the(TurnEnded, events).status == "completed"
-        assert h.engine.running(child) is None
+        assert h.sessions.running(child) is None
         again = await play(session, "and now")
         assert the(TurnEnded, again).status == "failed"  # the script is over
         assert notifications(session) == [told]

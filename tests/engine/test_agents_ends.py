@@ -55,7 +55,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import TextInput, UserInput, prompt
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import open_assembly
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Response, Script, call, message
@@ -106,7 +106,7 @@ async def test_an_interrupt_of_the_parent_reaps_all_agents_and_their_processes(
         process = read_process(int((tmp_path / "pid").read_text()))
         assert process is None or not process.is_alive
         for name in children(records):
-            assert h.engine.running(name) is None
+            assert h.sessions.running(name) is None
             assert the(TurnEnded, await h.events(name)).status == "interrupted"
         assert_each_run_ended_once(records)
 
@@ -165,7 +165,7 @@ async def at_work(h: House, session: Session) -> None:
 async def at_the_end_of_the_child(h: House, session: Session) -> None:
     asked = await until(session, ChildAsked, after=0)
     await child_of(h, session)
-    while h.engine.running(asked.child) is not None:
+    while h.sessions.running(asked.child) is not None:
         await trio.lowlevel.checkpoint()
 
 
@@ -214,7 +214,7 @@ async def test_after_a_kill_an_interrupting_recovery_stops_the_agent_too(
         assert the(TurnEnded, records).status == "interrupted"
         status = "completed" if when is at_the_end_of_the_child else "interrupted"
         assert [status for status, _ in ends(records)] == [status]
-        assert h.engine.running(children(records)[0]) is None
+        assert h.sessions.running(children(records)[0]) is None
         assert_each_run_ended_once(records)
 
 
@@ -287,7 +287,7 @@ async def test_input_that_comes_as_an_agent_closes_is_taken_or_refused_never_los
     tmp_path: Path,
 ) -> None:
     async with led(tmp_path, Response(items=[message("7")], repeat=1000)) as h:
-        children = h.engine.ports.children
+        children = h.sessions.ports.children
         assert children is not None
         settings = configured(h.server.base_url).session_settings(tmp_path)
         taken: list[bool] = []
@@ -299,7 +299,7 @@ async def test_input_that_comes_as_an_agent_closes_is_taken_or_refused_never_los
             order = ChildOrder(SessionId("parent"), asked)
 
             async def tell(told: ChildTold = told, pause: int = pause) -> None:
-                while h.engine.running(told.child) is None:
+                while h.sessions.running(told.child) is None:
                     await trio.lowlevel.checkpoint()
                 await until(await h.engine.resume(told.child), TurnEnded, after=0)
                 for _ in range(pause):
@@ -323,7 +323,7 @@ async def test_input_that_comes_as_an_agent_closes_is_taken_or_refused_never_los
 
 async def test_an_agent_that_is_run_again_after_its_end_says_what_it_said(tmp_path: Path) -> None:
     async with led(tmp_path, "7") as h:
-        children = h.engine.ports.children
+        children = h.sessions.ports.children
         assert children is not None
         settings = configured(h.server.base_url).session_settings(tmp_path)
         child = SessionId("01980000-0000-7000-8000-000000000000")
@@ -368,11 +368,11 @@ async def test_after_a_kill_9_the_agent_goes_on_from_disk_and_ends_once(tmp_path
         await process.stdout.aclose()
         (folder / "go").touch()  # nothing confines the command, so nothing else would end it
         name = SessionId(first.decode().split("\n")[0])
-        async with open_engine(home=home, config=config(server.base_url)) as engine:
-            session = await engine.resume(name)
+        async with open_assembly(home=home, config=config(server.base_url)) as assembly:
+            session = await assembly.engine.resume(name)
             with trio.fail_after(60):
                 await until(session, TurnEnded, after=0)
-            log = engine.ports.log
+            log = assembly.log
             records = await log.read(name, limit=10_000)
             (child,) = children(records)
             of_child = await log.read(child, limit=10_000)

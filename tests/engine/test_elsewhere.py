@@ -170,7 +170,7 @@ async def test_what_was_allowed_for_the_session_elsewhere_is_not_here(tmp_path: 
     async with house(tmp_path, "done", log=log, **ASK) as h:
         live, _ = await resumed(h, session)
         assert live.id == session
-        assert not h.engine.running(session).state.approved  # type: ignore[union-attr]
+        assert not h.sessions.running(session).state.approved  # type: ignore[union-attr]
 
 
 async def test_a_command_of_the_user_s_that_was_queued_elsewhere_does_not_run(
@@ -207,7 +207,7 @@ async def test_a_fork_of_an_import_and_an_import_of_an_import_have_no_rights_eit
 
 
 def actor_settings(h: House, session: Session) -> tuple[str, str]:
-    actor = h.engine.running(session.id)
+    actor = h.sessions.running(session.id)
     assert actor is not None
     assert actor.state.settings is not None
     return actor.state.settings.sandbox.mode, actor.state.settings.approval_policy

@@ -103,7 +103,7 @@ async def test_a_fork_whose_engine_died_before_its_first_event_is_one_all_the_sa
             else next(r.sequence for r in source if isinstance(r.event, ToolStarted))
         )
         child = SessionId(new_id())
-        await h.engine.ports.log.fork(session.id, cut, child)
+        await h.log.fork(session.id, cut, child)
         branch = await h.engine.resume(child, on_recovery="interrupt")
         assert branch.id == child
         assert the(TurnEnded, await play(branch)).last_agent_message == "of the fork"

@@ -15,7 +15,7 @@ from tests.engine.kit import of, shell, until
 from turnlog.protocol.events import CallSettled
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxMode
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import open_assembly
 from turnlog.runtime.processes.family import read_processes
 from turnlog.runtime.scripted_model.script import Response, Script, message
 from turnlog.runtime.scripted_model.server import serve_script
@@ -55,13 +55,13 @@ async def test_a_daemon_writes_nothing_more_once_its_command_is_said_to_be_stopp
     script = Script([Response(items=[command]), Response(items=[message("done")])])
     async with serve_script(script) as server:
         name = await _kill_once_written(home, folder, server.base_url, sandbox, written)
-        async with open_engine(home=home, config=config(server.base_url, sandbox)) as engine:
-            session = await engine.resume(name)
+        async with open_assembly(home=home, config=config(server.base_url, sandbox)) as assembly:
+            session = await assembly.engine.resume(name)
             with trio.fail_after(60):
                 await until(session, CallSettled, after=0)
             size = written.stat().st_size
             left = _running(str(source))
-            records = await engine.ports.log.read(name, limit=10_000)
+            records = await assembly.log.read(name, limit=10_000)
     assert (left, [event.outcome for event in of(CallSettled, records)]) == ([], ["stopped"])
     assert written.stat().st_size == size > 0
 

@@ -281,7 +281,7 @@ async def test_what_was_left_for_a_session_waits_until_somebody_goes_on_with_it(
         session = await h.start()
         await play(session)
         await session.close()
-        log = h.engine.ports.log
+        log = h.log
         await log.leave(session.id, Submission("left", prompt("and this")))
         looked_after = await h.engine.resume(session.id, on_recovery="leave")
         await looked_after.submit(SetName("mine"))

@@ -43,7 +43,7 @@ async def parked(store: MemoryStore, folder: Path, *script: Says) -> SessionId:
         assert isinstance(records[-1].event, SessionClosed)
         assert records[-1].event.reason == "parked"
         assert of(TurnEnded, records) == []
-        assert h.engine.running(session.id) is None
+        assert h.sessions.running(session.id) is None
         return session.id
 
 
@@ -78,7 +78,7 @@ async def test_a_resume_in_the_moment_of_parking_returns_the_session_that_takes_
         await first.submit(prompt("go"))
         while not actor_of(first).state.closed:  # decided, and not yet over
             await trio.lowlevel.checkpoint()
-        assert h.engine.running(first.id) is None
+        assert h.sessions.running(first.id) is None
         session = await h.engine.resume(first.id)
         asked = await until(session, ApprovalAsked, after=0, number=2)
         await session.answer(asked.question, "approved")

@@ -14,12 +14,13 @@ import trio
 from trio.testing import MockClock
 
 import turnlog
-from tests.engine.kit import house, unchecked
+from tests.engine.kit import unchecked
 from turnlog.actors.ports import ModelClient
 from turnlog.actors.tasks.jobs import QuestionJob
 from turnlog.actors.tasks.question import PATIENCE_S, ApprovalActor
 from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
 from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.runtime.assembly import open_assembly
 from turnlog.testing import scripted
 
 DATA: Final = Path(__file__).parent.parent / "data" / "public"
@@ -75,6 +76,11 @@ def test_each_public_name_is_there_and_there_are_few() -> None:
         assert name in dir(turnlog)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = unchecked(turnlog).nothing
+
+
+def test_an_engine_shows_what_users_call_and_nothing_else() -> None:
+    shown = {name for name in dir(turnlog.Engine) if not name.startswith("_")}
+    assert shown == {"fork", "resume", "sessions", "start"}
 
 
 @pytest.mark.parametrize("module", ["turnlog", "turnlog.events", "turnlog.ops", "turnlog.testing"])
@@ -197,8 +203,7 @@ async def test_nothing_is_asked_by_default(tmp_path: Path) -> None:
     config = turnlog.Config(model_provider="none")
     async with turnlog.open_engine(home=tmp_path, config=config, ephemeral=True) as engine:
         session = await engine.start(cwd=tmp_path)
-        (started, *_) = await engine.ports.log.read(session.id)
-        assert unchecked(started.event).settings.approval_policy == "never"
+        assert session.settings.approval_policy == "never"
 
 
 @pytest.mark.parametrize("timeout_ms", [None, 60_000])
@@ -225,10 +230,9 @@ async def test_a_question_that_waits_for_ever_is_told_with_how_to_answer_it(
 
 
 async def test_who_shows_questions_is_not_reminded_of_them(tmp_path: Path) -> None:
-    async with house(tmp_path) as h:
-        assert h.engine.ports.remind is not None
-        h.engine.tells_questions()
-        assert h.engine.ports.remind is None
+    for shows in (False, True):
+        async with open_assembly(home=tmp_path, ephemeral=True, shows_questions=shows) as assembly:
+            assert (assembly.sessions.ports.remind is None) == shows
 
 
 async def test_where_nobody_is_named_the_logger_is_told(

@@ -73,7 +73,7 @@ async def test_the_findings_are_all_that_the_conversation_gets(tmp_path: Path) -
         assert text in json.dumps(h.server.requests[-1].body, ensure_ascii=False).replace(
             "\\n", "\n"
         )
-        assert h.engine.running(the(ChildAsked, events).child) is None
+        assert h.sessions.running(the(ChildAsked, events).child) is None
 
 
 async def test_the_reviewer_has_its_own_prompt_model_and_surroundings(tmp_path: Path) -> None:
@@ -176,4 +176,4 @@ async def test_an_engine_that_closes_during_a_review_ends_it(tmp_path: Path) -> 
         records = await h.events(session)
         assert the(ChildEnded, records).status == "interrupted"
         assert the(TurnEnded, records).status == "interrupted"
-        assert h.engine.running(child.id) is None
+        assert h.sessions.running(child.id) is None

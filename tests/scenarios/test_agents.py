@@ -43,7 +43,7 @@ async def test_a_finished_agent_does_not_count_against_the_limit(tmp_path: Path)
         assert ends(events) == [("completed", f"result {number}") for number in range(1, 6)]
         assert [answer for answer in answers(events) if "error" in answer] == []
         assert the(TurnEnded, events).last_agent_message == "all done"
-        assert all(h.engine.running(child) is None for child in children(events))
+        assert all(h.sessions.running(child) is None for child in children(events))
 
 
 async def test_one_too_many_is_told_and_there_is_room_once_another_was_closed(

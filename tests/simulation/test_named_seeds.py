@@ -5,7 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors.ports import in_turn, inline_engine
+from tests.actors.ports import in_turn, inline_engine, inline_sessions
 from tests.engine.kit import actor_of
 from tests.simulation.acts import Crash, Disk, Flood, Leave, Tell
 from tests.simulation.running import simulate
@@ -32,6 +32,7 @@ from turnlog.protocol.ops import (
     prompt,
 )
 from turnlog.replay.acting.scheduler import run_seeded
+from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.store.memory.log import MemoryLog
 from turnlog.runtime.store.waiting import PendingTicket
 
@@ -109,11 +110,11 @@ def test_a_session_that_fails_while_it_is_cut_off_does_so_alone() -> None:
 
     async def main() -> None:
         log = Dying()
-        async with inline_engine(log, in_turn()) as engine:
-            session = await engine.start(cwd="/")
+        async with inline_sessions(log, in_turn()) as sessions:
+            session = await Engine(sessions).start(cwd="/")
             log.is_dead = True
             actor_of(session).tell(Submission("op", Interrupt()))
-            engine._nursery.cancel_scope.cancel()  # pyright: ignore[reportPrivateUsage]
+            sessions.nursery.cancel_scope.cancel()
             await wait_all_tasks_blocked()
 
     for seed in range(20):

@@ -39,7 +39,8 @@ from turnlog.protocol.events import ApprovalAsked, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, Op, Submission, prompt
 from turnlog.protocol.settings import AgentLimits, OnRecovery, SandboxPolicy, SessionSettings
-from turnlog.runtime.engine.engine import Engine, running
+from turnlog.runtime.engine.engine import Engine, running_sessions
+from turnlog.runtime.engine.open_sessions import OpenSessions
 from turnlog.runtime.engine.session import Session
 from turnlog.runtime.store.memory.log import MemoryStore
 
@@ -77,11 +78,15 @@ class Life:
 
     log: SimLog
     watchers: trio.Nursery
-    engine: Engine = attrs.field(init=False)
+    opened: OpenSessions = attrs.field(init=False)
     over: trio.Event = attrs.field(factory=trio.Event)
     crashed: bool = False
     clients: list[trio.CancelScope] = attrs.field(factory=list[trio.CancelScope])
     sessions: dict[SessionId, SessionActor] = attrs.field(factory=dict[SessionId, SessionActor])
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.opened)
 
 
 @attrs.define(eq=False)
@@ -204,7 +209,7 @@ class World:
             machine.start_soon(log.spin)
             self._life = life = Life(log, machine)
             try:
-                async with running(self.ports(log), self._settings) as life.engine:
+                async with running_sessions(self.ports(log), self._settings) as life.opened:
                     self._up.set()
                     machine.start_soon(self._resume_all, life)
                     await life.over.wait()
@@ -267,7 +272,7 @@ class World:
         life.log.kill()
         for client in life.clients:
             client.cancel()
-        life.engine._nursery.cancel_scope.cancel()  # pyright: ignore[reportPrivateUsage]
+        life.opened.nursery.cancel_scope.cancel()
         life.over.set()
 
     def _goes_down(self) -> None:
@@ -286,9 +291,9 @@ class World:
 
     def actor(self, session: SessionId) -> SessionActor:
         assert self._life is not None  # somebody runs this actor
-        seat = self._life.engine._seats[session]  # pyright: ignore[reportPrivateUsage]
-        assert seat.actor is not None
-        return seat.actor
+        slot = self._life.opened._slots[session]  # pyright: ignore[reportPrivateUsage]
+        assert slot.actor is not None
+        return slot.actor
 
     # --- clients ----------------------------------------------------------------------------------
 
@@ -346,7 +351,7 @@ class World:
         """Attend to a session that no client opened."""
         life = self._life
         if life is not None and session not in self.sessions:
-            self._attend(Session(life.engine, self.actor(session)))
+            self._attend(Session(life.opened, self.actor(session)))
 
     def new_op_id(self) -> str:
         self._ops += 1
@@ -362,8 +367,8 @@ class World:
 
     async def leave(self, number: int, op: Op, op_id: str) -> None:
         async def deed(engine: Engine) -> None:
-            session = self._name(number)
-            await engine.ports.log.leave(session, Submission(op_id, op, "inbox"))
+            session, life = self._name(number), await self.alive()
+            await life.log.leave(session, Submission(op_id, op, "inbox"))
             if session in self.sessions:  # else it may be that nobody opens it again
                 self.auditor.left.append((session, op_id))
 
@@ -372,7 +377,7 @@ class World:
     async def fork(self, number: int, at_permille: int) -> None:
         async def deed(engine: Engine) -> None:
             parent = self._name(number)
-            head = (await engine.ports.log.head(parent)).sequence
+            head = (await (await self.alive()).log.head(parent)).sequence
             fork = await engine.fork(parent, at=max(1, head * at_permille // 1000))
             self.note(f"fork {fork.id} of {parent} at {fork.cut}")
             self._began(fork)

@@ -23,13 +23,13 @@ def command(session: str, at: int | None) -> None:
 
 
 async def _fork(session: str, at: int | None) -> tuple[SessionId, int | None]:
-    from turnlog.runtime.assembly import open_engine
+    from turnlog.runtime.assembly import open_assembly
     from turnlog.runtime.config.load import load_config
 
     if not has_store():
         raise SessionNotFound(session)
     config = load_config(working_folder(None), environ=os.environ)
-    async with open_engine(config=config) as engine:
-        parent = await find_session(engine.ports.log, session)
-        branch = await engine.fork(parent, at=at)
+    async with open_assembly(config=config) as assembly:
+        parent = await find_session(assembly.log, session)
+        branch = await assembly.engine.fork(parent, at=at)
         return branch.id, branch.cut

@@ -36,9 +36,8 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
 from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
-from turnlog.runtime.assembly import open_engine
+from turnlog.runtime.assembly import Assembly, open_assembly
 from turnlog.runtime.config.schema import Config
-from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.session import Session
 
 _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
@@ -149,14 +148,15 @@ class Run:
 
     async def _execute(self, nursery: trio.Nursery) -> None:
         order = self.order
-        async with open_engine(
+        async with open_assembly(
             config=order.config,
             ephemeral=order.ephemeral,
             originator=order.originator,
             warn=self._warnings.append,
-        ) as engine:
-            engine.tells_questions()
-            nursery.start_soon(tell_pauses, engine.ports.log, self.reporter.note)
+            shows_questions=True,
+        ) as assembly:
+            engine = assembly.engine
+            nursery.start_soon(tell_pauses, assembly.log, self.reporter.note)
             match order.action:
                 case "start":
                     session = await engine.start(
@@ -164,22 +164,22 @@ class Run:
                         originator="exec",
                         on_recovery=order.config.on_recovery,
                     )
-                    await self._follow(engine, session, ExecStream(session.usage), after=0)
+                    await self._follow(assembly, session, ExecStream(session.usage), after=0)
                 case "fork":
                     assert order.session is not None  # the command line asks for it
-                    parent = await find_session(engine.ports.log, order.session)
+                    parent = await find_session(assembly.log, order.session)
                     session = await engine.fork(parent, at=order.at)
                     if order.prompt is None:
                         self.session = session.id
                         await self.reporter.begin(session.id, session.settings)
                         return
                     stream = ExecStream(session.usage)
-                    await self._follow(engine, session, stream, after=session.cut or 0)
+                    await self._follow(assembly, session, stream, after=session.cut or 0)
                 case "resume":
-                    await self._resume(engine)
+                    await self._resume(assembly)
 
-    async def _resume(self, engine: Engine) -> None:
-        order, log = self.order, engine.ports.log
+    async def _resume(self, assembly: Assembly) -> None:
+        order, log = self.order, assembly.log
         wanted = await self._wanted(log)
         head = (await log.head(wanted)).sequence
         cut_off = await _open_turn(log, wanted, head)
@@ -189,12 +189,12 @@ class Run:
                 "Give a prompt, as an argument or on stdin."
             )
         on_recovery = order.config.on_recovery if order.prompt else "continue"
-        session = await engine.resume(wanted, on_recovery=on_recovery)
+        session = await assembly.engine.resume(wanted, on_recovery=on_recovery)
         usage, continues = session.usage, bool(cut_off) and session.is_running
         stream = ExecStream(TokenUsage())
         stream.catch_up(cut_off)
         stream.usage = usage
-        await self._follow(engine, session, stream, after=head, continues=continues)
+        await self._follow(assembly, session, stream, after=head, continues=continues)
 
     async def _wanted(self, log: EventLog) -> SessionId:
         if self.order.session is not None:
@@ -206,7 +206,7 @@ class Run:
 
     async def _follow(
         self,
-        engine: Engine,
+        assembly: Assembly,
         session: Session,
         stream: ExecStream,
         *,
@@ -218,7 +218,7 @@ class Run:
         Nothing is shown before the prompt is on disk.
         """
         update = self.order.prompt.update if self.order.prompt else SettingsUpdate()
-        await engine.look_ahead(update.apply(session.settings))
+        await assembly.foresight.look(update.apply(session.settings))
         if self.order.prompt is not None:
             await session.submit(self.order.prompt)
         self._prompted = session
@@ -229,7 +229,7 @@ class Run:
         if continues:
             await self.reporter.line(TurnStarted())
         async with trio.open_nursery() as nursery:
-            await self._watch(engine.ports.log, nursery, session, stream, after)
+            await self._watch(assembly.log, nursery, session, stream, after)
             nursery.cancel_scope.cancel()
         self._failed = self._failed or stream.failed
         if not self._failed:
