@@ -16,7 +16,8 @@ from turnlog.frontends.cli.signals import until_stopped
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import tell_questions
-from turnlog.frontends.sessions.store import has_store
+from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
+from turnlog.frontends.sessions.store import has_store, working_folder
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import OpRejected, SessionBusy, SessionNotFound, TurnlogError
 from turnlog.protocol.events import (
@@ -33,11 +34,11 @@ from turnlog.protocol.events import (
     TurnOpened,
 )
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.ops import Op, Submission
+from turnlog.protocol.ops import Op, OverrideTurnContext, Submission
 from turnlog.protocol.settings import OnRecovery
 from turnlog.runtime.assembly import Assembly, open_assembly
-from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.project import standing_folder
+from turnlog.runtime.config.schema import Config
 from turnlog.runtime.engine import arguments as doors
 from turnlog.runtime.engine.engine import Engine
 from turnlog.runtime.engine.new_id import new_id
@@ -92,6 +93,7 @@ async def operate(
     prefix: str,
     op: Op,
     *,
+    chosen: ChosenSettings,
     on_recovery: OnRecovery | None = None,
     vain: str = "nothing was done",
     warn: Callable[[str], None] | None = None,
@@ -102,13 +104,16 @@ async def operate(
 
     Args:
         prefix: the session, as `find_session` takes it.
+        chosen: settings that the command line names. The session keeps them, as after a prompt.
         on_recovery: what becomes of a turn that was cut off, if nobody runs the session.
             None: nothing is done then.
         vain: begins what is said if the op comes to nothing.
         warn: is told what the user should know, where the op lets a model run commands.
 
     Raises:
-        ArgumentInvalid: the op cannot be stored.
+        ArgumentInvalid: the op or a setting cannot be stored.
+        ConfigInvalid: the configuration cannot be used.
+        InputUnreadable: the chosen folder is no folder.
         SessionNotFound, AmbiguousSession
         TurnCutOff: as `on_recovery` says.
         OpRejected: the session refuses it, and says why.
@@ -121,19 +126,33 @@ async def operate(
         raise SessionNotFound(prefix)
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
-        config = load_config(standing_folder(), environ=os.environ)
+        cwd = standing_folder() if chosen.folder is None else working_folder(chosen.folder)
+        config = chosen.load(cwd, os.environ)
+        update = chosen.update(config, cwd)
         async with open_assembly(config=config, warn=warn) as assembly:
             nursery.start_soon(tell_pauses, assembly.log, _tell)
-            return await _operate(assembly, prefix, op, on_recovery, vain)
+            session = await find_session(assembly.log, prefix)
+            await _warn_of_provider(assembly.log, session, chosen, config)
+            if not changes_nothing(update):
+                change = doors.op("op", OverrideTurnContext(update))
+                await _operate(assembly, session, change, on_recovery, vain)
+            return await _operate(assembly, session, op, on_recovery, vain)
 
     return await until_stopped(work)
 
 
+async def _warn_of_provider(
+    log: EventLog, session: SessionId, chosen: ChosenSettings, config: Config
+) -> None:
+    settings = (await folded(log, session)).settings
+    if settings is not None and (kept := chosen.kept_provider(config, settings)):
+        await _tell(f"Warning: {kept}")
+
+
 async def _operate(
-    assembly: Assembly, prefix: str, op: Op, on_recovery: OnRecovery | None, vain: str
+    assembly: Assembly, session: SessionId, op: Op, on_recovery: OnRecovery | None, vain: str
 ) -> Sequence[Recorded]:
     log = assembly.log
-    session = await find_session(log, prefix)
     head = (await log.head(session)).sequence
     op_id = new_id()
     try:

@@ -4,6 +4,8 @@ import click
 import trio
 
 from turnlog.frontends.cli.output.json_lines import print_json
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.events import Compacted, CompactionGivenUp
 from turnlog.protocol.ops import Compact
 from turnlog.protocol.view import record_object
@@ -14,7 +16,8 @@ _VAIN = "the conversation stays as it is"
 @click.command("compact")
 @click.argument("session", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="The event, as `show --json` prints it.")
-def command(session: str, as_json: bool) -> None:
+@settings_options
+def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Have the model sum up session ID, and go on from the summary.
 
     What it replaces stays in the log: `turnlog history ID --at SEQ` shows it, and `turnlog fork`
@@ -22,7 +25,7 @@ def command(session: str, as_json: bool) -> None:
     """
     from turnlog.frontends.cli.operate import NotDone, operate
 
-    for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN)):
+    for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN, chosen=chosen)):
         if as_json and isinstance(recorded.event, Compacted | CompactionGivenUp):
             print_json(record_object(recorded))
             return

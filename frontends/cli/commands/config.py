@@ -6,29 +6,24 @@ import click
 
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import working_folder
 from turnlog.protocol.json_text import json_text
 from turnlog.runtime.config.explain import Setting, explain
-from turnlog.runtime.config.load import load_config
 
 
 @click.command("config")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("-C", "--cd", "folder", metavar="DIR", help="As it is for work in DIR.")
-@click.option("-p", "--profile", metavar="NAME", help="With this profile.")
-@click.option("-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="And this.")
-def command(
-    as_json: bool, folder: str | None, profile: str | None, assignments: tuple[str, ...]
-) -> None:
+@settings_options
+def command(as_json: bool, chosen: ChosenSettings) -> None:
     """Show each setting that has a value, and where it comes from. Secrets are masked.
 
     From the weakest to the strongest: defaults, /etc/turnlog/config.toml,
     $TURNLOG_HOME/config.toml, its profile, the trusted project's .turnlog/config.toml, the
     environment, -c KEY=VALUE.
     """
-    config = load_config(
-        working_folder(folder), environ=os.environ, profile=profile, assignments=assignments
-    )
+    config = chosen.load(working_folder(chosen.folder), os.environ)
     for warning in config.warnings:
         click.echo(f"Warning: {warning}", err=True)
     settings = explain(config)

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from turnlog.frontends.cli.errors import FAILED, UNCONFINED, OutputUnwritable
 from turnlog.frontends.cli.running.prompt import read_prompt
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.runtime.private_files import open_private
 
@@ -53,14 +55,12 @@ class Options(Struct, frozen=True):
     at: int | None
     model: str | None
     sandbox: SandboxMode | None
-    folder: str | None
     add_dirs: tuple[str, ...]
-    profile: str | None
-    assignments: tuple[str, ...]
+    chosen: ChosenSettings
     images: tuple[str, ...]
     schema: Path | None
     ephemeral: bool
-    approvals: ApprovalPolicy = "never"
+    approvals: ApprovalPolicy | None = None
 
 
 @click.command("exec", help=_HELP)
@@ -73,16 +73,10 @@ class Options(Struct, frozen=True):
     "--ask-for-approval",
     "approvals",
     type=click.Choice(get_args(ApprovalPolicy)),
-    default="never",
-    show_default=True,
-    help="When to ask. `turnlog approve` answers, from another terminal.",
+    help="When to ask. `turnlog approve` answers, from another terminal. Default: never.",
 )
-@click.option("-C", "--cd", "folder", metavar="DIR", help="The folder to work in.")
+@settings_options
 @click.option("--add-dir", "add_dirs", multiple=True, metavar="DIR", help="Writable, too.")
-@click.option(
-    "-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting."
-)
-@click.option("-p", "--profile", metavar="NAME", help="A profile of the configuration.")
 @click.option(
     "-i", "--image", "images", multiple=True, metavar="FILE", help="Goes with the prompt."
 )
@@ -113,11 +107,9 @@ def command(
     as_json: bool,
     model: str | None,
     sandbox: SandboxMode | None,
-    approvals: ApprovalPolicy,
-    folder: str | None,
+    approvals: ApprovalPolicy | None,
+    chosen: ChosenSettings,
     add_dirs: tuple[str, ...],
-    assignments: tuple[str, ...],
-    profile: str | None,
     images: tuple[str, ...],
     schema: Path | None,
     output: Path | None,
@@ -130,8 +122,6 @@ def command(
     cyber_access_program: str | None,
 ) -> int:
     action, session, prompt = _understood(words, last=last, at=at, ephemeral=ephemeral)
-    if ephemeral and approvals != "never":
-        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     prompt = read_prompt(prompt, required=action == "start")
     options = Options(
         action,
@@ -140,10 +130,8 @@ def command(
         at,
         model,
         sandbox,
-        folder,
         add_dirs,
-        profile,
-        assignments,
+        chosen,
         images,
         schema,
         ephemeral,

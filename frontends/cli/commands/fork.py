@@ -5,31 +5,43 @@ import os
 import click
 import trio
 
+from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
+from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.frontends.sessions.store import has_store, working_folder
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.ops import OverrideTurnContext
 
 
 @click.command("fork")
 @click.argument("session", metavar="ID")
 @click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: all.")
-def command(session: str, at: int | None) -> None:
+@settings_options
+def command(session: str, at: int | None, chosen: ChosenSettings) -> None:
     """Branch from session ID, which is not touched, and print the new session's id."""
-    child, cut = trio.run(_fork, session, at)
+    child, cut = trio.run(_fork, session, at, chosen)
     if at is not None and cut != at:
         click.echo(f"Event {at} is inside of a step; cut at its end, event {cut}.", err=True)
     click.echo(child)
 
 
-async def _fork(session: str, at: int | None) -> tuple[SessionId, int | None]:
+async def _fork(
+    session: str, at: int | None, chosen: ChosenSettings
+) -> tuple[SessionId, int | None]:
     from turnlog.runtime.assembly import open_assembly
-    from turnlog.runtime.config.load import load_config
 
     if not has_store():
         raise SessionNotFound(session)
-    config = load_config(working_folder(None), environ=os.environ)
+    cwd = working_folder(chosen.folder)
+    config = chosen.load(cwd, os.environ)
+    update = chosen.update(config, cwd)
     async with open_assembly(config=config) as assembly:
         parent = await find_session(assembly.log, session)
         branch = await assembly.engine.fork(parent, at=at)
+        if kept := chosen.kept_provider(config, branch.settings):
+            tell_warning(kept)
+        if not changes_nothing(update):
+            await branch.submit(OverrideTurnContext(update))
         return branch.id, branch.cut

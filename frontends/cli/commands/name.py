@@ -4,6 +4,8 @@ import click
 import trio
 
 from turnlog.actors.core.evolving.facts import NAME_LENGTH
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.ops import SetName
 from turnlog.replay.views.text import one_line
 
@@ -11,7 +13,8 @@ from turnlog.replay.views.text import one_line
 @click.command("name")
 @click.argument("session", metavar="ID")
 @click.argument("name")
-def command(session: str, name: str) -> None:
+@settings_options
+def command(session: str, name: str, chosen: ChosenSettings) -> None:
     """Name session ID. An empty NAME takes it back.
 
     The name is for lists; white space in it becomes single blanks, and 120 characters are kept.
@@ -19,6 +22,6 @@ def command(session: str, name: str) -> None:
     """
     from turnlog.frontends.cli.operate import operate
 
-    trio.run(lambda: operate(session, SetName(name), on_recovery="leave"))
+    trio.run(lambda: operate(session, SetName(name), on_recovery="leave", chosen=chosen))
     said = one_line(name, NAME_LENGTH)
     click.echo(f"Named: {said}" if said else "The name is taken back.", err=True)

@@ -2,6 +2,8 @@
 
 import click
 
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.ops import Redo
 
 
@@ -9,8 +11,9 @@ from turnlog.protocol.ops import Redo
 @click.argument("session", metavar="ID")
 @click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
 @click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
-def command(session: str, force: bool, as_json: bool) -> None:
+@settings_options
+def command(session: str, force: bool, as_json: bool, chosen: ChosenSettings) -> None:
     """Take the last undo of session ID back. Not possible once another turn has followed it."""
     from turnlog.frontends.cli.commands.undo import show_outcome
 
-    show_outcome(session, Redo(force), as_json=as_json)
+    show_outcome(session, Redo(force), chosen=chosen, as_json=as_json)

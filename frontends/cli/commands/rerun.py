@@ -12,7 +12,9 @@ from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_stored
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import working_folder
 from turnlog.protocol.errors import InputUnreadable
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
@@ -75,10 +77,15 @@ def tolerance_options(command: _Command) -> _Command:
     metavar="FILE",
     help="Other base instructions.",
 )
+@settings_options
 @click.option(
-    "-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting."
+    "-a",
+    "--ask-for-approval",
+    "--approval-policy",
+    "approval_policy",
+    type=click.Choice(get_args(ApprovalPolicy)),
+    help="Another approval policy.",
 )
-@click.option("--approval-policy", type=click.Choice(get_args(ApprovalPolicy)))
 @click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
 @click.option(
     "--record",
@@ -95,7 +102,7 @@ def command(
     model: str | None,
     text: str | None,
     instructions: Path | None,
-    assignments: tuple[str, ...],
+    chosen: ChosenSettings,
     approval_policy: ApprovalPolicy | None,
     sandbox: SandboxMode | None,
     record: Literal["model", "tools", "none"],
@@ -106,7 +113,6 @@ def command(
     import trio
 
     from turnlog.replay.rerun.rerun import rerun
-    from turnlog.runtime.config.load import load_config
 
     original = trio.run(find_stored, session)
     options: dict[str, Any] = {
@@ -119,10 +125,8 @@ def command(
         )
         if value is not None
     }
-    folder = working_folder(None)
-    config = load_config(folder, environ=os.environ, assignments=assignments, options=options)
-    settings = config.session_settings(folder)
-    changed = config.settings_set_in({"command line"})
+    folder = working_folder(chosen.folder)
+    config = chosen.load(folder, os.environ, options)
     tolerances = tolerances_of(tolerate, replacements)
 
     async def run() -> "RerunReport":
@@ -131,7 +135,7 @@ def command(
             config=config,
             at=at,
             text=text,
-            changes={name: getattr(settings, name) for name in changed},
+            changes=chosen.named(config, folder),
             record=record,
             tolerances=tolerances,
             warn=tell_warning,

@@ -9,6 +9,8 @@ import trio
 from turnlog.actors.core.review import read_output
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.events import ChildEnded
 from turnlog.protocol.ops import Review
 
@@ -20,7 +22,8 @@ _VAIN = "there is no review"
 @click.argument("session", metavar="ID")
 @click.argument("prompt", default=_UNCOMMITTED)
 @click.option("--json", "as_json", is_flag=True, help="The reviewer's answer as it is.")
-def command(session: str, prompt: str, as_json: bool) -> None:
+@settings_options
+def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Review the work of session ID, which gets the findings.
 
     The reviewer is a session of its own, with its own instructions and the model `review_model`.
@@ -28,7 +31,7 @@ def command(session: str, prompt: str, as_json: bool) -> None:
     """
     from turnlog.frontends.cli.operate import NotDone, operate
 
-    work = partial(operate, session, Review(prompt), vain=_VAIN, warn=tell_warning)
+    work = partial(operate, session, Review(prompt), vain=_VAIN, warn=tell_warning, chosen=chosen)
     for recorded in trio.run(work):
         match recorded.event:
             case ChildEnded(output=output, status="completed") if output:

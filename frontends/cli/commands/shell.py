@@ -1,10 +1,13 @@
 """`turnlog shell`: run a command of one's own in a session's folder."""
 
 import sys
+from functools import partial
 
 import click
 import trio
 
+from turnlog.frontends.cli.settings_options import settings_options
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.calls import CommandReport
 from turnlog.protocol.events import ToolFinished
 from turnlog.protocol.ops import RunUserShellCommand
@@ -15,7 +18,8 @@ _VAIN = "the command did not run to its end"
 @click.command("shell")
 @click.argument("session", metavar="ID")
 @click.argument("line", metavar="COMMAND")
-def command(session: str, line: str) -> int:
+@settings_options
+def command(session: str, line: str, chosen: ChosenSettings) -> int:
     """Run COMMAND in the folder of session ID, without a sandbox, and keep it in the log.
 
     Quote it: it is one argument, and bash reads it. The model never hears of it. What it printed
@@ -23,7 +27,8 @@ def command(session: str, line: str) -> int:
     """
     from turnlog.frontends.cli.operate import NotDone, operate
 
-    for recorded in trio.run(lambda: operate(session, RunUserShellCommand(line), vain=_VAIN)):
+    work = partial(operate, session, RunUserShellCommand(line), vain=_VAIN, chosen=chosen)
+    for recorded in trio.run(work):
         if isinstance(event := recorded.event, ToolFinished):
             sys.stdout.write(event.output if event.full_output is None else event.full_output)
             sys.stdout.flush()

@@ -1,5 +1,6 @@
 """`turnlog simulate`: run a session again, with its model or its tools as they were recorded."""
 
+import os
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -11,7 +12,10 @@ from turnlog.frontends.cli.commands.rerun import (
 )
 from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_stored
+from turnlog.frontends.sessions.settings import ChosenSettings
+from turnlog.frontends.sessions.store import working_folder
 
 if TYPE_CHECKING:
     from turnlog.replay.rerun.rerun import RerunReport
@@ -22,6 +26,8 @@ Run session ID again, with recorded ports for live ones, and compare.
 Everything that its user did comes again in its place. With both ports recorded, nothing is
 reached, and the conversation must be the same. With --tools live, its commands do run, in the
 folder of the session; with --model live, the model is asked.
+
+Each turn runs under its recorded settings: -c, -p and -C say how a live model is reached, no more.
 
 What the recording does not hold is an error, never a live call: the nearest recorded request is
 shown, and where it differs.
@@ -40,6 +46,7 @@ _SOURCES: Final = click.Choice(["recorded", "live"])
 @click.option("--model", type=_SOURCES, default="recorded", show_default=True)
 @click.option("--tools", type=_SOURCES, default="recorded", show_default=True)
 @click.option("--keep", is_flag=True, help="Keep the branch as a session. Default: nothing.")
+@settings_options
 @tolerance_options
 @click.option("--json", "as_json", is_flag=True, help="The report, as one JSON object.")
 def command(
@@ -48,6 +55,7 @@ def command(
     model: Literal["recorded", "live"],
     tools: Literal["recorded", "live"],
     keep: bool,
+    chosen: ChosenSettings,
     tolerate: str | None,
     replacements: tuple[tuple[str, str], ...],
     as_json: bool,
@@ -58,10 +66,14 @@ def command(
 
     original = trio.run(find_stored, session)
     tolerances = tolerances_of(tolerate, replacements)
+    config = None  # that of the session's folder
+    if chosen != ChosenSettings():
+        config = chosen.load(working_folder(chosen.folder), os.environ)
 
     async def run() -> "RerunReport":
         return await simulate(
             original,
+            config=config,
             at=at,
             model=model,
             tools=tools,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 import click
 import trio
@@ -10,7 +11,9 @@ from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
+from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.errors import OpRejected
 from turnlog.protocol.events import TurnsRestored
@@ -43,6 +46,7 @@ _VAIN = "the conversation stays as it is"
 @click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
 @click.option("--preview", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+@settings_options
 def command(
     session: str,
     turns: int,
@@ -51,6 +55,7 @@ def command(
     force: bool,
     preview: bool,
     as_json: bool,
+    chosen: ChosenSettings,
 ) -> None:
     """Undo the last turns of session ID: the conversation and the files are as before them.
 
@@ -67,7 +72,7 @@ def command(
         return
     if files:
         trio.run(_warn_of_commands, session, turns)
-    show_outcome(session, asked, as_json=as_json)
+    show_outcome(session, asked, chosen=chosen, as_json=as_json)
 
 
 async def _warn_of_commands(prefix: str, turns: int) -> None:
@@ -79,7 +84,7 @@ async def _warn_of_commands(prefix: str, turns: int) -> None:
             _tell_commands((await edits_since(log, session, state.marks[-turns].at))[1])
 
 
-def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
+def show_outcome(session: str, op: Op, *, chosen: ChosenSettings, as_json: bool) -> None:
     """Do an undo or a redo, and say what became of each file."""
     from turnlog.frontends.cli.operate import operate
 
@@ -87,7 +92,8 @@ def show_outcome(session: str, op: Op, *, as_json: bool) -> None:
     recovery: OnRecovery | None = (
         "interrupt" if isinstance(op, Undo) else None
     )  # what is cut off is undone, too
-    for recorded in trio.run(lambda: operate(session, op, on_recovery=recovery, vain=_VAIN)):
+    work = partial(operate, session, op, on_recovery=recovery, vain=_VAIN, chosen=chosen)
+    for recorded in trio.run(work):
         if isinstance(recorded.event, TurnsRestored):
             restored = recorded.event.files
     _say(restored, as_json=as_json)

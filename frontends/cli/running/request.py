@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import click
 import msgspec
 from msgspec import structs
 
@@ -16,12 +17,12 @@ from turnlog.protocol.errors import InputUnreadable, SessionNotFound
 from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.config.files import read_regular, size_of_regular
-from turnlog.runtime.config.layers import LayerName, Origin
-from turnlog.runtime.config.load import load_config
+from turnlog.runtime.config.layers import Origin
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.engine import arguments as doors
 
 _MAX_SCHEMA: Final = 1 << 20  # bytes
+_ASKS_NOTHING: Final = 'approval_policy="never"'
 _ADDED: Final = Origin("command line", "--add-dir")
 
 
@@ -34,13 +35,14 @@ def order(options: Options, environ: Mapping[str, str]) -> Order:
         ArgumentInvalid: a setting, or what goes with the prompt, cannot be stored.
         SessionNotFound: there is no store to find a session in.
     """
-    cwd = working_folder(options.folder)
+    cwd = working_folder(options.chosen.folder)
     config = _config(options, cwd, environ)
     if options.action != "start" and not has_store():
         raise SessionNotFound(options.session or "")
     if options.action == "start":
         doors.SETTINGS.take("settings", config.session_settings(cwd))
-    update = SettingsUpdate() if options.action == "start" else _update(options, config, cwd)
+    new = options.action == "start"
+    update = SettingsUpdate() if new else options.chosen.update(config, cwd)
     return Order(
         options.action,
         config,
@@ -48,26 +50,29 @@ def order(options: Options, environ: Mapping[str, str]) -> Order:
         options.session,
         options.at,
         _prompt(options, update),
+        update,
+        None if new else options.chosen,
         options.ephemeral,
         environ.get("CODEX_INTERNAL_ORIGINATOR_OVERRIDE") or "turnlog_exec",
     )
 
 
 def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
-    chosen: dict[str, Any] = {"approval_policy": options.approvals}
+    chosen: dict[str, Any] = {}
+    if options.approvals is not None:
+        chosen["approval_policy"] = options.approvals
     if options.model is not None:
         chosen["model"] = options.model
     if options.sandbox is not None:
         chosen["sandbox_mode"] = options.sandbox
     if environ.get("CODEX_API_KEY"):  # how the SDK hands over its key
         chosen["model_providers"] = {"openai": {"env_key": "CODEX_API_KEY"}}
-    config = load_config(
-        cwd,
-        environ=environ,
-        profile=options.profile,
-        assignments=options.assignments,
-        options=chosen,
-    )
+    said = options.chosen
+    if options.prompt is not None:  # a file does not make `exec` ask; only the command line does
+        said = structs.replace(said, assignments=(_ASKS_NOTHING, *said.assignments))
+    config = said.load(cwd, environ, chosen)
+    if options.ephemeral and config.approval_policy != "never":
+        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     if not options.add_dirs:
         return config
     added = tuple(working_folder(folder) for folder in options.add_dirs)
@@ -79,21 +84,6 @@ def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
         ),
         origins={**config.origins, ("sandbox_workspace_write", "writable_roots"): _ADDED},
     )
-
-
-def _update(options: Options, config: Config, cwd: str) -> SettingsUpdate:
-    """Return what changes in a session that goes on: what this command line names, no more."""
-    layers: set[LayerName] = {"command line"}
-    if options.profile:
-        layers.add("profile")
-    settings = config.session_settings(cwd)
-    # The other settings stay what they were when the session began.
-    changed = set(config.settings_set_in(layers) & set(SettingsUpdate.__struct_fields__))
-    if options.folder is not None:
-        changed.add("cwd")
-    update: dict[str, Any] = {field: getattr(settings, field) for field in changed}
-    update["approval_policy"] = options.approvals
-    return SettingsUpdate(**update)
 
 
 def _prompt(options: Options, update: SettingsUpdate) -> UserTurn | None:

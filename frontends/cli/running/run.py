@@ -18,6 +18,7 @@ from turnlog.frontends.sessions.address import find_session, is_listed
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.refusals import Refusals
+from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import SessionNotFound, TurnlogError, UsageError, WriteLost
 from turnlog.protocol.events import (
@@ -33,7 +34,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.exec_lines import TurnStarted
 from turnlog.protocol.ids import SessionId
-from turnlog.protocol.ops import ExecApproval, PatchApproval, UserTurn
+from turnlog.protocol.ops import ExecApproval, OverrideTurnContext, PatchApproval, UserTurn
 from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.assembly import Assembly, open_assembly
@@ -81,9 +82,17 @@ class Order:
     cwd: str  # of a new session; and where `--last` looks
     session: str | None = None  # as `find_session` takes it; None: start anew, or the last one
     at: int | None = None  # of a fork: the last event that counts
-    prompt: UserTurn | None = None  # None: go on with the turn that was cut off
+    prompt: UserTurn | None = None  # None: continue the turn that was cut off
+    # What changes in a session that exists. The prompt has it, too.
+    update: SettingsUpdate = attrs.field(factory=SettingsUpdate)
+    chosen: ChosenSettings | None = None  # of a session that exists: what the command line says
     ephemeral: bool = False
     originator: str = "turnlog_exec"
+
+    def warnings(self, session: SessionSettings) -> list[str]:
+        """Return what the user should know before anything runs."""
+        kept = None if self.chosen is None else self.chosen.kept_provider(self.config, session)
+        return [*self.config.warnings, *([kept] if kept else [])]
 
 
 @attrs.define(eq=False)
@@ -166,17 +175,29 @@ class Run:
                     )
                     await self._follow(assembly, session, ExecStream(session.usage), after=0)
                 case "fork":
-                    assert order.session is not None  # the command line asks for it
-                    parent = await find_session(assembly.log, order.session)
-                    session = await engine.fork(parent, at=order.at)
-                    if order.prompt is None:
-                        self.session = session.id
-                        await self.reporter.begin(session.id, session.settings)
-                        return
-                    stream = ExecStream(session.usage)
-                    await self._follow(assembly, session, stream, after=session.cut or 0)
+                    await self._fork(assembly)
                 case "resume":
                     await self._resume(assembly)
+
+    async def _fork(self, assembly: Assembly) -> None:
+        order = self.order
+        assert order.session is not None  # the command line asks for it
+        parent = await find_session(assembly.log, order.session)
+        session = await assembly.engine.fork(parent, at=order.at)
+        stream = ExecStream(session.usage)
+        if order.prompt is not None:
+            await self._follow(assembly, session, stream, after=session.cut or 0)
+            return
+        await self._change_settings(session)
+        self.session = session.id
+        await self.reporter.begin(session.id, order.update.apply(session.settings))
+        self._warnings[:0] = order.warnings(session.settings)
+        await self._warn(stream)
+
+    async def _change_settings(self, session: Session) -> None:
+        """Store what the command line names, where no prompt carries it."""
+        if not changes_nothing(self.order.update):
+            await session.submit(OverrideTurnContext(self.order.update))
 
     async def _resume(self, assembly: Assembly) -> None:
         order, log = self.order, assembly.log
@@ -217,14 +238,16 @@ class Run:
 
         Nothing is shown before the prompt is on disk.
         """
-        update = self.order.prompt.update if self.order.prompt else SettingsUpdate()
+        update = self.order.update
         await assembly.foresight.look(update.apply(session.settings))
         if self.order.prompt is not None:
             await session.submit(self.order.prompt)
+        else:
+            await self._change_settings(session)
         self._prompted = session
         self.session = session.id
         await self.reporter.begin(session.id, update.apply(session.settings))
-        self._warnings[:0] = self.order.config.warnings
+        self._warnings[:0] = self.order.warnings(session.settings)
         await self._warn(stream)
         if continues:
             await self.reporter.line(TurnStarted())
