@@ -7,7 +7,7 @@ from typing import Any, Final
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import event_object, record_object
-from turnlog.replay.acting.stage import Difference
+from turnlog.replay.acting.stage import LogDifference
 from turnlog.replay.verify.verdict import Verdict
 from turnlog.replay.views.structure import plain, value_text
 
@@ -15,7 +15,7 @@ _WIDTH: Final = 88  # characters of an event that are shown
 
 
 def acted_verdict(
-    name: str, session: SessionId, events: int, found: Sequence[Difference], seed: int
+    name: str, session: SessionId, events: int, found: Sequence[LogDifference], seed: int
 ) -> Verdict:
     """Return what `replay_acting` found as a verdict.
 
@@ -37,7 +37,7 @@ def acted_verdict(
     )
 
 
-def _label(found: Difference) -> str:
+def _label(found: LogDifference) -> str:
     if found.happened is None:
         return f"missing {_kind(found.recorded)}"
     if found.recorded is None:
@@ -49,7 +49,7 @@ def _kind(record: Recorded | None) -> str:
     return record.kind if record is not None else ""
 
 
-def _object(found: Difference, seed: int) -> dict[str, Any]:
+def _object(found: LogDifference, seed: int) -> dict[str, Any]:
     label = _label(found)
     return {
         "sequence": found.sequence,
@@ -61,7 +61,7 @@ def _object(found: Difference, seed: int) -> dict[str, Any]:
     }
 
 
-def _explained(found: Difference, seed: int) -> str:
+def _explained(found: LogDifference, seed: int) -> str:
     lines = [
         f"event {found.sequence}: {_label(found)}",
         f"  recorded  {_summary(found.recorded)}",

@@ -65,7 +65,7 @@ _NONE: Final = SessionId("")
 
 
 @attrs.frozen
-class Difference:
+class LogDifference:
     """A place where the actors, given the recorded facts, wrote something else."""
 
     sequence: int
@@ -73,7 +73,7 @@ class Difference:
     happened: Recorded | None  # None: nothing came
 
 
-def replay_acting(records: Sequence[Recorded], seed: int = 0) -> list[Difference]:
+def replay_acting(records: Sequence[Recorded], seed: int = 0) -> list[LogDifference]:
     """Let a recorded session happen again, with the real actors; return where it differs.
 
     Each fact is handed over after everything before it is stored and has had its effects. Nothing
@@ -201,7 +201,7 @@ class Stage:
     random: Random
     clock: MockClock = attrs.field(factory=MockClock)
     store: MemoryStore = attrs.field(factory=MemoryStore)
-    differences: list[Difference] = attrs.field(factory=list[Difference])
+    differences: list[LogDifference] = attrs.field(factory=list[LogDifference])
     _session: SessionId = _NONE  # that was played last
     _time_us: int = 0  # of the last fact
     _compared: int = 0  # events
@@ -317,7 +317,7 @@ class Stage:
                 mailbox.let_in_instead(fact, instead)
                 return
             happened = None if instead is None else structs.replace(record, event=instead)
-            self.differences.append(Difference(record.sequence, record, happened))
+            self.differences.append(LogDifference(record.sequence, record, happened))
         mailbox.push(fact)
 
     async def _fire_before_a_stop(
@@ -354,7 +354,7 @@ class Stage:
                 record = row.records[number]
                 happened = unseal(record.data, record.digest, self.store.blobs.__getitem__)
             if _content(recorded) != _content(happened) and (recorded or run.is_open):
-                self.differences.append(Difference(number + 1, recorded, happened))
+                self.differences.append(LogDifference(number + 1, recorded, happened))
         self._compared = until
         return bool(self.differences)
 

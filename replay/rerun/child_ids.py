@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 @attrs.define(eq=False)
-class Aliases:
+class ChildIds:
     """Pairs of ids. What has none stands for itself."""
 
     recorded: frozenset[SessionId]  # the children of the recording

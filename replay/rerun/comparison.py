@@ -34,7 +34,7 @@ from turnlog.protocol.ops import (
     op_name,
 )
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.rerun.child_ids import Aliases
+from turnlog.replay.rerun.child_ids import ChildIds
 from turnlog.replay.rerun.recording import call_key
 from turnlog.replay.rerun.request_matching import around_difference
 from turnlog.replay.rerun.tolerances import Tolerances
@@ -66,7 +66,7 @@ class TurnOutcome(Struct, frozen=True):
     usage: TokenUsage = TokenUsage()
 
 
-class Difference(Struct, frozen=True):
+class TurnDifference(Struct, frozen=True):
     """A place where two runs of a turn differ. Both texts are cut around the difference."""
 
     what: str  # `status`, `answer`, `call`, `call outcome`, `call output`, `turn`
@@ -81,7 +81,7 @@ class TurnComparison(Struct, frozen=True):
 
     original: TurnOutcome | None
     branch: TurnOutcome | None
-    differences: tuple[Difference, ...]
+    differences: tuple[TurnDifference, ...]
 
     @property
     def same(self) -> bool:
@@ -190,9 +190,9 @@ class _Turn:
                 return outcome
 
 
-def in_recording(turns: list[TurnOutcome], aliases: Aliases) -> list[TurnOutcome]:
+def in_recording(turns: list[TurnOutcome], child_ids: ChildIds) -> list[TurnOutcome]:
     """Return a branch's outcomes with the ids of children as the recording has them."""
-    return [aliases.value_in_recording(turn, TurnOutcome) for turn in turns]
+    return [child_ids.value_in_recording(turn, TurnOutcome) for turn in turns]
 
 
 def compare(
@@ -207,10 +207,10 @@ def compare(
 
 def _differences(
     original: TurnOutcome | None, branch: TurnOutcome | None, tolerances: Tolerances
-) -> Iterator[Difference]:
+) -> Iterator[TurnDifference]:
     if original is None or branch is None:
         first, second = (turn.prompt if turn else "(no such turn)" for turn in (original, branch))
-        yield Difference("turn", first, second)
+        yield TurnDifference("turn", first, second)
         return
     for number, (then, now) in enumerate(zip_longest(original.calls, branch.calls)):
         yield from _call_differences(number, then, now, tolerances)
@@ -219,7 +219,7 @@ def _differences(
         ("status", _status(original), _status(branch)),
     ):
         if tolerances.text(first) != tolerances.text(second):
-            yield Difference(what, *around_difference(first, second))
+            yield TurnDifference(what, *around_difference(first, second))
 
 
 def _status(turn: TurnOutcome) -> str:
@@ -228,18 +228,20 @@ def _status(turn: TurnOutcome) -> str:
 
 def _call_differences(
     number: int, first: CallOutcome | None, second: CallOutcome | None, tolerances: Tolerances
-) -> Iterator[Difference]:
+) -> Iterator[TurnDifference]:
     call_id = first.call_id if first else None
     calls = [f"{c.tool} {c.arguments}" if c else "(no call)" for c in (first, second)]
     if first is None or second is None or calls[0] != calls[1]:
-        yield Difference("call", *around_difference(*calls), call=number, call_id=call_id)
+        yield TurnDifference("call", *around_difference(*calls), call=number, call_id=call_id)
         return
     then, now = _outcome(first), _outcome(second)
     if then != now:
-        yield Difference("call outcome", then, now, call=number, call_id=call_id)
+        yield TurnDifference("call outcome", then, now, call=number, call_id=call_id)
     texts = [tolerances.text(call.output) for call in (first, second)]
     if texts[0] != texts[1]:
-        yield Difference("call output", *around_difference(*texts), call=number, call_id=call_id)
+        yield TurnDifference(
+            "call output", *around_difference(*texts), call=number, call_id=call_id
+        )
 
 
 def _outcome(call: CallOutcome) -> str:

@@ -1,17 +1,19 @@
-"""The recorded order: who may go on, once all that came before it has been seen again.
+"""The recorded order: a port or a user continues once all that was recorded before is there again.
 
-Each fact that a port or a user gave has a name that is the same in the recording and in the
-branch, such as (`item`, turn 2, attempt 1, number 0). A recorded port waits with the next one until
-the branch has every earlier one in its log. So timing cannot change what is decided.
+Each fact that a port or a user gave has a key that is the same in the recording and in the branch,
+such as: item 1 of the second attempt at the model in turn 2. A recorded port waits with its next
+fact until the branch has every earlier one in its log. So timing cannot change what is decided.
 """
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
 import trio
+from msgspec import Struct
 
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
@@ -36,79 +38,115 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 
-Key = tuple[str | int, ...]
-_NOBODY: Final = -1
-GRACE: Final = 5.0  # seconds in which what stopped something then should have come again
+_NO_TURN: Final = -1
+GRACE: Final = 5.0  # seconds in which a recorded stop should have come again
+
+
+class EffectName(Struct, frozen=True):
+    """Names an effect, the same in the recording and in the branch."""
+
+    port: str  # model, context, tool, child, steer, agents, scan or undo
+    about: tuple[str | int, ...]  # what is asked of the port: a turn, a call, a child
+    number: int  # how many times that was asked by then, from 1
+
+
+class Key(Struct, frozen=True):
+    """Names one thing that happened to an effect, or that a user did."""
+
+    # asked, dispatched, started, saved, item, ended; over: a turn ended; op, answer: of the user
+    what: str
+    effect: EffectName | None = None
+    number: int = 0  # of the item or save; or the turn that is over, or the user's recorded event
+
+
+def op_key(at: int) -> Key:
+    """Return the key of the op that was received at event `at` of the recording."""
+    return Key("op", number=at)
+
+
+def answer_key(at: int) -> Key:
+    """Return the key of the answer that was received at event `at` of the recording."""
+    return Key("answer", number=at)
 
 
 @attrs.define
-class Namer:
-    """Names what it is shown, event by event, from the cut on."""
+class EventNamer:
+    """Gives events their keys. It is shown each event, from the cut on, once and in order."""
 
-    _effects: dict[EffectId, Key] = attrs.field(factory=dict[EffectId, Key])
-    _counts: dict[Key, int] = attrs.field(factory=dict[Key, int])
+    _effects: dict[EffectId, EffectName] = attrs.field(factory=dict[EffectId, EffectName])
+    _asked: Counter[tuple[str, tuple[str | int, ...]]] = attrs.field(
+        factory=Counter[tuple[str, tuple[str | int, ...]]]
+    )
+    _parts: Counter[tuple[str, EffectName]] = attrs.field(factory=Counter[tuple[str, EffectName]])
 
-    def names(self, record: Recorded) -> list[Key]:
-        """Return what is done with this event; mostly one name, or none."""
+    def keys(self, record: Recorded) -> list[Key]:
+        """Return the keys of all that has happened by this event: mostly one, or none."""
         match record.event:
             case ModelAsked(effect=effect) | CompactionAsked(effect=effect):
-                return [("asked", *self._open(effect, ("model", record.turn)))]
+                return [self._open("asked", effect, "model", record.turn)]
             case ContextAsked(effect=effect):
-                return [("asked", *self._open(effect, ("context", record.turn)))]
+                return [self._open("asked", effect, "context", record.turn)]
             case ToolDispatched(effect=effect, call_id=call_id):
-                return [("dispatched", *self._open(effect, ("tool", call_id)))]
+                return [self._open("dispatched", effect, "tool", call_id)]
             case UserShellAsked(effect=effect):
-                return [("dispatched", *self._open(effect, ("tool", "user", record.turn)))]
+                return [self._open("dispatched", effect, "tool", "user", record.turn)]
             case ChildAsked(effect=effect, kind=kind, name=name, run=run):
-                return [("asked", *self._open(effect, ("child", kind, name, run)))]
+                return [self._open("asked", effect, "child", kind, name, run)]
             case ChildTold(effect=effect):
-                return [("asked", *self._open(effect, ("tell", record.turn)))]
+                return [self._open("asked", effect, "steer", record.turn)]
             case AgentsAwaited(effect=effect, call_id=call_id):
-                return [("asked", *self._open(effect, ("await", call_id)))]
-            case ScanAsked(effect=effect) | UndoAsked(effect=effect):
-                return [("asked", *self._open(effect, (record.kind, record.turn)))]
+                return [self._open("asked", effect, "agents", call_id)]
+            case ScanAsked(effect=effect):
+                return [self._open("asked", effect, "scan", record.turn)]
+            case UndoAsked(effect=effect):
+                return [self._open("asked", effect, "undo", record.turn)]
             case FilesSaved(effect=effect) if effect in self._effects:
-                return [("saved", *self._numbered(("saves", *self._effects[effect])))]
+                return [self._part("saved", effect)]
             case ModelItemReceived(effect=effect) if effect in self._effects:
-                return [("item", *self._numbered(("items", *self._effects[effect])))]
+                return [self._part("item", effect)]
             case ToolStarted(effect=effect) if effect in self._effects:
-                return [("started", *self._effects[effect])]
+                return [Key("started", self._effects[effect])]
             case Closes(effect=effect) | EffectLost(effect=effect) if effect in self._effects:
-                return self._ended(self._effects.pop(effect))
+                return _ended(self._effects.pop(effect))
             case CallSettled(call_id=call_id):
-                number = self._counts.get(("tool", call_id), 0)
-                return self._ended(("tool", call_id, number)) if number else []
+                number = self._asked["tool", (call_id,)]
+                return _ended(EffectName("tool", (call_id,), number)) if number else []
             case TurnEnded() | StepFailed():
-                return [("over", record.turn)]
+                return [Key("over", number=record.turn)]
             case _:
                 return []
 
-    def _open(self, effect: EffectId, kind: Key) -> Key:
-        self._effects[effect] = name = self._numbered(kind)
-        return name
+    def _open(self, what: str, effect: EffectId, port: str, *about: str | int) -> Key:
+        self._asked[port, about] += 1
+        self._effects[effect] = name = EffectName(port, about, self._asked[port, about])
+        return Key(what, name)
 
-    def _numbered(self, kind: Key) -> Key:
-        self._counts[kind] = number = self._counts.get(kind, 0) + 1
-        return (*kind, number)
+    def _part(self, what: str, effect: EffectId) -> Key:
+        name = self._effects[effect]
+        self._parts[what, name] += 1
+        return Key(what, name, self._parts[what, name])
 
-    @staticmethod
-    def _ended(name: Key) -> list[Key]:
-        """What has ended has begun, too, whether or not it was seen to."""
-        return [(what, *name) for what in ("ended", "started", "dispatched", "asked")]
+
+def _ended(name: EffectName) -> list[Key]:
+    """Return the keys of an effect that ended: so it was begun, too, also if nobody saw that."""
+    return [Key(what, name) for what in ("ended", "started", "dispatched", "asked")]
 
 
 @attrs.define(eq=False)
-class Cues:
-    """What is still to come, by its place in the recording."""
+class RecordedOrder:
+    """What is still to come, by its place in the recording. An empty one lets everybody pass.
 
-    recorded: frozenset[str | int] = (
-        frozenset()
-    )  # which of model, context, tool, child and tell say it themselves
+    Args:
+        recorded: the ports that say themselves when they begin: some of model, context, tool,
+            child and steer.
+    """
+
+    recorded: frozenset[str] = frozenset()
     _left: dict[Key, int] = attrs.field(factory=dict[Key, int])
     _order: list[tuple[int, Key]] = attrs.field(factory=list[tuple[int, Key]])
     _turns: dict[Key, int] = attrs.field(factory=dict[Key, int])
     _sent: set[Key] = attrs.field(factory=set[Key])
-    _namer: Namer = attrs.field(factory=Namer)
+    _namer: EventNamer = attrs.field(factory=EventNamer)
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _first: int = 0
 
@@ -119,24 +157,29 @@ class Cues:
         after: int,
         keeps: Callable[[Key], bool],
         recorded: Iterable[str] = (),
-    ) -> "Cues":
-        """Return the cues of what comes behind the event `after`.
+    ) -> "RecordedOrder":
+        """Return the order of what comes after the event `after`.
 
         Args:
-            keeps: says of a name whether the branch is going to have it.
-            recorded: which of `model`, `context`, `tool`, `child` and `tell` recorded ports do.
+            keeps: whether the branch is going to have what a key names.
+            recorded: see the class.
         """
-        cues, namer = cls(frozenset(recorded)), Namer()
+        order, namer = cls(frozenset(recorded)), EventNamer()
         for record in records:
             if record.sequence <= after:
                 continue
-            for key in namer.names(record):
+            for key in namer.keys(record):
                 if keeps(key):
-                    cues.expect(key, record.sequence, record.turn)
-        return cues
+                    order.expect(key, record.sequence, record.turn)
+        return order
 
-    def expect(self, key: Key, at: int, turn: int = _NOBODY) -> None:
-        """Add what happened at event `at`. What is known already keeps its first place."""
+    @classmethod
+    def none(cls) -> "RecordedOrder":
+        """Return an order that holds nobody back."""
+        return cls()
+
+    def expect(self, key: Key, at: int, turn: int = _NO_TURN) -> None:
+        """Add what happened at event `at`. A key that is there already keeps its place."""
         if key not in self._left:
             self._left[key] = at
             self._turns[key] = turn
@@ -144,20 +187,19 @@ class Cues:
             self._order.insert(place, (at, key))
 
     def done(self, *keys: Key) -> None:
+        """Note that these have happened in the branch."""
         for key in keys:
             self._left.pop(key, None)
         self._wake()
 
     def see(self, record: Recorded) -> None:
-        """Note an event of the branch. With a turn's end, all that it still owed is done."""
-        names = self._namer.names(record)
-        if len(names) == 1 and names[0][0] in ("asked", "dispatched"):
-            names = [key for key in names if key[1] not in self.recorded]
-        for key in names:
-            if key[0] == "over":
-                names = names + [k for k in self._left if 0 <= self._turns[k] <= record.turn]
-                break
-        self.done(*names)
+        """Note an event of the branch. If it ends a turn, all that the turn still owed is done."""
+        keys = self._namer.keys(record)
+        if len(keys) == 1 and keys[0].what in ("asked", "dispatched"):
+            keys = [key for key in keys if key.effect and key.effect.port not in self.recorded]
+        if any(key.what == "over" for key in keys):
+            keys += [key for key in self._left if 0 <= self._turns[key] <= record.turn]
+        self.done(*keys)
 
     def begun(self, at: int) -> None:
         """Note that a recorded port was reached with what was asked for at event `at`.
@@ -167,23 +209,42 @@ class Cues:
         self.done(*[key for key, place in self._left.items() if place == at])
 
     def give_up(self) -> None:
-        """Hold nobody back any more: the branch has left the recording."""
+        """Hold nobody back any more: the branch is not like the recording."""
         self._left.clear()
         self._wake()
 
     def sent(self, key: Key) -> None:
-        """Note that a message is on its way: one sent now is received behind it."""
+        """Note that a message is on its way: any message sent from now on is received after it."""
         self._sent.add(key)
         self._wake()
 
     async def before(self, at: int | None, *, sends: bool = False) -> None:
-        """Wait until nothing is left that came before event `at`. None: for everything.
+        """Wait until all that came before event `at` has happened.
 
         Args:
-            sends: it is enough that earlier messages of the user's are on their way, so that one
-                which came close behind another one comes as close again.
+            at: None: it is not recorded, and nothing is waited for.
+            sends: wait only until earlier messages of the user were sent, not until they were
+                handled: two that arrived close together then do so again.
         """
-        while self._next(sends=sends) < (math.inf if at is None else at):
+        if at is not None:
+            await self._wait(at, sends=sends)
+
+    async def until_stopped(self, at: int | None) -> None:
+        """Wait to be cancelled, as it happened at event `at`; None: at the end of the recording.
+
+        Returns if nothing cancels this within `GRACE` seconds of that place.
+        """
+        place = math.inf if at is None else at
+        try:
+            await self._wait(place)
+            await trio.sleep(GRACE)
+        except trio.Cancelled:  # what came before its end has to come first now, too
+            with trio.move_on_after(GRACE, shield=True):
+                await self._wait(place)
+            raise
+
+    async def _wait(self, at: float, *, sends: bool = False) -> None:
+        while self._next(sends=sends) < at:
             await self._changed.wait()
         await trio.lowlevel.checkpoint()
 
@@ -203,16 +264,3 @@ class Cues:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-async def until_stopped(cues: Cues | None, at: int | None) -> None:
-    """Wait to be cancelled, as it happened at event `at`. Returns if nothing does that in time."""
-    try:
-        if cues is not None:
-            await cues.before(at)
-        await trio.sleep(GRACE)
-    except trio.Cancelled:  # what came in front of its end then has to come now, too
-        with trio.move_on_after(GRACE, shield=True):
-            if cues is not None:
-                await cues.before(at)
-        raise

@@ -34,7 +34,7 @@ from turnlog.protocol.ops import (
     UserTurn,
 )
 from turnlog.protocol.settings import SettingsUpdate
-from turnlog.replay.rerun.recorded_order import Cues
+from turnlog.replay.rerun.recorded_order import RecordedOrder, answer_key, op_key
 from turnlog.replay.rerun.recording import Question, question_key
 from turnlog.runtime.engine.session import Session
 
@@ -153,7 +153,7 @@ class Answers:
 
 
 @attrs.define(eq=False)
-class Driver:
+class RecordedUser:
     """The user of a branch.
 
     Args:
@@ -162,7 +162,7 @@ class Driver:
     """
 
     session: Session
-    cues: Cues
+    order: RecordedOrder
     answers: Answers
     one_by_one: bool
     has_left: Callable[[], bool]
@@ -177,17 +177,17 @@ class Driver:
         """Submit `inputs`, each in its place, and wait until nothing runs any more."""
         if not self.one_by_one:
             for given in inputs:
-                self.cues.expect(("op", given.at), given.at)
+                self.order.expect(op_key(given.at), given.at)
         try:
             await self._play(inputs)
         finally:
-            self.cues.give_up()  # nobody may be held, now that nobody is watched
+            self.order.give_up()  # nobody may be held, now that nobody is watched
 
     async def _play(self, inputs: Sequence[Input]) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery, self.session.head)
             for given in inputs:
-                await self.cues.before(given.at, sends=True)
+                await self.order.before(given.at, sends=True)
                 if self.has_left():
                     break
                 self._pending += 1
@@ -198,12 +198,12 @@ class Driver:
             nursery.cancel_scope.cancel()
 
     async def _submit(self, given: Input) -> None:
-        key = ("op", given.at)
-        self.cues.sent(key)
+        key = op_key(given.at)
+        self.order.sent(key)
         with suppress(OpRejected):  # as it was then; the refusal is in the log
             step = await self.session.submit(given.op)
             self._needed = max(self._needed, step[-1].sequence)
-        self.cues.done(key)
+        self.order.done(key)
         self._pending -= 1
         self._move()
 
@@ -227,7 +227,7 @@ class Driver:
     def _see(self, record: Recorded) -> None:
         self._seen = record.sequence
         self._open = _is_open(record, self._open)
-        self.cues.see(record)
+        self.order.see(record)
         self._move()
 
     def _move(self) -> None:
@@ -240,10 +240,10 @@ class Driver:
         if known is None:
             self.declined.append(asked.question)
         elif known.answered_at is not None:
-            await self.cues.before(known.answered_at, sends=True)
-            self.cues.sent(("answer", known.answered_at))
+            await self.order.before(known.answered_at, sends=True)
+            self.order.sent(answer_key(known.answered_at))
         if answer is not None:
             with suppress(OpRejected):  # the turn was stopped meanwhile
                 await self.session.answer(asked.question, answer)
         if known is not None and known.answered_at is not None:
-            self.cues.done(("answer", known.answered_at))
+            self.order.done(answer_key(known.answered_at))

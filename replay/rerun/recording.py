@@ -32,6 +32,7 @@ from turnlog.protocol.events import (
     EffectLost,
     FilesSaved,
     ModelAsked,
+    ModelFailed,
     ModelItemReceived,
     OpeningDecision,
     Opens,
@@ -62,111 +63,120 @@ Ending = ClosingFact | EffectLost
 USER_SHELL: Final = "user_shell"  # by which the user's own commands are told from the model's
 
 
+_Saved = tuple[int, FilesSaved]  # with the sequence of its event
+
+
 @attrs.define
-class Exchange:
-    """One attempt at the model, and what came of it."""
+class Work:
+    """Something that was asked of a port, and how it ended."""
+
+    asked_at: int  # sequence of the decision
+    ended_at: int | None = attrs.field(default=None, init=False)  # None: the log ends earlier
+    ending: Ending | None = attrs.field(default=None, init=False)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was cancelled, or the log ends before it does."""
+        match self.ending:
+            case None | EffectClosed(how="cancelled") | ToolFinished(outcome="cancelled"):
+                return True
+            case ModelFailed(failure=failure):
+                return failure.code == "cancelled"
+            case _:
+                return False
+
+
+@attrs.define
+class Exchange(Work):
+    """One attempt at the model, and its answer."""
 
     turn: int
     number: int  # of the attempt within its turn, from 1
-    asked_at: int  # sequence of the request
     conversation: Sequence[JsonText]  # shared with other exchanges; the first `count` are its own
     count: int
     settings: TurnSettings
     tools_json: JsonText
     output_schema: dict[str, Any] | None
     signals: list[tuple[int, ModelItemReceived | RateLimitsReceived]] = attrs.field(
-        factory=list[tuple[int, ModelItemReceived | RateLimitsReceived]]
+        factory=list[tuple[int, ModelItemReceived | RateLimitsReceived]], init=False
     )
-    ended_at: int | None = None  # None: the log ends before the answer does
-    ending: Ending | None = None
 
     @property
     def parts(self) -> Sequence[JsonText]:
+        """The input of the request."""
         return self.conversation[: self.count]
 
     @property
     def items(self) -> list[JsonText]:
+        """The items of the answer."""
         return [fact.item_json for _, fact in self.signals if isinstance(fact, ModelItemReceived)]
 
 
 @attrs.define
-class ToolRun:
+class ToolRun(Work):
     """One run of a call."""
 
     item: ToolCallItem
-    dispatched_at: int
-    started_at: int | None = None
-    ended_at: int | None = None
-    ending: Ending | None = None
-    settled: str | None = None  # what the model was told of one that gave no result of its own
-    # What it saved of files before it changed them.
-    saved: list[tuple[int, FilesSaved]] = attrs.field(factory=list[tuple[int, FilesSaved]])
+    started_at: int | None = attrs.field(default=None, init=False)
+    # What the model got as the output of a run that gave no result of its own.
+    resolved: str | None = attrs.field(default=None, init=False)
+    # The files that it saved before it changed them.
+    saved: list[_Saved] = attrs.field(factory=list[_Saved], init=False)
 
     @property
     def result(self) -> ToolResult | None:
-        """What the run has to say; None if it was stopped without a word, or crashed."""
+        """The result of the run; None: it was stopped without one, or it crashed."""
         match self.ending:
             case ToolFinished() as done:
                 return ToolResult.of(done)
-            case EffectLost() | None if self.settled is not None:
-                return ToolResult("crashed", "", self.settled)
+            case EffectLost() | None if self.resolved is not None:
+                return ToolResult("crashed", "", self.resolved)
             case _:
                 return None
 
 
 @attrs.define
-class Loading:
-    """One loading of what a turn starts with."""
+class ContextLoad(Work):
+    """One load of what a turn starts with."""
 
     turn: int
-    asked_at: int
     input: tuple[UserInputItem, ...]
-    ended_at: int | None = None
-    ending: Ending | None = None
 
 
 @attrs.define
-class ChildRun:
-    """One prompt to a child session, and how the child came to rest."""
+class ChildRun(Work):
+    """One prompt to a child session, and how the child's run ended."""
 
     asked: ChildAsked
-    asked_at: int
-    is_stopped: bool = False  # it was asked to stop before its end
-    ended_at: int | None = None
-    ending: Ending | None = None
-
-
-@attrs.define
-class Telling:
-    """A word to a child that works. It may have come too late."""
-
-    told: ChildTold
-    asked_at: int
-    ended_at: int | None = None
-    ending: Ending | None = None
-
-
-@attrs.define
-class FileWork:
-    """One scan of the workspace, or one undo."""
-
-    asked_at: int
-    saved: list[tuple[int, FilesSaved]] = attrs.field(factory=list[tuple[int, FilesSaved]])
-    ended_at: int | None = None
-    ending: Ending | None = None
+    asked_to_stop: bool = attrs.field(default=False, init=False)  # before its end
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether it was cut off, or the log ends before it does."""
-        match self.ending:
-            case EffectClosed(how="cancelled") | EffectLost() | None:
-                return True
-            case _:
-                return False
+    def was_stopped(self) -> bool:
+        """Whether it was asked to stop. Then it ended by itself, as its own log says."""
+        return self.asked_to_stop
+
+
+@attrs.define
+class ChildSteer(Work):
+    """A message to a child that works. It may have come too late."""
+
+    told: ChildTold
+
+
+@attrs.define
+class WorkspaceJob(Work):
+    """One scan of the workspace, or one undo."""
+
+    saved: list[_Saved] = attrs.field(factory=list[_Saved], init=False)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was cancelled, its engine died, or the log ends before it does."""
+        return super().was_stopped or isinstance(self.ending, EffectLost)
 
     @property
     def touched_files(self) -> bool:
-        """Whether an undo had files to bring back. One that had none asks nothing of a port."""
+        """Whether an undo had files to restore. Without any, no port was asked."""
         match self.ending:
             case TurnsRestored(files=files):
                 return bool(files or self.saved)
@@ -191,7 +201,7 @@ class Recording:
 
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange])
     runs: list[ToolRun] = attrs.field(factory=list[ToolRun])
-    loadings: list[Loading] = attrs.field(factory=list[Loading])
+    loads: list[ContextLoad] = attrs.field(factory=list[ContextLoad])
     questions: dict[str, Question] = attrs.field(factory=dict[str, Question])  # by id, in order
     plans: list[tuple[ToolCallItem, ToolPlan]] = attrs.field(
         factory=list[tuple[ToolCallItem, ToolPlan]]
@@ -200,13 +210,13 @@ class Recording:
         factory=lambda: defaultdict[str, deque[ToolPlan]](deque)
     )  # by call id, in order
     children: list[ChildRun] = attrs.field(factory=list[ChildRun])
-    tellings: list[Telling] = attrs.field(factory=list[Telling])
-    scans: list[FileWork] = attrs.field(factory=list[FileWork])
-    restores: list[FileWork] = attrs.field(factory=list[FileWork])
+    steers: list[ChildSteer] = attrs.field(factory=list[ChildSteer])
+    scans: list[WorkspaceJob] = attrs.field(factory=list[WorkspaceJob])
+    restores: list[WorkspaceJob] = attrs.field(factory=list[WorkspaceJob])
 
 
 def question_key(asked: ApprovalAsked) -> str:
-    """Return what is the same in two sessions that ask the same thing."""
+    """Return a text that is equal for equal questions, also of two sessions."""
     return asked.plan.approval_key or msgspec.json.encode(asked.plan).decode()
 
 
@@ -223,7 +233,7 @@ def call_key(call: ToolCallItem) -> tuple[str, str]:
 
 
 def user_call(effect: EffectId, command: str) -> ToolCallItem:
-    """Return the user's own command as a call, which no call of the model's is equal to."""
+    """Return the user's own command as a call. No call of the model is equal to it."""
     return FunctionCall(effect, USER_SHELL, msgspec.json.encode({"cmd": command}).decode())
 
 
@@ -232,7 +242,7 @@ def record_ports(records: Iterable[Recorded], *, after: int = 0) -> Recording:
 
     Args:
         records: the session from its first event on.
-        after: what was asked for at this event or before is left out.
+        after: what was asked at this event or before is left out.
     """
     reader = _Reader(after)
     for record in records:
@@ -240,18 +250,15 @@ def record_ports(records: Iterable[Recorded], *, after: int = 0) -> Recording:
     return reader.recording
 
 
-_Work = Exchange | ToolRun | Loading | ChildRun | Telling | FileWork
-
-
 @attrs.define
 class _Reader:
     after: int
     recording: Recording = attrs.field(factory=Recording)
     _state: State = attrs.field(factory=State)
-    _open: dict[EffectId, _Work] = attrs.field(factory=dict[EffectId, _Work])
+    _open: dict[EffectId, Work] = attrs.field(factory=dict[EffectId, Work])
     _conversation: list[JsonText] = attrs.field(factory=list[JsonText])
     _asked: dict[int, int] = attrs.field(factory=dict[int, int])  # by turn
-    _unsettled: dict[str, ToolRun] = attrs.field(factory=dict[str, ToolRun])  # by call id
+    _unresolved: dict[str, ToolRun] = attrs.field(factory=dict[str, ToolRun])  # by call id
     _planning: dict[EffectId, str] = attrs.field(factory=dict[EffectId, str])  # call ids
 
     def take(self, record: Recorded) -> None:
@@ -284,8 +291,8 @@ class _Reader:
                 if (ended := self._open.pop(fact.effect, None)) is not None:
                     ended.ended_at, ended.ending = at, fact
             case CallSettled(call_id=call_id, output=output):
-                if (run := self._unsettled.pop(call_id, None)) is not None:
-                    run.settled = output
+                if (run := self._unresolved.pop(call_id, None)) is not None:
+                    run.resolved = output
             case Opens() as decision:
                 self._begin(at, decision)
             case OpReceived(op=ExecApproval() | PatchApproval() as op):
@@ -304,7 +311,7 @@ class _Reader:
                 self.recording.plans.append((item, fact.plan))
 
     def _planned_again(self, effect: EffectId, plan: ToolPlan) -> None:
-        """Note a call's new plan. What was dispatched by the old one has not run."""
+        """Note a call's new plan. A run that was dispatched by the old plan did not take place."""
         call_id = self._planning.pop(effect, "")
         if isinstance(run := self._open.pop(effect, None), ToolRun):
             self.recording.runs.remove(run)
@@ -313,14 +320,14 @@ class _Reader:
 
     def _saved(self, at: int, effect: EffectId, saved: FilesSaved) -> None:
         match self._open.get(effect):
-            case ToolRun() | FileWork() as work:
+            case ToolRun() | WorkspaceJob() as work:
                 work.saved.append((at, saved))
             case _:
                 pass
 
     def _stopping(self, effect: EffectId) -> None:
         if isinstance(run := self._open.get(effect), ChildRun):
-            run.is_stopped = True
+            run.asked_to_stop = True
 
     def _begin(self, at: int, decision: OpeningDecision) -> None:
         turn, recording = self._state.turn, self.recording
@@ -329,23 +336,23 @@ class _Reader:
         effect = decision.effect
         match decision:
             case ContextAsked():
-                self._open[effect] = loading = Loading(turn.number, at, input_items(turn.op.op))
-                recording.loadings.append(loading)
+                self._open[effect] = load = ContextLoad(at, turn.number, input_items(turn.op.op))
+                recording.loads.append(load)
             case ToolDispatched(call=call, call_id=call_id):
-                self._open[effect] = run = ToolRun(turn.dispatched(call), at)
-                self._unsettled[call_id] = run
+                self._open[effect] = run = ToolRun(at, turn.dispatched(call))
+                self._unresolved[call_id] = run
                 recording.runs.append(run)
             case UserShellAsked(command=command):
-                self._open[effect] = run = ToolRun(user_call(effect, command), at)
+                self._open[effect] = run = ToolRun(at, user_call(effect, command))
                 recording.runs.append(run)
             case ChildAsked():
-                self._open[effect] = child = ChildRun(decision, at)
+                self._open[effect] = child = ChildRun(at, decision)
                 recording.children.append(child)
             case ChildTold():
-                self._open[effect] = telling = Telling(decision, at)
-                recording.tellings.append(telling)
+                self._open[effect] = steer = ChildSteer(at, decision)
+                recording.steers.append(steer)
             case ScanAsked() | UndoAsked():
-                self._open[effect] = work = FileWork(at)
+                self._open[effect] = work = WorkspaceJob(at)
                 (recording.scans if isinstance(decision, ScanAsked) else recording.restores).append(
                     work
                 )
@@ -368,13 +375,13 @@ class _Reader:
         if isinstance(asked, CompactionAsked):
             parts = self._state.history.parts[asked.skipped : asked.parts]
             parts = [*parts, asked.prompt_json]
-            return Exchange(turn.number, number, at, parts, len(parts), asked.settings, "[]", None)
+            return Exchange(at, turn.number, number, parts, len(parts), asked.settings, "[]", None)
         assert turn.settings is not None  # it has asked the model
         op = turn.op.op
         return Exchange(
+            at,
             turn.number,
             number,
-            at,
             self._shared(self._state.history.parts, asked.parts),
             asked.parts,
             turn.settings,
@@ -383,7 +390,7 @@ class _Reader:
         )
 
     def _shared(self, parts: list[JsonText], count: int) -> list[JsonText]:
-        """Return a list that begins with the first `count` parts; it only grows, if they do."""
+        """Return a list that begins with the first `count` parts; shared while it grows."""
         known = len(self._conversation)
         if known > count or parts[:known] != self._conversation:
             self._conversation = []

@@ -14,8 +14,8 @@ from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.replay.rerun.recording import Exchange, call_key
 from turnlog.replay.rerun.tolerances import Tolerances
 
-_BEFORE: Final = 60  # characters shown in front of a difference
-_BEHIND: Final = 120
+_BEFORE: Final = 60  # characters that are shown before a difference
+_AFTER: Final = 120
 _ASKED_FOR: Final = {
     "model": "request of the model",
     "tool": "call",
@@ -23,8 +23,8 @@ _ASKED_FOR: Final = {
 }
 
 
-class Miss(Struct, frozen=True):
-    """What was asked for, what is nearest to it in the recording, and where they part."""
+class Mismatch(Struct, frozen=True):
+    """A request that the recording does not hold, and how the nearest one differs from it."""
 
     kind: Literal["model", "tool", "child"]
     what: str  # `part 3`, `model`, `tools`, `output schema`, `end of input`, `call`, ...
@@ -35,6 +35,7 @@ class Miss(Struct, frozen=True):
 
     @property
     def text(self) -> str:
+        """What people read of it: some lines."""
         asked_for = _ASKED_FOR[self.kind]
         if self.nearest is None:
             return f"the recording holds no such {asked_for}: {self.asked}"
@@ -45,15 +46,16 @@ class Miss(Struct, frozen=True):
         )
 
 
-class Missed(RecordingMiss):
+class UnrecordedRequest(RecordingMiss):
     """A `RecordingMiss` that says where. Nothing was called in its place."""
 
-    def __init__(self, miss: Miss) -> None:
+    def __init__(self, mismatch: Mismatch) -> None:
         super().__init__(
-            f"{miss.text}\nNothing was called. If the difference does not matter, allow it with "
-            "--tolerate or --replace."
+            f"{mismatch.text}\n"
+            "Nothing was called. If the difference does not matter, allow it with --tolerate or "
+            "--replace."
         )
-        self.miss = miss
+        self.mismatch = mismatch
 
 
 def around_difference(first: str, second: str) -> tuple[str, str]:
@@ -68,7 +70,7 @@ def _parts(number: int) -> str:
 
 
 def _cut(text: str, at: int) -> str:
-    start, end = max(0, at - _BEFORE), at + _BEHIND
+    start, end = max(0, at - _BEFORE), at + _AFTER
     return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
 
 
@@ -115,35 +117,35 @@ class RequestBook:
         """Return the next recorded exchange with this request, and strike it off.
 
         Raises:
-            Missed: there is none, or no more.
+            UnrecordedRequest: there is none, or no more.
         """
         asked = self._formed(request)
         if left := self._waiting.get(asked.key()):
             return left.popleft()
-        raise Missed(self._nearest(asked))
+        raise UnrecordedRequest(self._nearest(asked))
 
     def require(self, exchange: Exchange, request: Request) -> None:
         """Check that `request` is the one of `exchange`.
 
         Raises:
-            Missed: it is another one.
+            UnrecordedRequest: it is another one.
         """
         asked = self._formed(request)
         if self._recorded(exchange).key() != asked.key():
-            raise Missed(self._nearest(asked))
+            raise UnrecordedRequest(self._nearest(asked))
 
     def find(self, request: Request) -> list[Exchange]:
         """Return every recorded exchange with this request.
 
         Raises:
-            Missed: there is none.
+            UnrecordedRequest: there is none.
         """
         asked = self._formed(request)
         if found := self._waiting.get(asked.key()):
             return list(found)
-        raise Missed(self._nearest(asked))
+        raise UnrecordedRequest(self._nearest(asked))
 
-    def nearest(self, request: Request) -> Miss:
+    def nearest(self, request: Request) -> Mismatch:
         """Say which recorded request is nearest, and where it differs."""
         return self._nearest(self._formed(request))
 
@@ -163,7 +165,7 @@ class RequestBook:
             return Request(parts)
         return Request(parts, request.model, request.tools_json, request.schema_json)
 
-    def _nearest(self, asked: Request) -> Miss:
+    def _nearest(self, asked: Request) -> Mismatch:
         """Say which request is nearest: the one with the longest beginning in common."""
         best: tuple[int, int, Exchange, Request] | None = None
         for exchange in self.exchanges:
@@ -174,11 +176,11 @@ class RequestBook:
                 best = common, -apart, exchange, recorded
         if best is None:
             last = asked.parts[-1] if asked.parts else ""
-            return Miss("model", "request", "", _cut(last, 0))
+            return Mismatch("model", "request", "", _cut(last, 0))
         common, _, exchange, recorded = best
         what, first, second = _first_difference(recorded, asked, common)
         shown = around_difference(first, second)
-        return Miss("model", what, *shown, nearest=exchange.asked_at, common=common)
+        return Mismatch("model", what, *shown, nearest=exchange.asked_at, common=common)
 
 
 def _common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -203,7 +205,7 @@ def _first_difference(recorded: Request, asked: Request, common: int) -> tuple[s
     return "place in the order", "answered already, or not yet its turn", "now"
 
 
-def nearest_call(calls: Sequence[tuple[int | None, ToolCallItem]], asked: ToolCallItem) -> Miss:
+def nearest_call(calls: Sequence[tuple[int | None, ToolCallItem]], asked: ToolCallItem) -> Mismatch:
     """Say which recorded call is nearest to one that was not recorded: one of the same tool.
 
     Args:
@@ -217,8 +219,8 @@ def nearest_call(calls: Sequence[tuple[int | None, ToolCallItem]], asked: ToolCa
         if best is None or rank > best[0]:
             best = rank, at, f"{known} {text}"
     if best is None:
-        return Miss("tool", "call", "", _cut(f"{name} {arguments}", 0))
+        return Mismatch("tool", "call", "", _cut(f"{name} {arguments}", 0))
     shown = around_difference(best[2], f"{name} {arguments}")
     again = shown[0] == shown[1]
     what = "number of times that it was called" if again else "call"
-    return Miss("tool", what, *shown, nearest=best[1])
+    return Mismatch("tool", what, *shown, nearest=best[1])

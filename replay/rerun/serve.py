@@ -14,7 +14,7 @@ from turnlog.protocol.events import ModelCompleted, ModelFailed, RateLimitsRecei
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.usage import RateLimits
 from turnlog.replay.rerun.recording import Exchange
-from turnlog.replay.rerun.request_matching import Missed, Request, RequestBook
+from turnlog.replay.rerun.request_matching import Request, RequestBook, UnrecordedRequest
 from turnlog.replay.rerun.tolerances import ANY_CLIENT, Tolerances
 from turnlog.runtime.model import failures
 from turnlog.runtime.scripted_model.player import JSON, Answer, error
@@ -82,9 +82,9 @@ class RecordedPlayer:
         request = Request(_parts(body.get("input")))
         try:
             exchange = self._find(request)
-        except Missed as missed:
+        except UnrecordedRequest as missed:
             advice = "" if self.any_order else _ADVICE
-            self.report(missed.miss.text + advice)
+            self.report(missed.mismatch.text + advice)
             return _missed(missed, advice)
         return _play(response_of(exchange), str(body.get("model", "")))
 
@@ -95,7 +95,7 @@ class RecordedPlayer:
             given = self._given[first] = self._given.get(first, 0) + 1
             return found[min(given, len(found)) - 1]
         if self._next == len(self.exchanges):
-            raise Missed(self._book.nearest(request))
+            raise UnrecordedRequest(self._book.nearest(request))
         exchange = self.exchanges[self._next]
         self._book.require(exchange, request)
         self._next += 1
@@ -222,9 +222,9 @@ def _play(response: Response, model: str) -> Answer:
     return Answer(response.status, headers, chunks(response, frames))
 
 
-def _missed(missed: Missed, advice: str) -> Answer:
-    fields = {"message": missed.miss.text + advice, "type": missed.code, "code": missed.code}
-    fields |= {"miss": msgspec.to_builtins(missed.miss)}
+def _missed(missed: UnrecordedRequest, advice: str) -> Answer:
+    fields = {"message": missed.mismatch.text + advice, "type": missed.code, "code": missed.code}
+    fields |= {"miss": msgspec.to_builtins(missed.mismatch)}
     data = msgspec.json.encode({"error": fields})
     return Answer(MISS, {"content-type": JSON, "content-length": str(len(data))}, [data, Stop.END])
 

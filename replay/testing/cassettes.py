@@ -143,14 +143,14 @@ class Cassette:
                 yield session
                 await session.close()
         except Exception as error:
-            if model.recorded.misses:
+            if model.recorded.playback.mismatches:
                 raise self._miss(model) from error
             raise
-        if model.recorded.misses or model.asked < len(exchanges):
+        if model.recorded.playback.mismatches or model.asked < len(exchanges):
             raise self._miss(model, len(exchanges))
 
     def _miss(self, model: "_Counting", recorded: int = 0) -> CassetteMiss:
-        misses = model.recorded.misses
+        misses = model.recorded.playback.mismatches
         what = (
             misses[0].text if misses else f"{recorded} requests were recorded, {model.asked} made"
         )

@@ -31,7 +31,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.faults import ENVIRONMENT_FAULT
 from turnlog.protocol.ops import Interrupt
-from turnlog.replay.acting.stage import Difference, replay_acting
+from turnlog.replay.acting.stage import LogDifference, replay_acting
 
 SEEDS = 60
 CHUNK = 15
@@ -101,7 +101,7 @@ def test_a_decision_that_changed_is_found_at_its_event(monkeypatch: pytest.Monke
         return (made for made in decide(state, fact) if not isinstance(made, OpRefused))
 
     monkeypatch.setattr(session_core, "decisions", silently)
-    assert replay_acting(records) == [Difference(index + 1, records[index], None)]
+    assert replay_acting(records) == [LogDifference(index + 1, records[index], None)]
 
 
 def test_a_decision_that_the_log_has_not_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_a_shell_that_loses_a_closing_fact_is_found(monkeypatch: pytest.MonkeyPa
         close(self, effect, slot, closing)
 
     monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
-    assert replay_acting(records)[0] == Difference(index + 1, records[index], None)
+    assert replay_acting(records)[0] == LogDifference(index + 1, records[index], None)
 
 
 def test_a_fact_that_came_too_late_is_handed_over_all_the_same() -> None:

@@ -13,8 +13,8 @@ from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import ContextLoaded, EffectClosed
 from turnlog.protocol.settings import SessionSettings
 from turnlog.replay.recorded_failure import RecordedFailure
-from turnlog.replay.rerun.recorded_order import Cues, until_stopped
-from turnlog.replay.rerun.recording import Loading, Recording
+from turnlog.replay.rerun.ports.playback import Playback
+from turnlog.replay.rerun.recording import ContextLoad, Recording
 from turnlog.runtime.context.user_input import user_message
 
 # Which texts depend on a setting: those are rendered anew where the setting is changed.
@@ -51,14 +51,13 @@ class RecordedContext:
         changes: fields of `SessionSettings`. What is rendered from them is rendered anew.
         live: renders it. None: nothing is changed.
         patient: whether retries wait. A recorded model need not be waited for.
-        cues: keeps the recorded order; None: answer at once.
     """
 
     recording: Recording
     changes: Mapping[str, Any]
     live: ContextLoader | None
     patient: bool
-    cues: Cues | None = None
+    playback: Playback = attrs.field(factory=Playback)
     _loaded: int = attrs.field(default=0, init=False)
 
     async def load(self, request: ContextRequest) -> ContextLoaded:
@@ -69,17 +68,17 @@ class RecordedContext:
             TurnlogError: the recording holds nothing for any turn, or the input is a file that
                 cannot be read any more.
         """
-        loading = self._next()
-        if self.cues is not None:
-            self.cues.begun(loading.asked_at)
-        if _was_stopped(loading):
-            await until_stopped(self.cues, loading.ended_at)
-        elif self.cues is not None and loading.ended_at is not None:
+        load = self._next()
+        order = self.playback.order
+        order.begun(load.asked_at)
+        if load.was_stopped:
+            await order.until_stopped(load.ended_at)
+        else:
             with trio.CancelScope(shield=True):
-                await self.cues.before(loading.ended_at)
-        match loading.ending:
+                await order.before(load.ended_at)
+        match load.ending:
             case ContextLoaded() as recorded:
-                return await self._again(request, loading, recorded)
+                return await self._again(request, load, recorded)
             case EffectClosed() as closed:
                 raise RecordedFailure(closed)
             case None:
@@ -87,21 +86,21 @@ class RecordedContext:
             case _:
                 return await self.load(request)  # its engine died: then it was loaded once more
 
-    def _next(self) -> Loading:
-        loadings = self.recording.loadings
+    def _next(self) -> ContextLoad:
+        loads = self.recording.loads
         self._loaded += 1
-        if self._loaded <= len(loadings):
-            return loadings[self._loaded - 1]
-        for known in reversed(loadings):
+        if self._loaded <= len(loads):
+            return loads[self._loaded - 1]
+        for known in reversed(loads):
             if isinstance(known.ending, ContextLoaded):
                 return known
         raise TurnlogError("the recording holds no context that a turn could start with.")
 
     async def _again(
-        self, request: ContextRequest, loading: Loading, recorded: ContextLoaded
+        self, request: ContextRequest, load: ContextLoad, recorded: ContextLoaded
     ) -> ContextLoaded:
         settings, said = recorded.settings, recorded.input_json
-        if request.input != loading.input:
+        if request.input != load.input:
             said = await trio.to_thread.run_sync(user_message, request.input)
         retry = settings.retry
         if not self.patient:
@@ -120,14 +119,6 @@ class RecordedContext:
             fragments=fragments,
             input_json=said,
         )
-
-
-def _was_stopped(loading: Loading) -> bool:
-    match loading.ending:
-        case EffectClosed(how="cancelled") | None:
-            return True
-        case _:
-            return False
 
 
 def _merged(

@@ -15,13 +15,12 @@ from turnlog.actors.ports import (
 )
 from turnlog.actors.ports.recorded import RecordedCrash
 from turnlog.protocol.calls import ModelFailure, ToolPlan
-from turnlog.protocol.events import EffectClosed, FilesSaved, ToolFinished
+from turnlog.protocol.events import EffectClosed, FilesSaved
 from turnlog.protocol.items import FunctionCall, JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
-from turnlog.replay.rerun.child_ids import Aliases
-from turnlog.replay.rerun.recorded_order import Cues, until_stopped
+from turnlog.replay.rerun.ports.playback import Playback
 from turnlog.replay.rerun.recording import USER_SHELL, Recording, ToolRun, call_key
-from turnlog.replay.rerun.request_matching import Miss, Missed, nearest_call
+from turnlog.replay.rerun.request_matching import UnrecordedRequest, nearest_call
 from turnlog.replay.rerun.tolerances import Tolerances
 
 _Key = tuple[str, str]
@@ -36,15 +35,11 @@ class RecordedTools:
 
     Args:
         tolerances: what may differ in the arguments.
-        cues: keeps the recorded order; None: answer at once.
-        aliases: the ids of children, which calls name agents by.
     """
 
     recording: Recording
     tolerances: Tolerances
-    cues: Cues | None = None
-    misses: list[Miss] = attrs.field(factory=list[Miss])
-    aliases: Aliases = attrs.field(factory=lambda: Aliases(frozenset()))
+    playback: Playback
     _runs: dict[_Key, list[ToolRun]] = attrs.field(init=False)
     _plans: dict[_Key, deque[tuple[str, ToolPlan]]] = attrs.field(init=False)
 
@@ -67,81 +62,72 @@ class RecordedTools:
         """
         known = self._plans.get(self._key(call))
         if not known:
-            error = self._miss(call)
+            error = self._unrecorded(call)
             raise ModelCallFailed(ModelFailure("bad_request", str(error))) from error
         same = next((pair for pair in known if pair[0] == call.call_id), known[0])
         if len(known) > 1:
             known.remove(same)
-        return self.aliases.value_in_branch(same[1], ToolPlan)
+        return self.playback.child_ids.value_in_branch(same[1], ToolPlan)
 
     async def plan_again(self, order: PlanOrder) -> ToolPlan:
         """Return the plan that the call was given then, in the place of the first one."""
         plans = self.recording.replans.get(order.call.call_id)
         if plans:
-            return self.aliases.value_in_branch(plans.popleft(), ToolPlan)
+            return self.playback.child_ids.value_in_branch(plans.popleft(), ToolPlan)
         return order.plan or await self.plan(order.call, order.settings)
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
         """Give back what the call gave then.
 
         Raises:
-            Missed: the recording holds no such run, or no more of them.
+            UnrecordedRequest: the recording holds no such run, or no more of them.
         """
         run = self._take(_recorded_call(order))
-        if self.cues is not None:
-            self.cues.begun(run.dispatched_at)
-        result = run.result
-        was_stopped = _was_stopped(run)
-        # What came then comes again, even if the turn is being stopped: it was, then, too.
+        recorded = self.playback.order
+        recorded.begun(run.asked_at)
+        # Recorded facts come again also if the turn is stopped meanwhile, as it was then.
         with trio.CancelScope(shield=True):
             saves = list(run.saved)
             while saves and (run.started_at is None or saves[0][0] < run.started_at):
-                await self._save(monitor, saves.pop(0))
+                await self._save(monitor, *saves.pop(0))
             if run.started_at is not None:
-                await self._before(run.started_at)
+                await recorded.before(run.started_at)
                 await monitor.started()
             for saved in saves:
-                await self._save(monitor, saved)
-            if not was_stopped:
-                await self._before(run.ended_at)
-        if was_stopped:
+                await self._save(monitor, *saved)
+            if not run.was_stopped:
+                await recorded.before(run.ended_at)
+        result = run.result
+        if run.was_stopped:
             if result is not None:
                 monitor.stopped(result)
-            await until_stopped(self.cues, run.ended_at)
+            await recorded.until_stopped(run.ended_at)
         if result is None:
             _crash(run)
         return result
 
     def _key(self, call: ToolCallItem) -> _Key:
         name, arguments = call_key(call)
-        return name, self.tolerances.text(self.aliases.in_recording(arguments))
+        return name, self.tolerances.text(self.playback.child_ids.in_recording(arguments))
 
     def _take(self, call: ToolCallItem) -> ToolRun:
         left = self._runs.get(self._key(call))
         if not left:
-            raise self._miss(call)
+            raise self._unrecorded(call)
         same = next((run for run in left if run.item.call_id == call.call_id), left[0])
         left.remove(same)
         return same
 
-    def _miss(self, call: ToolCallItem) -> Missed:
+    def _unrecorded(self, call: ToolCallItem) -> UnrecordedRequest:
         ran: list[tuple[int | None, ToolCallItem]] = [
-            (run.dispatched_at, run.item) for run in self.recording.runs
+            (run.asked_at, run.item) for run in self.recording.runs
         ]
-        miss = nearest_call(ran or [(None, item) for item, _ in self.recording.plans], call)
-        self.misses.append(miss)
-        if self.cues is not None:
-            self.cues.give_up()
-        return Missed(miss)
+        calls = ran or [(None, item) for item, _ in self.recording.plans]
+        return self.playback.unrecorded(nearest_call(calls, call))
 
-    async def _save(self, monitor: ToolMonitor, saved: tuple[int, FilesSaved]) -> None:
-        at, files = saved
-        await self._before(at)
-        await monitor.saved(files.files)
-
-    async def _before(self, at: int | None) -> None:
-        if self.cues is not None and at is not None:
-            await self.cues.before(at)
+    async def _save(self, monitor: ToolMonitor, at: int, saved: FilesSaved) -> None:
+        await self.playback.order.before(at)
+        await monitor.saved(saved.files)
 
 
 def _recorded_call(order: ToolOrder) -> ToolCallItem:
@@ -150,14 +136,6 @@ def _recorded_call(order: ToolOrder) -> ToolCallItem:
         return order.call
     arguments = order.call.arguments if isinstance(order.call, FunctionCall) else ""
     return FunctionCall(order.call.call_id, USER_SHELL, arguments)
-
-
-def _was_stopped(run: ToolRun) -> bool:
-    match run.ending:
-        case ToolFinished(outcome="cancelled") | EffectClosed(how="cancelled") | None:
-            return True
-        case _:
-            return False
 
 
 def _crash(run: ToolRun) -> NoReturn:

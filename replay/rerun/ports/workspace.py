@@ -9,22 +9,18 @@ from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import EffectClosed, TurnsRestored, WorkspaceScanned
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.recorded_failure import RecordedFailure
-from turnlog.replay.rerun.recorded_order import Cues, until_stopped
-from turnlog.replay.rerun.recording import FileWork, Recording
+from turnlog.replay.rerun.ports.playback import Playback
+from turnlog.replay.rerun.recording import Recording, WorkspaceJob
 
 
 @attrs.define(eq=False)
 class RecordedWorkspace:
-    """The `Workspace` of a recording: its scans and restores, each in its order.
-
-    Args:
-        cues: keeps the recorded order; None: answer at once.
-    """
+    """The `Workspace` of a recording: its scans and restores, each in its order."""
 
     recording: Recording
-    cues: Cues | None = None
-    _scans: deque[FileWork] = attrs.field(init=False)
-    _restores: deque[FileWork] = attrs.field(init=False)
+    playback: Playback
+    _scans: deque[WorkspaceJob] = attrs.field(init=False)
+    _restores: deque[WorkspaceJob] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._scans = deque(self.recording.scans)
@@ -54,26 +50,22 @@ class RecordedWorkspace:
             return RestoreResult(ending.files, ending.left)
         raise _failure(ending)
 
-    async def _again(self, works: deque[FileWork], save: Save) -> object:
+    async def _again(self, works: deque[WorkspaceJob], save: Save) -> object:
         if not works:
             raise TurnlogError("the recording holds no further work on files like this.")
         work = works.popleft()
-        if self.cues is not None:
-            self.cues.begun(work.asked_at)
+        order = self.playback.order
+        order.begun(work.asked_at)
         for at, saved in work.saved:
-            await self._before(at)
+            await order.before(at)
             await save(saved.files)
-        if work.is_stopped:
-            await until_stopped(self.cues, work.ended_at)
-        await self._before(work.ended_at)
+        if work.was_stopped:
+            await order.until_stopped(work.ended_at)
+        await order.before(work.ended_at)
         return work.ending
-
-    async def _before(self, at: int | None) -> None:
-        if self.cues is not None and at is not None:
-            await self.cues.before(at)
 
 
 def _failure(ending: object) -> TurnlogError:
     if isinstance(ending, EffectClosed):
         return RecordedFailure(ending)
-    return TurnlogError("the recording ends while files were looked at.")
+    return TurnlogError("the recording ends during this work on files.")

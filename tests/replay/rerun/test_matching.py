@@ -14,10 +14,10 @@ from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.items import text_message
 from turnlog.replay.rerun.recording import Exchange, record_ports
 from turnlog.replay.rerun.request_matching import (
-    Miss,
-    Missed,
+    Mismatch,
     Request,
     RequestBook,
+    UnrecordedRequest,
     around_difference,
     schema_json,
 )
@@ -115,9 +115,9 @@ async def test_the_nearest_request_has_the_longest_beginning_in_common(tmp_path:
     second = exchanges[1]
     with pytest.raises(RecordingMiss) as raised:
         book.take(request_of(second, "more"))
-    assert isinstance(raised.value, Missed)
-    miss = raised.value.miss
-    assert miss == Miss(
+    assert isinstance(raised.value, UnrecordedRequest)
+    miss = raised.value.mismatch
+    assert miss == Mismatch(
         "model",
         f"part {second.count + 1}",
         "(nothing more)",
@@ -133,12 +133,12 @@ async def test_equal_parts_differ_in_what_is_around_them(tmp_path: Path) -> None
     first = exchanges[0]
     asked = request_of(first)
     other = Request(asked.parts, "other", asked.tools_json, asked.schema_json)
-    with pytest.raises(Missed) as raised:
+    with pytest.raises(UnrecordedRequest) as raised:
         book.take(other)
-    expected = Miss(
+    expected = Mismatch(
         "model", "model", asked.model, "other", nearest=first.asked_at, common=first.count
     )
-    assert raised.value.miss == expected
+    assert raised.value.mismatch == expected
     assert book.take(asked) is first
-    with pytest.raises(Missed, match="answered already"):
+    with pytest.raises(UnrecordedRequest, match="answered already"):
         book.take(asked)

@@ -20,7 +20,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.items import FunctionCall, Message, encode_item
 from turnlog.protocol.ops import Interrupt, LocalImageInput, TextInput, UserInput
-from turnlog.replay.rerun.comparison import Difference
+from turnlog.replay.rerun.comparison import TurnDifference
 from turnlog.runtime.scripted_model.script import Response, custom, message, reasoning
 
 PATCH = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
@@ -161,7 +161,9 @@ async def test_a_changed_file_is_shown_as_the_output_that_differs(studio: Studio
     report = await studio.simulate(session, tools="live")
     [turn] = report.turns
     first = turn.differences[0]
-    assert first == Difference("call output", "the old text\n", "the new text\n", 0, first.call_id)
+    assert first == TurnDifference(
+        "call output", "the old text\n", "the new text\n", 0, first.call_id
+    )
     [miss] = report.misses
     assert (miss.kind, miss.common, miss.what) == ("model", 5, "part 6")
     assert "old text" in miss.recorded
