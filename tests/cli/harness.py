@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -12,14 +12,13 @@ from typing import IO, Any, TypeVar
 import attrs
 import trio
 
-from tests.surroundings import without
+from tests.warm.client import Fork, run, start
+from tests.warm.request import Program
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.scripted_model.script import Item, Response, Script
 from turnlog.runtime.scripted_model.server import ScriptedServer, serve_script
 
 TURNLOG = (sys.executable, "-m", "turnlog")
-# In front of a program: it then runs on a machine where no sandbox works.
-UNCONFINED = (sys.executable, without.__file__, without.LANDLOCK, without.NAMESPACES, "--")
 _CONFIG = """\
 model = "scripted"
 model_provider = "local"
@@ -70,9 +69,7 @@ class User:
     """Runs `turnlog` in a home and a folder that nobody else uses."""
 
     root: Path
-    processes: "list[subprocess.Popen[bytes]]" = attrs.field(
-        factory=list["subprocess.Popen[bytes]"], init=False
-    )
+    processes: list[Fork] = attrs.field(factory=list[Fork], init=False)
 
     @property
     def home(self) -> Path:
@@ -116,48 +113,30 @@ class User:
                 yield server
 
     async def run(
-        self,
-        *words: str,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        under: Sequence[str] = (),
+        self, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Run a command to its end, with the words of `under` in front of it."""
-        done = await trio.run_process(
-            [*under, *TURNLOG, *words],
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            cwd=self.cwd,
-            env=self.environment(env),
-        )
-        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+        """Run a command to its end."""
+        return await self.run_program(self.program(*words, env=env), stdin=stdin)
+
+    async def run_program(self, program: Program, *, stdin: bytes = b"") -> Outcome:
+        """Run a program to its end."""
+        ended = await run(program, stdin=stdin)
+        return Outcome(ended.code, ended.out.decode(), ended.err.decode())
 
     def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> "Started":
         """Start a command, and let it run."""
-        process = subprocess.Popen(
-            [*TURNLOG, *words],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.cwd,
-            env=self.environment(),
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return Started(process)
+        return self._start(self.program(*words)._replace(leads_session=True), stdin)
 
     def start_program(self, text: str, *words: str) -> "Started":
         """Start a program that uses the library."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", text, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.cwd,
-            env=self.environment(),
-        )
+        return self._start(self.program(*words)._replace(text=text))
+
+    def program(self, *words: str, env: Mapping[str, str] | None = None) -> Program:
+        """Return a command as a program to be run."""
+        return Program(str(self.cwd), self.environment(env), words)
+
+    def _start(self, program: Program, stdin: int = subprocess.DEVNULL) -> "Started":
+        process = start(program, stdin=stdin)
         self.processes.append(process)
         return Started(process)
 
@@ -182,7 +161,7 @@ class User:
 class Started:
     """A command that runs."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Fork
 
     async def read_text(self) -> str:
         """Return the next line of its stdout."""

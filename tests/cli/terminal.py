@@ -2,38 +2,29 @@
 
 import os
 import pty
-import subprocess
 import tty
 from collections.abc import Mapping
 
-from tests.cli.harness import TURNLOG, User
+from tests.cli.harness import User
+from tests.warm.client import start
 
 
-def in_a_terminal(
-    user: User, *words: str, env: Mapping[str, str] | None = None, limit: float = 60
-) -> tuple[int, str]:
+def in_a_terminal(user: User, *words: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run a command on a terminal that changes nothing of what it is sent.
 
-    Returns its exit code, and all that it wrote. It is killed after `limit` seconds.
+    Returns its exit code, and all that it wrote.
     """
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
-    with subprocess.Popen(
-        [*TURNLOG, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=user.cwd,
-        env={**user.environment(), "TERM": "xterm-256color", **(env or {})},
-        start_new_session=True,
-    ) as process:
+    program = user.program(*words, env={"TERM": "xterm-256color", **(env or {})})
+    with start(program, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         try:
             written = _read_all(ours)
-            code = process.wait(limit)
         finally:
             process.kill()
             os.close(ours)
+        code = process.wait()
     return code, written.decode()
 
 

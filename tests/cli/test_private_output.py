@@ -1,11 +1,9 @@
 """What commands write, and the folders they make, are for their user alone, also under umask 0."""
 
 import json
-import subprocess
 from pathlib import Path
 
-from tests.cli.harness import TURNLOG, User
-from tests.cli.harness import in_thread as away
+from tests.cli.harness import User
 from turnlog.runtime.private_files import make_private_folder, write_private
 
 FORMS = ("turnlog", "codex", "markdown", "html")
@@ -13,18 +11,10 @@ FORMS = ("turnlog", "codex", "markdown", "html")
 
 async def run(user: User, umask: int, *words: str) -> str:
     """Run a command under `umask`; return its stdout."""
-    done = await away(
-        lambda: subprocess.run(
-            [*TURNLOG, *words],
-            cwd=user.cwd,
-            env={**user.environment(), "TURNLOG_HOME": str(user.root / "new" / "home")},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            umask=umask,
-        )
-    )
-    return done.stdout.decode()
+    program = user.program(*words, env={"TURNLOG_HOME": str(user.root / "new" / "home")})
+    done = await user.run_program(program._replace(umask=umask))
+    assert done.code == 0
+    return done.out
 
 
 def new_home(user: User) -> Path:

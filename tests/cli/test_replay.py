@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
 import termios
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import lmdb
 import pytest
 from msgspec import structs
 
-from tests.cli.harness import TURNLOG, User, in_thread
+from tests.cli.harness import User, in_thread
 from tests.replay.recordings import named, records_of
+from tests.warm.client import start
 from turnlog.protocol.events import RetryScheduled, TurnEnded
 from turnlog.protocol.ids import TurnId
 from turnlog.replay.files.portable import write_portable
@@ -193,19 +193,13 @@ def _in_a_terminal(user: User, *words: str) -> tuple[int, bytes, bytes]:
     """Run a command whose stderr is a terminal; return its code, its stdout and its stderr."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with subprocess.Popen(
-        [*TURNLOG, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        cwd=user.cwd,
-        env={**user.environment(), "TERM": "xterm"},
-    ) as process:
+    with start(user.program(*words, env={"TERM": "xterm"}), stderr=theirs) as process:
         os.close(theirs)
         shown = _read_all(ours)
-        out, _ = process.communicate()
+        assert process.stdout is not None
+        out = process.stdout.read()
     os.close(ours)
-    return process.returncode, out, shown
+    return process.wait(), out, shown
 
 
 def _read_all(terminal: int) -> bytes:

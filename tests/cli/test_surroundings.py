@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from tests.cli.harness import TURNLOG, Outcome, User, in_thread
+from tests.warm.client import start
 from turnlog.runtime.scripted_model.script import call, message
 
 ANSWER = "Ünser answer."
@@ -32,7 +33,7 @@ class Place:
     words: tuple[str, ...] = RUN
     env: Mapping[str, str] = attrs.field(factory=dict[str, str])
     without: tuple[str, ...] = ()  # variables
-    shell: str = 'exec "$@"'  # starts the command
+    shell: str | None = None  # starts the command
     limits: Mapping[int, int] = attrs.field(factory=dict[int, int])
     code: int | None = None  # 0 where it works, else 1
 
@@ -161,14 +162,22 @@ async def test_the_surroundings_are_named_or_passed_over(user: User, name: str) 
 
 
 async def run(user: User, place: Place) -> Outcome:
+    env = {**user.environment({"TERM": "xterm"}), **place.env}
+    for name in place.without:
+        env.pop(name, None)
+    if place.shell is None and not place.limits:
+        return await user.run_program(user.program(*place.words)._replace(environment=env))
+    return await run_anew(user, place, env)
+
+
+async def run_anew(user: User, place: Place, env: Mapping[str, str]) -> Outcome:
+    """Run a command in a new process, with the limits and by the shell of its place."""
+
     def limit() -> None:
         for what, most in place.limits.items():
             resource.setrlimit(what, (most, most))
 
-    env = {**user.environment({"TERM": "xterm"}), **place.env}
-    for name in place.without:
-        env.pop(name, None)
-    argv = ["/bin/bash", "-c", place.shell, "bash", *TURNLOG, *place.words]
+    argv = ["/bin/bash", "-c", place.shell or 'exec "$@"', "bash", *TURNLOG, *place.words]
     done = await in_thread(
         lambda: subprocess.run(
             argv,
@@ -198,15 +207,11 @@ async def test_all_is_written_to_a_pipe_that_does_not_wait(user: User) -> None:
     whole = (await user.run("schema")).out
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
-    with await in_thread(
-        lambda: subprocess.Popen(
-            [*TURNLOG, "schema"], cwd=user.cwd, env=user.environment(), stdout=writes
-        )
-    ) as process:
+    with start(user.program("schema"), stdout=writes) as process:
         os.close(writes)
         with os.fdopen(reads, "rb") as stream:
             found = await in_thread(stream.read)
-        assert await in_thread(process.wait) == 0
+        assert await process.ended() == 0
     assert len(found) > 1 << 16  # more than a pipe holds
     assert found.decode() == whole
 

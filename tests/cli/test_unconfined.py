@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import UNCONFINED, User
+from tests.cli.harness import Outcome, User
+from tests.surroundings.without import LANDLOCK, NAMESPACES
 from turnlog.runtime.scripted_model.script import Item, call, custom
 
 LOOK: Item = call("exec_command", {"cmd": "ls", "login": False})
@@ -14,9 +15,14 @@ EXPECTED = "commands cannot be confined here, and will be refused: "
 WRITE = ("--sandbox", "workspace-write")
 
 
+async def run(user: User, *words: str) -> Outcome:
+    """Run a command on a machine where no sandbox works."""
+    return await user.run_program(user.program(*words)._replace(without=(LANDLOCK, NAMESPACES)))
+
+
 async def test_a_person_is_warned_before_the_first_request_and_told_at_the_end(user: User) -> None:
     async with user.model([LOOK, PATCH], "All done."):
-        outcome = await user.run("exec", *WRITE, "look", under=UNCONFINED)
+        outcome = await run(user, "exec", *WRITE, "look")
     lines, last = outcome.err.splitlines(), outcome.err.splitlines()[-1]
     warned = lines[lines.index("--------", 3) + 1]
     assert warned.startswith(f"Warning: {EXPECTED}")
@@ -32,7 +38,7 @@ async def test_a_person_is_warned_before_the_first_request_and_told_at_the_end(u
 
 async def test_the_warning_is_an_item_that_comes_before_the_turn(user: User) -> None:
     async with user.model([LOOK], "All done."):
-        outcome = await user.run("exec", "--json", *WRITE, "look", under=UNCONFINED)
+        outcome = await run(user, "exec", "--json", *WRITE, "look")
     kinds = [line["type"] for line in outcome.lines]
     assert kinds[:3] == ["thread.started", "item.completed", "turn.started"]
     item = outcome.lines[1]["item"]
@@ -43,30 +49,30 @@ async def test_the_warning_is_an_item_that_comes_before_the_turn(user: User) -> 
 
 async def test_a_run_without_commands_is_warned_all_the_same_and_succeeds(user: User) -> None:
     async with user.model("Nothing to do."):
-        outcome = await user.run("exec", *WRITE, "look", under=UNCONFINED)
+        outcome = await run(user, "exec", *WRITE, "look")
     assert (outcome.code, outcome.out) == (0, "Nothing to do.\n")
     assert outcome.err.count(f"Warning: {EXPECTED}") == 1
 
 
 async def test_without_a_sandbox_that_was_asked_for_nobody_is_warned(user: User) -> None:
     async with user.model([LOOK], "All done."):
-        outcome = await user.run("exec", "look", under=UNCONFINED)
+        outcome = await run(user, "exec", "look")
     assert (outcome.code, "Warning" in outcome.err) == (0, False)
 
 
 async def test_a_session_that_goes_on_is_warned_by_what_holds_then(user: User) -> None:
     async with user.model([LOOK], "First.", [LOOK], "Second.", [LOOK], "Third."):
-        started = await user.run("exec", "--json", *WRITE, "look", under=UNCONFINED)
+        started = await run(user, "exec", "--json", *WRITE, "look")
         resume = ("exec", "resume", started.thread)
-        again = await user.run(*resume, "look", under=UNCONFINED)
-        freed = await user.run(*resume, "look", "-s", "danger-full-access", under=UNCONFINED)
+        again = await run(user, *resume, "look")
+        freed = await run(user, *resume, "look", "-s", "danger-full-access")
     assert (again.code, again.err.count(f"Warning: {EXPECTED}")) == (3, 1)
     assert (freed.code, "Warning" in freed.err) == (0, False)
 
 
 async def test_a_failed_turn_is_told_as_that(user: User) -> None:
     async with user.model([LOOK]):
-        outcome = await user.run("exec", *WRITE, "look", under=UNCONFINED)
+        outcome = await run(user, "exec", *WRITE, "look")
     assert outcome.code == 1
 
 
@@ -75,8 +81,8 @@ async def test_doctor_says_what_each_sandbox_lacks_here(user: User, has_store: b
     if has_store:
         async with user.model("Hello."):
             await user.run("exec", "hello")
-    told = await user.run("doctor", under=UNCONFINED)
-    shown = await user.run("doctor", "--json", under=UNCONFINED)
+    told = await run(user, "doctor")
+    shown = await run(user, "doctor", "--json")
     assert (told.code, shown.code) == (0, 0)
     report = json.loads(shown.out)
     assert (report["store"] is not None, report["findings"]) == (has_store, [])
