@@ -15,7 +15,7 @@ from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.signals import until_stopped
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.pause_notice import tell_pauses
-from turnlog.frontends.sessions.questions import tell_questions
+from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.frontends.sessions.store import has_store, working_folder
 from turnlog.protocol.envelope import Recorded
@@ -278,12 +278,16 @@ class Work:
                 async for recorded in events:
                     seen.append(recorded)
                     if isinstance(recorded.event, ChildAsked):
-                        nursery.start_soon(tell_questions, self.log, recorded, _tell)
+                        nursery.start_soon(tell_questions, self.log, recorded, self._ask)
                     if self._is_end(recorded):
                         break
             nursery.cancel_scope.cancel()
         self._require_good(seen[-1])
         return [recorded for recorded in seen if recorded.turn == self._turn]
+
+    async def _ask(self, session: SessionId, question: str) -> None:
+        if note := await question_note(self.log, session, question):
+            await _tell(note)
 
     async def _events(self, after: int) -> AsyncGenerator[Recorded]:
         follower = aiter(self.log.follow(self.session, after=after))

@@ -94,25 +94,32 @@ def question_text(question: Question) -> str:
     return "\n".join(lines)
 
 
-async def question_note(log: EventLog, session: SessionId, asked: ApprovalAsked) -> str | None:
+async def find_question(log: EventLog, session: SessionId, wanted: str) -> Question | None:
+    """Return an open question of a session; None if it is answered, or cannot be any more."""
+    asked = open_questions(await folded(log, session))
+    return next((question for question in asked if question.id == wanted), None)
+
+
+async def question_note(log: EventLog, session: SessionId, wanted: str) -> str | None:
     """Return what a person is told who watches the session; None if it is answered already."""
-    for question in open_questions(await folded(log, session)):
-        if question.id == asked.question:
-            of = f" (of agent {session})" if question.spawned_by is not None else ""
-            return (
-                f"Question{of} {question_text(question)}\n"
-                f"Answer from another terminal: turnlog approve {question.id}  (or --decline)"
-            )
-    return None
+    question = await find_question(log, session, wanted)
+    if question is None:
+        return None
+    of = f" (of agent {session})" if question.spawned_by is not None else ""
+    return (
+        f"Question{of} {question_text(question)}\n"
+        f"Answer from another terminal: turnlog approve {question.id}  (or --decline)"
+    )
 
 
 async def tell_questions(
-    log: EventLog, asked: Recorded, tell: Callable[[str], Awaitable[None]]
+    log: EventLog, asked: Recorded, tell: Callable[[SessionId, str], Awaitable[None]]
 ) -> None:
-    """Tell of each question that a child session asks, until it rests.
+    """Tell of each question that a child session asks, until it is idle.
 
     Args:
         asked: the event by which its parent set it to work.
+        tell: gets the child, and the question's id.
     """
     assert isinstance(asked.event, ChildAsked)
     child = asked.event.child
@@ -127,8 +134,7 @@ async def tell_questions(
             continue
         match recorded.event:
             case ApprovalAsked() as event:
-                if note := await question_note(log, child, event):
-                    await tell(note)
+                await tell(child, event.question)
             case SessionClosed():
                 return
             case _:

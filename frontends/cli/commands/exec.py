@@ -34,7 +34,8 @@ that ran is run again. With a prompt, the model is told of that too, after what 
 
 The last message goes to stdout. What the run works with, its progress, and how to resume it go to
 stderr. With --json, stdout has one JSON object a line.
-No question is asked, unless -a says so: then a question waits for `turnlog approve`.
+No question is asked, unless -a says so. Answer it in this terminal, or by `turnlog approve` in any
+other one. Where stdin or stderr is not a terminal, `turnlog approve` is the only way.
 
 \b
 Exit codes:
@@ -73,7 +74,7 @@ class Options(Struct, frozen=True):
     "--ask-for-approval",
     "approvals",
     type=click.Choice(get_args(ApprovalPolicy)),
-    help="When to ask. `turnlog approve` answers, from another terminal. Default: never.",
+    help="When to ask you before a command runs, for example -a on-request. Default: never.",
 )
 @settings_options
 @click.option("--add-dir", "add_dirs", multiple=True, metavar="DIR", help="Writable, too.")
@@ -185,14 +186,17 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
 
     from turnlog.frontends.cli.output.streams import show_styles
     from turnlog.frontends.cli.output.terminal import secho
+    from turnlog.frontends.cli.running.answers import person_is_here
     from turnlog.frontends.cli.running.reporters import HumanReporter, JsonReporter
     from turnlog.frontends.cli.running.request import order
     from turnlog.frontends.cli.running.run import Run
 
-    asked: Order = order(options, os.environ)
+    asks_here = not as_json and person_is_here()
+    asked: Order = order(options, os.environ, asks_here=asks_here)
     if color != "auto":
         show_styles(color == "always")
-    run = Run(asked, JsonReporter() if as_json else HumanReporter())
+    reporter = JsonReporter() if as_json else HumanReporter()
+    run = Run(asked, reporter, asks_here=asks_here)
     code = trio.run(run.run)
     if code in (0, UNCONFINED) and output is not None:
         _write(output, run.last_message or "")

@@ -86,6 +86,10 @@ class ExecStream:
                 pass
         self._items = 0
 
+    def item_of(self, effect: EffectId) -> str | None:
+        """Return the id of the item that stands for a tool that runs, if it has one."""
+        return self._shown.get(effect)
+
     def warning(self, message: str) -> Line:
         """Return the line that tells the user something that is no event of the session."""
         return ItemCompleted(encode_item(ErrorItem(self._next_id(), "error", message)))

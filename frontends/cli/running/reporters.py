@@ -10,8 +10,9 @@ import attrs
 import msgspec
 import trio
 
-from turnlog.frontends.cli.output.streams import STDERR, STDOUT, send
-from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.cli.output.streams import STDERR, STDOUT, draws_on_stderr, send
+from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
+from turnlog.frontends.cli.running.live_output import LiveOutput
 from turnlog.protocol.exec_lines import (
     Error,
     ItemCompleted,
@@ -27,9 +28,8 @@ from turnlog.protocol.exec_lines import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SessionSettings
 from turnlog.protocol.version import VERSION
-from turnlog.replay.views.text import excerpt, one_line, printable
+from turnlog.replay.views.text import one_line, printable
 
-_OUTPUT_LINES: Final = 12  # of a command's output
 _WIDTH: Final = 160  # columns
 _RULE: Final = "-" * 8
 _LETTERS: Final = {"add": "A", "update": "M", "delete": "D"}
@@ -52,6 +52,14 @@ class Reporter(Protocol):
 
     async def tell_person(self, text: str) -> None:
         """Tell a person something that a program is not told."""
+        ...
+
+    async def output(self, item: str, text: str) -> None:
+        """Show what a command prints while it runs."""
+        ...
+
+    async def prompt(self, text: str) -> None:
+        """Show what waits for an answer, on the last line; "" when nothing does any more."""
         ...
 
     async def final(self, message: str | None) -> None:
@@ -84,6 +92,12 @@ class JsonReporter:
     async def tell_person(self, text: str) -> None:
         pass
 
+    async def output(self, item: str, text: str) -> None:
+        pass
+
+    async def prompt(self, text: str) -> None:
+        pass
+
     async def final(self, message: str | None) -> None:
         pass
 
@@ -93,6 +107,10 @@ class HumanReporter:
     """Progress on stderr, and the last message alone on stdout."""
 
     _held: str | None = None  # a message that may turn out to be the last one
+    _prompt: str = ""  # on the last line of the terminal
+    _live: LiveOutput = attrs.field(factory=LiveOutput)
+    _commands: dict[str, str] = attrs.field(factory=dict[str, str])  # those that run, by item
+    _speaker: str = ""  # the item whose lines were shown last
 
     async def begin(self, session: SessionId, settings: SessionSettings) -> None:
         await self.note(_header(session, settings))
@@ -104,10 +122,25 @@ class HumanReporter:
             await self.note(text)
 
     async def note(self, text: str) -> None:
-        await write(STDERR, f"{text}\n".encode(errors="replace"))
+        before = (CLEAR_LINE if draws_on_stderr() else "\n") if self._prompt else ""
+        await write(STDERR, f"{before}{text}\n{self._prompt}".encode(errors="replace"))
 
     async def tell_person(self, text: str) -> None:
         await self.note(self._release(text))
+
+    async def output(self, item: str, text: str) -> None:
+        if lines := self._live.take(item, text):
+            await self.note(self._of(item, lines))
+
+    async def prompt(self, text: str) -> None:
+        before = CLEAR_LINE if self._prompt else ""
+        self._prompt = text
+        await write(STDERR, f"{before}{text}".encode(errors="replace"))
+
+    def _of(self, item: str, lines: str) -> str:
+        """Return lines of a command; after those of another one, with the command before them."""
+        speaker, self._speaker = self._speaker, item
+        return lines if speaker == item else f"{_command(self._commands[item])}\n{lines}"
 
     async def final(self, message: str | None) -> None:
         if message is not None:
@@ -119,7 +152,7 @@ class HumanReporter:
             case ThreadStarted() | TurnStarted():
                 return ""
             case ItemStarted(item=raw) | ItemUpdated(item=raw):
-                return self._release(_started(msgspec.json.decode(raw)))
+                return self._release(self._started(msgspec.json.decode(raw)))
             case ItemCompleted(item=raw):
                 return self._completed(msgspec.json.decode(raw))
             case TurnCompleted(usage=usage):
@@ -146,7 +179,25 @@ class HumanReporter:
             before = self._release("")
             self._held = item["text"]
             return before
+        if item["type"] == "command_execution":
+            return self._release(self._finished(item))
         return self._release(_finished(item))
+
+    def _started(self, item: dict[str, Any]) -> str:
+        if item["type"] == "command_execution":
+            self._commands[item["id"]] = item["command"]
+            self._speaker = item["id"]
+            return _command(item["command"])
+        return _todo(item) if item["type"] == "todo_list" else ""
+
+    def _finished(self, item: dict[str, Any]) -> str:
+        good = item["status"] == "completed"
+        end = f"exit code {item['exit_code']}" if item["exit_code"] is not None else "failed"
+        rest = self._live.finish(item["id"], item["aggregated_output"])
+        told = "\n".join(part for part in (rest, style(end, fg="green" if good else "red")) if part)
+        shown = self._of(item["id"], told)
+        del self._commands[item["id"]]
+        return shown
 
 
 def _header(session: SessionId, settings: SessionSettings) -> str:
@@ -167,26 +218,14 @@ def _header(session: SessionId, settings: SessionSettings) -> str:
     return style("\n".join([f"turnlog {VERSION}", _RULE, *lines, _RULE]), dim=True)
 
 
-def _started(item: dict[str, Any]) -> str:
-    match item["type"]:
-        case "command_execution":
-            return style(f"$ {one_line(item['command'], _WIDTH)}", fg="cyan")
-        case "todo_list":
-            return _todo(item)
-        case _:
-            return ""
+def _command(command: str) -> str:
+    return style(f"$ {one_line(command, _WIDTH)}", fg="cyan")
 
 
 def _finished(item: dict[str, Any]) -> str:
     match item["type"]:
         case "reasoning":
             return style(item["text"], dim=True)
-        case "command_execution":
-            good = item["status"] == "completed"
-            end = f"exit code {item['exit_code']}" if item["exit_code"] is not None else "failed"
-            output = item["aggregated_output"]
-            shown = f"{excerpt(output, _OUTPUT_LINES, _WIDTH)}\n" if output.strip() else ""
-            return shown + style(end, fg="green" if good else "red")
         case "file_change":
             good = item["status"] == "completed"
             lines = [f"{_LETTERS[change['kind']]} {change['path']}" for change in item["changes"]]

@@ -26,8 +26,11 @@ _ASKS_NOTHING: Final = 'approval_policy="never"'
 _ADDED: Final = Origin("command line", "--add-dir")
 
 
-def order(options: Options, environ: Mapping[str, str]) -> Order:
+def order(options: Options, environ: Mapping[str, str], *, asks_here: bool) -> Order:
     """Return what `options` ask for, with everything read that they name.
+
+    Args:
+        asks_here: whether questions are answered in this terminal.
 
     Raises:
         ConfigInvalid: the configuration cannot be used.
@@ -37,6 +40,8 @@ def order(options: Options, environ: Mapping[str, str]) -> Order:
     """
     cwd = working_folder(options.chosen.folder)
     config = _config(options, cwd, environ)
+    if options.ephemeral and config.approval_policy != "never" and not asks_here:
+        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     if options.action != "start" and not has_store():
         raise SessionNotFound(options.session or "")
     if options.action == "start":
@@ -71,8 +76,6 @@ def _config(options: Options, cwd: str, environ: Mapping[str, str]) -> Config:
     if options.prompt is not None:  # a file does not make `exec` ask; only the command line does
         said = structs.replace(said, assignments=(_ASKS_NOTHING, *said.assignments))
     config = said.load(cwd, environ, chosen)
-    if options.ephemeral and config.approval_policy != "never":
-        raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     if not options.add_dirs:
         return config
     added = tuple(working_folder(folder) for folder in options.add_dirs)

@@ -1,7 +1,7 @@
 """One run of `turnlog exec`: opens a session, gives it the prompt, shows it until it is idle."""
 
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final, Literal
 
@@ -10,6 +10,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.errors import FAILED, INTERRUPTED, UNCONFINED
+from turnlog.frontends.cli.running.answers import TerminalAnswers
 from turnlog.frontends.cli.running.call_notes import CallNotes
 from turnlog.frontends.cli.running.json_lines import ExecStream
 from turnlog.frontends.cli.running.reporters import Reporter
@@ -34,6 +35,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.exec_lines import TurnStarted
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.notices import Notice, ToolOutputDelta
 from turnlog.protocol.ops import ExecApproval, OverrideTurnContext, PatchApproval, UserTurn
 from turnlog.protocol.settings import SessionSettings, SettingsUpdate
 from turnlog.protocol.usage import TokenUsage
@@ -106,6 +108,8 @@ class Run:
     error: str = "the turn was interrupted [interrupted]"  # why it was not completed
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
     _call_notes: CallNotes = attrs.field(factory=CallNotes, init=False)
+    asks_here: bool = False  # somebody sits at the terminal and can answer
+    _answers: TerminalAnswers | None = attrs.field(default=None, init=False)
     _failed: bool = False
     _signal: int | None = None  # the first one that asked us to stop
     _prompted: Session | None = None  # has something to be interrupted
@@ -166,6 +170,9 @@ class Run:
         ) as assembly:
             engine = assembly.engine
             nursery.start_soon(tell_pauses, assembly.log, self.reporter.note)
+            if self.asks_here:
+                reporter = self.reporter
+                self._answers = TerminalAnswers(assembly.log, reporter.note, reporter.prompt)
             match order.action:
                 case "start":
                     session = await engine.start(
@@ -269,15 +276,23 @@ class Run:
     ) -> None:
         """Show what is behind `after`, until nothing runs any more; of agents, what they ask."""
         opening: set[int] = set()
+
+        async def ask(session: SessionId, question: str) -> None:
+            if self._answers is not None:
+                nursery.start_soon(self._answers.ask, session, question)
+            elif note := await question_note(log, session, question):
+                await self.reporter.note(note)
+
         async with aclosing(session.watch(after=after)) as publications:
             async for publication in publications:
                 if not isinstance(publication, Recorded):
+                    await self._show_notice(publication, stream)
                     continue
                 if isinstance(publication.event, SessionOpened | SessionForked):
                     opening.add(publication.sequence)
                 if isinstance(publication.event, ChildAsked):
-                    nursery.start_soon(tell_questions, log, publication, self.reporter.note)
-                await self._tell_answers(log, session.id, publication)
+                    nursery.start_soon(tell_questions, log, publication, ask)
+                await self._tell_answers(session.id, publication, ask)
                 await self._warn(stream)
                 await self._show(publication, stream, opening)
                 if self._is_over(publication, session):
@@ -286,14 +301,25 @@ class Run:
             f"session {session.id} ended before its turn did. Resume it."
         )
 
-    async def _tell_answers(self, log: EventLog, session: SessionId, recorded: Recorded) -> None:
-        """Tell of a question and of its answer, which come from and go to another terminal."""
+    async def _show_notice(self, notice: Notice, stream: ExecStream) -> None:
+        match notice:
+            case ToolOutputDelta(effect=effect, delta=text) if item := stream.item_of(effect):
+                await self.reporter.output(item, text)
+            case _:
+                pass
+
+    async def _tell_answers(
+        self,
+        session: SessionId,
+        recorded: Recorded,
+        ask: Callable[[SessionId, str], Awaitable[None]],
+    ) -> None:
+        """Put a question, and tell of its answer, which may come from another terminal."""
         match recorded.event:
             case SessionOpened(adopted=SessionSettings() as settings):
                 await self.reporter.note(_MOVED.format(settings=settings))
-            case ApprovalAsked() as asked:
-                if note := await question_note(log, session, asked):
-                    await self.reporter.note(note)
+            case ApprovalAsked(question=question):
+                await ask(session, question)
             case OpReceived(op=ExecApproval() | PatchApproval() as op):
                 await self.reporter.note(f"Answered: {op.decision}.")
             case _:
