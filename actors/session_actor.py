@@ -10,16 +10,6 @@ import attrs
 import trio
 from msgspec import structs
 
-from turnlog.actors.core.effects import (
-    Effect,
-    LoadContext,
-    PlanCall,
-    RunTool,
-    RunUserShell,
-    Wait,
-    WaitForAgents,
-    effect_of,
-)
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import RULES, TAKEN_AT_REST, step
 from turnlog.actors.core.state import State, Turn
@@ -52,17 +42,25 @@ from turnlog.protocol.errors import (
     WriteLost,
 )
 from turnlog.protocol.events import (
+    AgentsAwaited,
     ChildStopping,
+    ContextAsked,
     Decision,
     FilesSaved,
+    OpeningDecision,
+    Opens,
     OpReceived,
+    PlanAsked,
+    RetryScheduled,
     SessionEvent,
     SessionFact,
     SessionForked,
     SessionOpened,
     StepFailed,
+    ToolDispatched,
     TurnEnded,
     TurnOpened,
+    UserShellAsked,
 )
 from turnlog.protocol.faults import environment_fault
 from turnlog.protocol.ops import (
@@ -77,6 +75,8 @@ from turnlog.protocol.settings import OnRecovery, SessionSettings
 
 MOST_IN_VAIN: Final = 20  # lives in a row that wrote nothing but their beginning
 CLAIM_PERIOD: Final = 0.1  # seconds between two attempts, while the log is paused
+# What may begin before its decision is on disk: it changes nothing.
+_NEEDS_NO_DISK = (ContextAsked, PlanAsked, RetryScheduled, AgentsAwaited)
 _URGENT = (Interrupt, ExecApproval, PatchApproval, Shutdown)
 
 
@@ -212,8 +212,7 @@ class SessionActor:
 
     async def _end_left(self) -> None:
         """End what an engine that was killed has left running, before it is said to be stopped."""
-        outstanding = self.state.outstanding.values()
-        running = any(isinstance(effect, RunTool | RunUserShell) for effect in outstanding)
+        running = self.state.open(ToolDispatched, UserShellAsked)
         if running and self.ports.processes is not None:
             await self.ports.processes.end_left()
 
@@ -388,9 +387,9 @@ class SessionActor:
         state = self.state
         self._turn.keep_only(set(state.outstanding))
         then: list[Callable[[], None]] = []
-        for effect, opened_by in _opened(events, state):
+        for effect in _opened(events, state):
             assert state.turn is not None  # effects belong to turns
-            job = job_for(state, state.turn, effect, opened_by)
+            job = job_for(state, state.turn, effect)
             if self._needs_no_disk(effect):
                 self._turn.start(job, stopped=_is_stopped(state, state.turn, job))
             else:
@@ -410,10 +409,10 @@ class SessionActor:
         self._from_inbox.discard(op_id)
         self._replies.give(op_id, seen)
 
-    def _needs_no_disk(self, effect: Effect) -> bool:
+    def _needs_no_disk(self, effect: OpeningDecision) -> bool:
         """Say whether an effect may begin at once: it changes nothing, or durability is relaxed."""
         relaxed = self.state.settings is not None and self.state.settings.durability == "relaxed"
-        return relaxed or isinstance(effect, LoadContext | PlanCall | Wait | WaitForAgents)
+        return relaxed or isinstance(effect, _NEEDS_NO_DISK)
 
     def _begin(self, job: Job) -> None:
         turn = self.state.turn
@@ -452,10 +451,8 @@ def _with_turns(events: Iterable[SessionEvent], turn: int) -> Iterator[tuple[Ses
             turn = 0
 
 
-def _opened(events: Iterable[SessionEvent], state: State) -> Iterator[tuple[Effect, Decision]]:
-    """Yield the effects that a step opened and left open, each with the decision that did."""
+def _opened(events: Iterable[SessionEvent], state: State) -> Iterator[OpeningDecision]:
+    """Yield the effects that a step opened and left open."""
     for event in events:
-        if not isinstance(event, Decision) or (effect := effect_of(event)) is None:
-            continue
-        if effect.effect in state.outstanding:
-            yield effect, event
+        if isinstance(event, Opens) and event.effect in state.outstanding:
+            yield event

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from msgspec import structs
 
 from turnlog.actors.core import ledger, texts
-from turnlog.actors.core.effects import Effect, RunChild, TellChild
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Agent, Call, State, Turn
 from turnlog.protocol.calls import (
@@ -28,6 +27,7 @@ from turnlog.protocol.events import (
     ChildAsked,
     ChildStopping,
     ChildTold,
+    OpeningDecision,
     RecordedItem,
     SessionDecision,
 )
@@ -169,8 +169,8 @@ def _close(
 
 def effect_of_run(state: State, child: SessionId) -> EffectId:
     """Return the effect that runs a child; an empty one if it rests."""
-    runs = (one for one in state.outstanding.values() if isinstance(one, RunChild))
-    return next((one.effect for one in runs if one.asked.child == child), EffectId(""))
+    runs = (asked.effect for asked in state.open(ChildAsked) if asked.child == child)
+    return next(runs, EffectId(""))
 
 
 def _await(
@@ -250,15 +250,15 @@ def _notification(state: State, child: SessionId, agent: Agent) -> str:
     return texts.AGENT_ENDED.format(text=text)
 
 
-def ask_lost(state: State, lost: Iterable[Effect]) -> Iterator[SessionDecision]:
+def ask_lost(state: State, lost: Iterable[OpeningDecision]) -> Iterator[SessionDecision]:
     """Ask again for what an engine that is gone had asked of children: they may rest already."""
     for number, effect in enumerate(lost):
-        if isinstance(effect, RunChild):
+        if isinstance(effect, ChildAsked):
             name = effect_id(state.facts, "child-again", number)
-            yield structs.replace(effect.asked, effect=name)
-            agent = state.agents.get(effect.asked.child)
+            yield structs.replace(effect, effect=name)
+            agent = state.agents.get(effect.child)
             if agent is not None and agent.closed:
-                yield ChildStopping(name, effect.asked.child)
-        elif isinstance(effect, TellChild):
+                yield ChildStopping(name, effect.child)
+        elif isinstance(effect, ChildTold):
             name = effect_id(state.facts, "tell-again", number)
-            yield structs.replace(effect.told, effect=name)
+            yield structs.replace(effect, effect=name)

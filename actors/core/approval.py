@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from turnlog.actors.core import grants, texts
-from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import PatchPreview, ToolPlan
@@ -67,8 +66,6 @@ def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterat
 
 def _answer_others(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Close the open questions that an answer for the whole session has answered, too."""
-    for effect in tuple(state.outstanding.values()):
-        if isinstance(effect, AskQuestion):
-            call = turn.call(effect.call)
-            if grants.is_granted(state, turn, call):
-                yield QuestionAnswered(effect.effect, effect.call, call.item.call_id)
+    for asked in state.open(ApprovalAsked):
+        if grants.is_granted(state, turn, turn.call(asked.call)):
+            yield QuestionAnswered(asked.effect, asked.call, asked.call_id)

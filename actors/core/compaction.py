@@ -11,7 +11,6 @@ from typing import Literal
 from msgspec import structs
 
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import CallModel, Summarize, Wait
 from turnlog.actors.core.history import TOLD_ONCE, USER
 from turnlog.actors.core.replacement import (
     Parts,
@@ -28,6 +27,7 @@ from turnlog.protocol.events import (
     CompactionAsked,
     CompactionGivenUp,
     CompactionTrigger,
+    ModelAsked,
     ModelFailed,
     RetryScheduled,
     SessionDecision,
@@ -130,7 +130,7 @@ def _without_oldest(state: State, parts: int, skipped: int, share: float) -> int
 
 def ask_again(state: State, compaction: Compaction) -> Iterator[SessionDecision]:
     """Ask once more, unless an answer, or the time for the next try, is being waited for."""
-    if not any(isinstance(one, Summarize | Wait) for one in state.outstanding.values()):
+    if not state.open(CompactionAsked, RetryScheduled):
         yield _again(state, compaction.asked, compaction.asked.skipped)
 
 
@@ -141,8 +141,8 @@ def _again(state: State, asked: CompactionAsked, skipped: int) -> CompactionAske
 
 def can_begin(state: State, turn: Turn) -> bool:
     """Say whether a compaction that was asked for can be begun: no response is on its way."""
-    busy = any(isinstance(one, CallModel | Wait) for one in state.outstanding.values())
-    return turn.settings is not None and not busy and not turn.items
+    is_busy = bool(state.open(ModelAsked, RetryScheduled))
+    return turn.settings is not None and not is_busy and not turn.items
 
 
 def answered(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:

@@ -1,7 +1,6 @@
 """What the model would be sent, were the turn cut off at this event and asked again."""
 
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import RunTool
 from turnlog.actors.core.model_call import keeps_items
 from turnlog.actors.core.state import Call, State
 from turnlog.actors.core.tool_call import never_started
@@ -21,27 +20,17 @@ def model_input(state: State) -> list[JsonText]:
     while items and items[-1].is_reasoning:
         items.pop()
     parts += [received.item_json for received in items]
-    started = {
-        effect.call
-        for effect in state.outstanding.values()
-        if isinstance(effect, RunTool) and effect.started
-    }
-    parts += [
-        output_item(call.item, _output(state, call, number in started))
-        for number, call in enumerate(turn.calls, turn.first_call)
-    ]
+    parts += [output_item(call.item, _output(state, call)) for call in turn.calls]
     return parts
 
 
-def _output(state: State, call: Call, started: bool) -> str:
+def _output(state: State, call: Call) -> str:
     match call.status:
         case "settled":
             return call.output
         case "waiting" | "planning" | "asked" | "awaiting":
             return never_started(state, call)
-        case "dispatched":
-            return texts.STOPPED if started else texts.UNKNOWN
-        case "stopped":
+        case "running" | "stopped":
             return texts.STOPPED
-        case "unknown":
+        case "dispatched" | "unknown":
             return texts.UNKNOWN

@@ -18,38 +18,34 @@ from turnlog.actors.core import (
     turn,
     undo,
 )
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    ScanWorkspace,
-    Summarize,
-    TellChild,
-    WaitForAgents,
-)
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.evolving.adopting import reads_files
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import require_storable
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
+    ChildAsked,
     ChildEnded,
+    ChildTold,
     Closes,
+    CompactionAsked,
     CompactionWanted,
     ConversationResumed,
     EffectClosed,
     EffectLost,
     FilesSaved,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
     OpReceived,
     OpRefused,
     RateLimitsReceived,
     ResponseAbandoned,
+    ScanAsked,
     SessionDecision,
     SessionEvent,
     SessionFact,
@@ -59,8 +55,10 @@ from turnlog.protocol.events import (
     SessionStarted,
     StepFailed,
     TimerFired,
+    ToolDispatched,
     ToolStarted,
     TurnStopping,
+    UserShellAsked,
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import (
@@ -114,7 +112,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield from agents.settle_waiting(state, state.turn)
             yield from review.ended(state.turn, fact)
         case TimerFired():
-            if isinstance(waited := state.belongs_to, WaitForAgents):
+            if isinstance(waited := state.belongs_to, AgentsAwaited):
                 yield from agents.settle_waiting(state, state.turn, timed_out=waited.call)
         case ModelItemReceived() | Closes():
             pass
@@ -186,7 +184,7 @@ def _attempt_ended(
     state: State, current: Turn, fact: ModelFailed | ModelCompleted
 ) -> Iterator[SessionDecision]:
     compacting = current.compaction
-    if isinstance(state.belongs_to, Summarize):
+    if isinstance(state.belongs_to, CompactionAsked):
         if compacting is None or current.stopping is not None:
             return
         if isinstance(fact, ModelFailed):
@@ -216,18 +214,18 @@ def _take_over_turn(
     state: State,
     current: Turn,
     fact: SessionOpened | SessionForked,
-    lost: Sequence[tuple[EffectId, Effect]],
+    lost: Sequence[tuple[EffectId, OpeningDecision]],
     *,
     keep: bool,
 ) -> Iterator[SessionDecision]:
     interrupt = isinstance(fact, SessionForked) or fact.on_recovery == "interrupt"
     # What the user ran cannot be run again, nor told to the model: it is over.
-    interrupt = interrupt or any(isinstance(what, RunUserShell) for _, what in lost)
+    interrupt = interrupt or any(isinstance(what, UserShellAsked) for _, what in lost)
     interrupt = interrupt or _touches_this_machine(current)
     if interrupt and current.stopping is None:
         yield TurnStopping("interrupted")
     for effect, what in lost:
-        if isinstance(what, CallModel):
+        if isinstance(what, ModelAsked):
             yield from model_call.abandon_lost(current, effect, keep=keep)
     yield from tool_call.settle_cut_off(state, current)
     if isinstance(fact, SessionOpened):
@@ -241,37 +239,36 @@ def _touches_this_machine(current: Turn) -> bool:
     return current.is_foreign and not is_talk
 
 
-def _is_foreign_child(state: State, current: Turn, what: Effect) -> bool:
+def _is_foreign_child(state: State, current: Turn, what: OpeningDecision) -> bool:
     """Say whether an effect speaks to a session that another machine has named."""
     match what:
-        case RunChild(asked=asked):
-            return current.is_foreign and asked.child not in state.agents
-        case TellChild(told=told):
-            return current.is_foreign and told.child not in state.agents
+        case ChildAsked(child=child) | ChildTold(child=child):
+            return current.is_foreign and child not in state.agents
+
         case _:
             return False
 
 
 def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[SessionDecision]:
     match state.belongs_to:
-        case RunTool() | AskQuestion() as effect:
+        case ToolDispatched() | ApprovalAsked() as effect:
             yield from tool_call.closed_early(state, current, effect, fact)
             return
-        case CallModel():
+        case ModelAsked():
             if current.items:  # the turn stops, so nothing is asked for again
                 yield ResponseAbandoned(fact.effect, keep=True)
-        case Summarize() if fact.how != "cancelled" and current.compaction is not None:
+        case CompactionAsked() if fact.how != "cancelled" and current.compaction is not None:
             if current.stopping is None:
                 yield from compaction.finish(state, current, current.compaction, "")
             return
-        case RunChild(asked=asked) if asked.kind == "agent":
+        case ChildAsked(kind="agent"):
             yield from agents.settle_waiting(state, current)
             return
-        case TellChild(told=told) if fact.how == "failed":
+        case ChildTold() as told if fact.how == "failed":
             if current.stopping is None:
                 yield from agents.tell_again(state, told)
             return
-        case ScanWorkspace() if fact.how == "failed":
+        case ScanAsked() if fact.how == "failed":
             return  # the turn goes on without a way back
         case _:
             pass

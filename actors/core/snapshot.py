@@ -8,14 +8,13 @@ release made, is noticed. Then the session is folded from its first event.
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import accumulate, chain
-from typing import Any, Final, get_args
+from typing import Final
 
 import attrs
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from turnlog.actors.core import ledger, texts
-from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.evolving.agents import result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
 from turnlog.actors.core.state import SEVERAL, Agent, Mark, State, Undone
@@ -27,6 +26,7 @@ from turnlog.protocol.events import (
     Compacted,
     ItemsRecorded,
     ModelItemReceived,
+    OpeningDecision,
     OpReceived,
     RecordedItem,
     RestoredPart,
@@ -42,11 +42,10 @@ from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 6  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 7  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
-_EFFECTS: Final[dict[str, type[Effect]]] = {kind.__name__: kind for kind in get_args(Effect)}
 
 
 class _Index(Struct, frozen=True, array_like=True):
@@ -67,7 +66,7 @@ class _Index(Struct, frozen=True, array_like=True):
     parts: list[int]  # sources
     history_digest: bytes
     context: dict[str, Source]
-    belongs_to: tuple[str, dict[str, Any]] | None
+    belongs_to: OpeningDecision | None
     op: int  # sequence; 0: none
     repeated_op: bool
     op_ids: list[str]
@@ -118,7 +117,7 @@ def snapshot(state: State) -> bytes | None:
             parts=_flat(state.history.sources),
             history_digest=state.history.digest,
             context=state.context_at,
-            belongs_to=_effect_fields(state.belongs_to),
+            belongs_to=state.belongs_to,
             op=state.op_at,
             repeated_op=state.repeated_op,
             op_ids=list(state.op_ids),
@@ -154,10 +153,6 @@ def _flat(sources: list[Source]) -> list[int]:
 
 def _sources(flat: list[int]) -> list[Source]:
     return list(zip(accumulate(flat[::2]), flat[1::2], strict=True))
-
-
-def _effect_fields(effect: Effect | None) -> tuple[str, dict[str, Any]] | None:
-    return None if effect is None else (type(effect).__name__, structs.asdict(effect))
 
 
 @attrs.define
@@ -261,7 +256,7 @@ class Restoration:
             history=self._history(),
             context={kind: self._told(*src).item_json for kind, src in index.context.items()},
             context_at=index.context,
-            belongs_to=_effect(index.belongs_to),
+            belongs_to=index.belongs_to,
             op=self._ops[index.op] if index.op else None,
             op_at=index.op,
             repeated_op=index.repeated_op,
@@ -322,7 +317,3 @@ class Restoration:
         end = self._ends.get(at)
         done = ledger.note(call, asked.plan, *end) if end else self._notes.get(at, "")
         return output_item(call, self._outputs[at]), OUTPUT, done
-
-
-def _effect(fields: tuple[str, dict[str, Any]] | None) -> Effect | None:
-    return None if fields is None else msgspec.convert(fields[1], _EFFECTS[fields[0]])

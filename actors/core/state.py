@@ -1,12 +1,11 @@
 """The folded state of a session: everything that a decision may look at."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import attrs
 from msgspec import Struct
 
-from turnlog.actors.core.effects import Effect
 from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
 from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.envelope import GENESIS, chain
@@ -15,6 +14,8 @@ from turnlog.protocol.events import (
     CompactionAsked,
     CompactionTrigger,
     ContextLoaded,
+    OpeningDecision,
+    Opens,
     OpReceived,
     TurnKind,
     TurnsRestored,
@@ -31,8 +32,17 @@ _NO_SESSION: Final = SessionId("")
 _NO_USAGE: Final = TokenUsage()
 
 CallStatus = Literal[
-    "waiting", "planning", "asked", "dispatched", "awaiting", "stopped", "unknown", "settled"
+    "waiting",
+    "planning",
+    "asked",
+    "dispatched",
+    "running",
+    "awaiting",
+    "stopped",
+    "unknown",
+    "settled",
 ]
+_O = TypeVar("_O", bound=Opens)
 
 
 @attrs.define
@@ -218,8 +228,10 @@ class State:
     history: History = attrs.field(factory=History)
     context: dict[str, JsonText] = attrs.field(factory=dict[str, JsonText])  # last told, by kind
     context_at: dict[str, Source] = attrs.field(factory=dict[str, Source])
-    outstanding: dict[EffectId, Effect] = attrs.field(factory=dict[EffectId, Effect])
-    belongs_to: Effect | None = None  # the effect that the fact in hand is about; None: late
+    outstanding: dict[EffectId, OpeningDecision] = attrs.field(
+        factory=dict[EffectId, OpeningDecision]
+    )  # the open effects: each is the decision that opened it
+    belongs_to: OpeningDecision | None = None  # what the fact in hand is about; None: it is late
     op: OpReceived | None = None  # the op in hand
     op_at: int = 0  # its sequence
     repeated_op: bool = False  # it has been done before
@@ -248,6 +260,10 @@ class State:
         """How much the conversation holds: the provider's count, and an estimate behind it."""
         tokens, size = self.measured
         return tokens + max(0, self.history.size - size) // BYTES_A_TOKEN
+
+    def open(self, *kinds: type[_O]) -> list[_O]:
+        """Return the open effects that decisions of these kinds have opened, oldest first."""
+        return [one for one in self.outstanding.values() if isinstance(one, kinds)]
 
     def takes_input(self, items: Sequence[UserInputItem]) -> bool:
         """Say whether these words of the user's would be used. Otherwise they are refused."""

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from turnlog.actors.core import agents, approval, grants, texts
-from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool, ScanWorkspace
 from turnlog.actors.core.settling import settled
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
+    ApprovalAsked,
+    CallOutcome,
     CallParked,
     EffectClosed,
+    ModelAsked,
     PlanAsked,
     ScanAsked,
     SessionDecision,
@@ -54,7 +56,7 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
 
 
 def _is_responding(state: State) -> bool:
-    return any(isinstance(effect, CallModel) for effect in state.outstanding.values())
+    return bool(state.open(ModelAsked))
 
 
 def _permission(state: State, turn: Turn, call: Call) -> approval.Permission:
@@ -100,7 +102,7 @@ def _must_scan(turn: Turn, settings: TurnSettings) -> bool:
 
 
 def _is_scanning(state: State) -> bool:
-    return any(isinstance(effect, ScanWorkspace) for effect in state.outstanding.values())
+    return bool(state.open(ScanAsked))
 
 
 def settle_cut_off(state: State, turn: Turn) -> Iterator[SessionDecision]:
@@ -127,11 +129,11 @@ def never_started(state: State, call: Call) -> str:
 
 
 def closed_early(
-    state: State, turn: Turn, effect: RunTool | AskQuestion, fact: EffectClosed
+    state: State, turn: Turn, effect: ToolDispatched | ApprovalAsked, fact: EffectClosed
 ) -> Iterator[SessionDecision]:
     """Decide about a tool or a question that ended without a result of its own."""
     call = turn.call(effect.call)
-    if isinstance(effect, AskQuestion):
+    if isinstance(effect, ApprovalAsked):
         if fact.how == "failed" and approval.parks(state, turn, call):
             yield CallParked(effect.call, call.item.call_id)
         elif fact.how == "failed":
@@ -140,6 +142,7 @@ def closed_early(
         yield from settle_cut_off(state, turn)
     else:
         output = texts.CRASHED.format(message=fact.message)
-        yield settled(state, call, effect.call, "stopped" if effect.started else "unknown", output)
+        outcome: CallOutcome = "stopped" if call.status == "running" else "unknown"
+        yield settled(state, call, effect.call, outcome, output)
     if fact.how != "failed" and turn.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from turnlog.actors.core import agents, compaction, model_call, review, texts, tool_call, undo
-from turnlog.actors.core.effects import AskQuestion, RunChild, TellChild
 from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.events import (
+    ApprovalAsked,
+    ChildAsked,
+    ChildTold,
     ContextAsked,
     ContextLoaded,
     InputQueued,
@@ -149,13 +151,13 @@ def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
 
 def _is_busy(state: State) -> bool:
     """Say whether something is open that the next request waits for. Agents may go on working."""
-    return not all(isinstance(one, RunChild | TellChild) for one in state.outstanding.values())
+    return len(state.open(ChildAsked, ChildTold)) < len(state.outstanding)
 
 
 def _park(state: State) -> Iterator[SessionDecision]:
     """Close the session with its turn open, once nothing is open but questions."""
-    rests = all(isinstance(effect, AskQuestion) for effect in state.outstanding.values())
-    if rests and not state.closed:
+    only_questions = len(state.open(ApprovalAsked)) == len(state.outstanding)
+    if only_questions and not state.closed:
         yield SessionClosed("parked")
 
 

@@ -9,34 +9,27 @@ import msgspec
 from msgspec import Struct
 
 from turnlog.actors.core.approval import unanswered
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    LoadContext,
-    PlanCall,
-    RestoreTurns,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    ScanWorkspace,
-    Summarize,
-    TellChild,
-    Wait,
-    WaitForAgents,
-)
 from turnlog.actors.core.grants import PLAIN
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.actors.core.turn import input_items
 from turnlog.actors.ports import ChildOrder, ContextRequest, ModelRequest, PlanOrder, ToolOrder
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
+    ChildAsked,
     ChildTold,
     CompactionAsked,
-    Decision,
+    ContextAsked,
+    ModelAsked,
+    OpeningDecision,
+    PlanAsked,
+    RetryScheduled,
+    ScanAsked,
     ToolDispatched,
     TurnKind,
     UndoAsked,
+    UserShellAsked,
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import FunctionCall
@@ -118,45 +111,42 @@ WITHOUT_MODEL: Final[frozenset[TurnKind]] = frozenset({"undo", "redo", "shell"})
 USER_SHELL: Final = "exec_command"  # the tool that runs what the user types
 
 
-def job_for(state: State, turn: Turn, effect: Effect, opened_by: Decision) -> Job:
-    """Return the job of `effect`, which that decision of the step in hand has opened."""
+def job_for(state: State, turn: Turn, effect: OpeningDecision) -> Job:
+    """Return the job of the effect that this decision of the step in hand has opened."""
     match effect:
-        case LoadContext(effect=name):
+        case ContextAsked(effect=name):
             settings = state.settings
             assert settings is not None  # a session starts with them
             words, asks_model = input_items(turn.op.op), turn.kind not in WITHOUT_MODEL
             request = ContextRequest(name, state.session, settings, words, asks_model)
             return ContextJob(name, request)
-        case CallModel(effect=name, parts=parts):
+        case ModelAsked(effect=name, parts=parts):
             return ModelJob(name, model_request(state, turn, parts))
-        case Summarize(effect=name):
-            assert isinstance(opened_by, CompactionAsked)
-            return ModelJob(name, summary_request(state, turn, opened_by), quiet=True)
-        case RunTool(effect=name, call=call):
-            assert isinstance(opened_by, ToolDispatched)
+        case CompactionAsked(effect=name):
+            return ModelJob(name, summary_request(state, turn, effect), quiet=True)
+        case ToolDispatched(effect=name, call=call):
             item, plan = turn.dispatched(call), turn.call(call).plan
-            return ToolJob(name, ToolOrder(item, plan, opened_by, _settings(turn)))
-        case PlanCall(effect=name, call=call):
+            return ToolJob(name, ToolOrder(item, plan, effect, _settings(turn)))
+        case PlanAsked(effect=name, call=call):
             return PlanJob(name, PlanOrder(name, turn.dispatched(call), _settings(turn)))
-        case RunUserShell(effect=name, command=command):
+        case UserShellAsked(effect=name, command=command):
             return ToolJob(name, _user_shell(turn, name, command))
-        case AskQuestion(effect=name, call=call, question=question):
+        case ApprovalAsked(effect=name, call=call, question=question):
             asked = turn.call(call)
             timeout_ms = _timeout_ms(turn, asked)
             return QuestionJob(name, timeout_ms, state.session, question, asked.plan.tool)
-        case Wait(effect=name, delay_ms=delay_ms):
+        case RetryScheduled(effect=name, delay_ms=delay_ms):
             return TimerJob(name, delay_ms)
-        case WaitForAgents(effect=name, delay_ms=delay_ms):
+        case AgentsAwaited(effect=name, delay_ms=delay_ms):
             return TimerJob(name, delay_ms)
-        case RunChild(effect=name, asked=asked):
-            return ChildJob(name, ChildOrder(state.session, asked))
-        case TellChild(effect=name, told=told):
-            return TellJob(name, told)
-        case ScanWorkspace(effect=name):
+        case ChildAsked(effect=name):
+            return ChildJob(name, ChildOrder(state.session, effect))
+        case ChildTold(effect=name):
+            return TellJob(name, effect)
+        case ScanAsked(effect=name):
             return ScanJob(name, state.session, _settings(turn).session.cwd)
-        case RestoreTurns(effect=name):
-            assert isinstance(opened_by, UndoAsked)
-            return UndoJob(name, state.session, opened_by, _settings(turn).session.cwd, state.rules)
+        case UndoAsked(effect=name):
+            return UndoJob(name, state.session, effect, _settings(turn).session.cwd, state.rules)
         case _:
             assert_never(effect)
 

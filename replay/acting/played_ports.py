@@ -13,7 +13,6 @@ from typing import Final
 import attrs
 import trio
 
-from turnlog.actors.core.effects import CallModel, Effect, RestoreTurns, ScanWorkspace, Summarize
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import (
     ChildOrder,
@@ -42,19 +41,24 @@ from turnlog.protocol.events import (
     CallPlanned,
     ChildEnded,
     ChildTold,
+    CompactionAsked,
     ContextLoaded,
     EffectClosed,
     EffectDone,
     Fact,
     FilesSaved,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
     RateLimitsReceived,
+    ScanAsked,
     SessionFact,
     ToolFinished,
     ToolStarted,
     TurnsRestored,
+    UndoAsked,
     WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId, SessionId
@@ -86,7 +90,7 @@ class RecordedFacts:
         """Return the facts of an effect, in order."""
         return self._facts[effect]
 
-    def of_new(self, *kinds: type[Effect]) -> list[SessionFact]:
+    def of_new(self, *kinds: type[OpeningDecision]) -> list[SessionFact]:
         """Return the facts of the effect that begins now: the oldest open one of these kinds.
 
         It is for ports that do not get to know their effect. Each effect is returned once.
@@ -107,7 +111,7 @@ class PlayedModel:
     async def call(
         self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
     ) -> None:
-        for fact in self.facts.of_new(CallModel, Summarize):
+        for fact in self.facts.of_new(ModelAsked, CompactionAsked):
             await trio.lowlevel.checkpoint()
             match fact:
                 case ModelItemReceived(item_json=text, plan=plan):
@@ -252,7 +256,7 @@ class PlayedWorkspace:
     facts: RecordedFacts
 
     async def scan(self, session: SessionId, cwd: str, save: Save) -> ScanResult:
-        for fact in self.facts.of_new(ScanWorkspace):
+        for fact in self.facts.of_new(ScanAsked):
             await trio.lowlevel.checkpoint()
             match fact:
                 case FilesSaved(files=files):
@@ -266,7 +270,7 @@ class PlayedWorkspace:
         await trio.sleep_forever()
 
     async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
-        for fact in self.facts.of_new(RestoreTurns):
+        for fact in self.facts.of_new(UndoAsked):
             await trio.lowlevel.checkpoint()
             match fact:
                 case FilesSaved(files=files):

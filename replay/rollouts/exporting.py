@@ -14,7 +14,6 @@ import attrs
 import msgspec
 from msgspec import Raw
 
-from turnlog.actors.core.effects import RunTool
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Call, State
 from turnlog.protocol.envelope import Digest, Recorded, chain
@@ -26,6 +25,7 @@ from turnlog.protocol.events import (
     SessionForked,
     SessionStarted,
     StepFailed,
+    ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnEnded,
@@ -242,7 +242,7 @@ class _Writer:
         if not isinstance(record.event, ToolFinished) or self._state.turn is None:
             return None
         running = self._state.outstanding.get(record.event.effect)
-        return self._state.turn.find(running.call) if isinstance(running, RunTool) else None
+        return self._state.turn.find(running.call) if isinstance(running, ToolDispatched) else None
 
     def _behind(self, record: Recorded, call: Call | None) -> Iterator[bytes]:
         match record.event:

@@ -10,13 +10,15 @@ from typing import Final, Literal
 
 import attrs
 
-from turnlog.actors.core.effects import AskQuestion, CallModel, LoadContext, RunTool
 from turnlog.actors.core.model_call import sendable
 from turnlog.actors.core.state import Call
 from turnlog.protocol.calls import ContextFragment, ModelFailure
 from turnlog.protocol.events import (
+    ApprovalAsked,
+    ContextAsked,
     ContextLoaded,
     EffectClosed,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
@@ -24,6 +26,7 @@ from turnlog.protocol.events import (
     SessionFact,
     SessionOpened,
     SessionStarted,
+    ToolDispatched,
     ToolFinished,
     ToolStarted,
 )
@@ -105,7 +108,7 @@ class Player:
     def _asked(self) -> EffectId | None:
         """Return the effect of the model being asked, if it is."""
         open_effects = self.stream.state.outstanding.values()
-        return next((e.effect for e in open_effects if isinstance(e, CallModel)), None)
+        return next((e.effect for e in open_effects if isinstance(e, ModelAsked)), None)
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ class Player:
         self._op(UserTurn(_inputs(prompt), update), turn.start_us or when)
         for steered in parts.steered:
             self._steer(steered)
-        loading = [e.effect for e in state.outstanding.values() if isinstance(e, LoadContext)]
+        loading = [asked.effect for asked in state.open(ContextAsked)]
         settings = TurnSettings(state.settings, context_window=turn.context_window)
         tools = next((_tools(entry) for entry in parts.tools), "[]")
         fragments = self._fragments(parts.context)
@@ -212,7 +215,7 @@ class Player:
         if isinstance(item, FunctionCall | CustomToolCall):
             plan = plan_of(item.name, turn.reports.get(item.call_id))
         self._send(ModelItemReceived(effect, entry.item_json, plan), entry.time_us)
-        asked = [e for e in self.stream.state.outstanding.values() if isinstance(e, AskQuestion)]
+        asked = self.stream.state.open(ApprovalAsked)
         for question in asked:  # rollouts do not hold the answers; that it ran, they do
             self._op(ExecApproval(question.question, "approved"), entry.time_us)
 
@@ -220,7 +223,7 @@ class Player:
         effect = next(
             effect.effect
             for effect in self.stream.state.outstanding.values()
-            if isinstance(effect, RunTool) and effect.call == number
+            if isinstance(effect, ToolDispatched) and effect.call == number
         )
         call_id = call.item.call_id
         report = turn.reports.get(call_id)

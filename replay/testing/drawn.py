@@ -5,18 +5,20 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    LoadContext,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    Summarize,
-    Wait,
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    ChildAsked,
+    CompactionAsked,
+    ContextAsked,
+    ModelAsked,
+    OpeningDecision,
+    RetryScheduled,
+    SessionFact,
+    ToolDispatched,
+    ToolFinished,
+    ToolStarted,
+    UserShellAsked,
 )
-from turnlog.protocol.events import SessionFact, ToolFinished, ToolStarted
 from turnlog.protocol.ops import Interrupt
 from turnlog.protocol.settings import SessionSettings
 from turnlog.replay.testing import strategies
@@ -111,42 +113,42 @@ class _RandomWorld:
     def pick(self, choices: Sequence[T]) -> T:
         return choices[self.draw(_INDICES) % len(choices)]
 
-    def _about(self, effect: Effect) -> list[Deed]:
+    def _about(self, effect: OpeningDecision) -> list[Deed]:
         world = self.world
         ends: list[Deed] = [lambda: world.close(effect, self.draw(_ENDINGS), "as it goes")]
         if world.is_stopping:
             return [lambda: world.close(effect, "cancelled")]
         match effect:
-            case LoadContext():
+            case ContextAsked():
                 return [world.load] * 4 + ends
-            case CallModel():
+            case ModelAsked():
                 usages, failures = _USAGES, _FAILURES
                 goes_on: list[Deed] = [lambda: world.say(self.draw(self.items))] * 4
                 whole: Deed = lambda: world.complete(self.draw(usages))  # noqa: E731
                 return [whole, whole, *goes_on, lambda: world.fail(self.draw(failures)), *ends]
-            case RunTool():
+            case ToolDispatched():
                 return [lambda: self._tool(effect)] * 4 + ends
-            case AskQuestion(question=question):
+            case ApprovalAsked(question=question):
                 return [lambda: world.answer(question, self.draw(_ANSWERS))] * 4
-            case Wait():
+            case RetryScheduled():
                 return [world.fire]
-            case RunChild() | RunUserShell() | Summarize():
+            case ChildAsked() | UserShellAsked() | CompactionAsked():
                 return [lambda: self._goes_on(effect)] * 4 + ends
             case _:  # of no result to be drawn, or a kind of a later release
                 return [lambda: self._goes_on(effect), *ends]
 
-    def _goes_on(self, effect: Effect) -> None:
+    def _goes_on(self, effect: OpeningDecision) -> None:
         if not self.world.go_on(effect, self.draw(_WORDS)):
             self.world.close(effect, "failed", "as it goes")
 
-    def _tool(self, effect: RunTool) -> None:
+    def _tool(self, effect: ToolDispatched) -> None:
         if self.run_tools:
             if effect.effect in self.world.held:
                 self.world.report(effect)
-            elif not effect.started:
+            elif not self.world.has_started(effect):
                 self.world.run(effect)
             return
-        if not effect.started and self.draw(st.booleans()):
+        if not self.world.has_started(effect) and self.draw(st.booleans()):
             self.world.session.send(ToolStarted(effect.effect))
             return
         result = self.draw(_RESULTS)

@@ -22,10 +22,17 @@ from hypothesis.control import current_build_context
 from hypothesis.errors import HypothesisException, InvalidArgument
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from turnlog.actors.core.effects import AskQuestion, CallModel, Effect, LoadContext, RunTool, Wait
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.events import ToolFinished
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    ContextAsked,
+    ModelAsked,
+    OpeningDecision,
+    RetryScheduled,
+    ToolDispatched,
+    ToolFinished,
+)
 from turnlog.protocol.ops import Interrupt, Op
 from turnlog.protocol.settings import OnRecovery, SessionSettings
 from turnlog.replay.testing import strategies
@@ -98,16 +105,16 @@ class SessionMachine(RuleBasedStateMachine):
         self.world.op(op)
         self.world.load()
 
-    @precondition(lambda self: self.world.tools and self.world.open(CallModel))
+    @precondition(lambda self: self.world.tools and self.world.open(ModelAsked))
     @precondition(lambda self: not self.world.is_stopping)
     @rule(data=st.data())
     def model_calls(self, data: st.DataObject) -> None:
         """Let the model call a tool as it should be called."""
         self.world.say(data.draw(self._calls, label="call"))
 
-    def _going_on(self) -> list[Effect]:
+    def _going_on(self) -> list[OpeningDecision]:
         effects = () if self.world.is_stopping else self.session.state.outstanding.values()
-        return [effect for effect in effects if not isinstance(effect, RunTool)]
+        return [effect for effect in effects if not isinstance(effect, ToolDispatched)]
 
     @precondition(lambda self: self._going_on())
     @rule(data=st.data(), which=_WHICH)
@@ -115,16 +122,16 @@ class SessionMachine(RuleBasedStateMachine):
         """Let what is open go on as it naturally does: context, model, questions, children."""
         world, effects = self.world, self._going_on()
         match effects[which % len(effects)]:
-            case LoadContext():
+            case ContextAsked():
                 world.load()
-            case CallModel():
+            case ModelAsked():
                 if (item := data.draw(self._response, label="model")) is None:
                     world.complete()
                 else:
                     world.say(item)
-            case AskQuestion(question=question):
+            case ApprovalAsked(question=question):
                 world.answer(question, data.draw(strategies.answers(), label="answer"))
-            case Wait():
+            case RetryScheduled():
                 world.fire()
             case effect:
                 world.go_on(effect, data.draw(strategies.prompts(), label="text"))
@@ -141,7 +148,7 @@ class SessionMachine(RuleBasedStateMachine):
     def user_asks_for_a_task(self, op: Op) -> None:
         """Compact, undo, redo, run a command, review or name the session, while it rests."""
         self.world.op(op)
-        if self.world.open(LoadContext):
+        if self.world.open(ContextAsked):
             self.world.load()
 
     @precondition(lambda self: self.session.ops)
@@ -173,7 +180,7 @@ class SessionMachine(RuleBasedStateMachine):
         effect = effects[which % len(effects)]
         if self.world.is_stopping:
             self.world.close(effect, "cancelled")
-        elif isinstance(effect, CallModel) and not dies:
+        elif isinstance(effect, ModelAsked) and not dies:
             self.world.fail(failure)
         else:
             self.world.close(effect, "crashed", "its task died")
@@ -213,7 +220,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.world.run(self._runnable(which), stop_after=checkpoint)
         self.world.crash(on_recovery)
 
-    def _runnable(self, which: int) -> RunTool:
+    def _runnable(self, which: int) -> ToolDispatched:
         calls = self.world.runnable()
         return calls[which % len(calls)]
 

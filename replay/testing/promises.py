@@ -11,13 +11,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import effect_of
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import decisions
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import Recorded, UnknownEvent
-from turnlog.protocol.events import Decision, StepFailed
+from turnlog.protocol.events import Decision, Opens, StepFailed
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import JsonText
 from turnlog.replay.testing.timelines import timeline
@@ -89,10 +88,10 @@ class Promises:
         after = set(self._state.outstanding)
         opened = after - before
         event = recorded.event
-        if isinstance(event, Decision) and (effect := effect_of(event)) is not None:
-            opened.add(effect.effect)
-            if effect.effect not in after:
-                self._closed.add(effect.effect)
+        if isinstance(event, Opens):
+            opened.add(event.effect)
+            if event.effect not in after:
+                self._closed.add(event.effect)
         if twice := opened & self._closed:
             self._break("every effect closes once", recorded, f"{min(twice)} is opened again")
         self._closed |= before - after

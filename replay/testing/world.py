@@ -11,34 +11,30 @@ from typing import Any, Final, Literal, TypeVar
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import (
-    CallModel,
-    Effect,
-    LoadContext,
-    RestoreTurns,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    ScanWorkspace,
-    Summarize,
-    TellChild,
-    Wait,
-    WaitForAgents,
-)
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Turn
 from turnlog.actors.core.undo import parts_then
 from turnlog.actors.ports import ToolOrder
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ChildAsked,
     ChildEnded,
+    ChildTold,
+    CompactionAsked,
+    ContextAsked,
     ContextLoaded,
     EffectClosed,
     EffectDone,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
+    Opens,
     RestoredPart,
+    RetryScheduled,
+    ScanAsked,
     SessionFact,
     TimerFired,
     ToolDispatched,
@@ -46,6 +42,7 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnsRestored,
     UndoAsked,
+    UserShellAsked,
     WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId
@@ -76,7 +73,7 @@ from turnlog.runtime.scripted_model.script import Item
 from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
 
-E = TypeVar("E")
+E = TypeVar("E", bound=Opens)
 MOST_SETTLING: Final = 500  # steps to bring a session to rest; far above what any has open
 
 
@@ -94,7 +91,7 @@ class World:
 
     def open(self, kind: type[E]) -> list[E]:
         """Return the open effects of a kind, oldest first."""
-        return [one for one in self.session.state.outstanding.values() if isinstance(one, kind)]
+        return self.session.state.open(kind)
 
     @property
     def turn(self) -> Turn | None:
@@ -105,17 +102,23 @@ class World:
         """Whether the turn's work is being cancelled."""
         return self.turn is not None and self.turn.stopping is not None
 
-    def runnable(self) -> list[RunTool]:
+    def runnable(self) -> list[ToolDispatched]:
         """Return the calls that were dispatched and whose tools have not run yet."""
         if self.is_stopping:
             return []
         return [
-            one for one in self.open(RunTool) if not one.started and one.effect not in self.held
+            one
+            for one in self.open(ToolDispatched)
+            if not self.has_started(one) and one.effect not in self.held
         ]
 
-    def reporting(self) -> list[RunTool]:
+    def has_started(self, tool: ToolDispatched) -> bool:
+        """Say whether a dispatched call's tool has said that it touches the world."""
+        return self.turn is not None and self.turn.call(tool.call).status == "running"
+
+    def reporting(self) -> list[ToolDispatched]:
         """Return the calls whose tools have run, and whose results are on their way."""
-        return [one for one in self.open(RunTool) if one.effect in self.held]
+        return [one for one in self.open(ToolDispatched) if one.effect in self.held]
 
     # --- users and machines -----------------------------------------------------------------------
 
@@ -132,7 +135,7 @@ class World:
 
     def load(self) -> None:
         """Load what the turn starts with."""
-        state, effect = self.session.state, self.open(LoadContext)[0]
+        state, effect = self.session.state, self.open(ContextAsked)[0]
         assert state.settings is not None
         assert state.turn is not None
         op = state.turn.op.op
@@ -149,7 +152,7 @@ class World:
         self.op(ExecApproval(question, decision))
 
     def fire(self) -> None:
-        self.session.send(TimerFired(self.open(Wait)[0].effect))
+        self.session.send(TimerFired(self.open(RetryScheduled)[0].effect))
 
     # --- the model --------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class World:
         One that cannot be read fails the attempt, as it does in the real client.
         """
         self._items += 1
-        effect = self.open(CallModel)[0].effect
+        effect = self.open(ModelAsked)[0].effect
         text = _item_text(item, self._items)
         assert self.turn is not None
         assert self.turn.settings is not None
@@ -175,15 +178,15 @@ class World:
         self.session.send(ModelItemReceived(effect, text, plan))
 
     def complete(self, usage: TokenUsage | None = None) -> None:
-        effect = self.open(CallModel)[0].effect
+        effect = self.open(ModelAsked)[0].effect
         self.session.send(ModelCompleted(effect, f"resp-{self._items}", usage))
 
     def fail(self, failure: ModelFailure) -> None:
-        self.session.send(ModelFailed(self.open(CallModel)[0].effect, failure))
+        self.session.send(ModelFailed(self.open(ModelAsked)[0].effect, failure))
 
     # --- what is no talk with the model -----------------------------------------------------------
 
-    def go_on(self, effect: Effect, text: str) -> bool:
+    def go_on(self, effect: OpeningDecision, text: str) -> bool:
         """Let what a task of another kind waits for come to a good end; False: it is none of them.
 
         Args:
@@ -191,23 +194,23 @@ class World:
         """
         name = effect.effect
         match effect:
-            case Summarize():
+            case CompactionAsked():
                 item = encode_item(Message("assistant", [ContentPart("output_text", text=text)]))
                 self.session.send(ModelItemReceived(name, item))
                 self.session.send(ModelCompleted(name, f"resp-{self._items}"))
-            case RunChild(asked=asked):
+            case ChildAsked(child=child):
                 digest = "00" * 16
-                self.session.send(ChildEnded(name, asked.child, "completed", 9, digest, text))
-            case TellChild():
+                self.session.send(ChildEnded(name, child, "completed", 9, digest, text))
+            case ChildTold():
                 self.session.send(EffectDone(name))
-            case WaitForAgents():
+            case AgentsAwaited():
                 self.session.send(TimerFired(name))
-            case ScanWorkspace():
+            case ScanAsked():
                 self.session.send(WorkspaceScanned(name, 0, 0))
-            case RunUserShell():
+            case UserShellAsked():
                 self.session.send(ToolStarted(name))
                 self.session.send(ToolFinished(name, "done", "", text))
-            case RestoreTurns():
+            case UndoAsked():
                 self.session.send(TurnsRestored(name, (), {}, self._parts_before(name)))
             case _:
                 return False
@@ -223,7 +226,7 @@ class World:
 
     # --- tools ------------------------------------------------------------------------------------
 
-    def run(self, tool: RunTool, *, stop_after: int | None = None) -> Ran:
+    def run(self, tool: ToolDispatched, *, stop_after: int | None = None) -> Ran:
         """Run a dispatched call's tool, whose start is recorded. Its result is held back."""
         order = self.order(tool)
         ran = run_call(self.tools, order, tool.effect, stop_after=stop_after)
@@ -232,11 +235,11 @@ class World:
         self.held[tool.effect] = ran.closing
         return ran
 
-    def report(self, tool: RunTool) -> None:
+    def report(self, tool: ToolDispatched) -> None:
         """Let the result of a tool that has run arrive."""
         self.session.send(self.held.pop(tool.effect))
 
-    def interrupt_tool(self, tool: RunTool, stop_after: int) -> None:
+    def interrupt_tool(self, tool: ToolDispatched, stop_after: int) -> None:
         """Interrupt the turn while a tool runs; it is cancelled at that checkpoint."""
         ran = run_call(self.tools, self.order(tool), tool.effect, stop_after=stop_after)
         if ran.started:
@@ -244,22 +247,17 @@ class World:
         self.op(Interrupt())
         self.session.send(ran.closing)
 
-    def order(self, tool: RunTool) -> ToolOrder:
+    def order(self, tool: ToolDispatched) -> ToolOrder:
         """Return what the tool of a dispatched call is given."""
         assert self.turn is not None
         assert self.turn.settings is not None
         item, plan = self.turn.dispatched(tool.call), self.turn.call(tool.call).plan
-        dispatched = next(
-            record.event
-            for record in reversed(self.session.records)
-            if isinstance(record.event, ToolDispatched) and record.event.effect == tool.effect
-        )
-        return ToolOrder(item, plan, dispatched, self.turn.settings)
+        return ToolOrder(item, plan, tool, self.turn.settings)
 
     # --- ends -------------------------------------------------------------------------------------
 
     def close(
-        self, effect: Effect, how: Literal["failed", "cancelled", "crashed"], why: str = ""
+        self, effect: OpeningDecision, how: Literal["failed", "cancelled", "crashed"], why: str = ""
     ) -> None:
         """Let an effect end without a result: its task died, or was cancelled."""
         self.held.pop(effect.effect, None)

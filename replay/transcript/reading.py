@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import Effect, RunTool, RunUserShell, Summarize
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.review import ReviewOutput, read_output
 from turnlog.actors.core.state import State
@@ -27,6 +26,7 @@ from turnlog.protocol.events import (
     ChildAsked,
     ChildEnded,
     Compacted,
+    CompactionAsked,
     ContextLoaded,
     EffectClosed,
     EffectLost,
@@ -34,10 +34,12 @@ from turnlog.protocol.events import (
     ModelAsked,
     ModelCompleted,
     ModelItemReceived,
+    OpeningDecision,
     OpReceived,
     QuestionAnswered,
     RecordedItem,
     ResponseAbandoned,
+    ToolDispatched,
     ToolFinished,
     TurnEnded,
     TurnOpened,
@@ -138,7 +140,7 @@ class _Reader:
                 self._response.clear()
             case ModelItemReceived():
                 of = self._state.belongs_to
-                if of is not None and not isinstance(of, Summarize):
+                if of is not None and not isinstance(of, CompactionAsked):
                     self._received(record, event.item_json)
             case ModelCompleted(usage=usage):
                 if usage is not None and self._state.belongs_to is not None:
@@ -270,11 +272,11 @@ class _Reader:
         self._response.append(entry)
         self._add(record, entry)
 
-    def _finished_tool(self, running: Effect | None, event: ToolFinished) -> None:
+    def _finished_tool(self, running: OpeningDecision | None, event: ToolFinished) -> None:
         tool = None
-        if isinstance(running, RunTool):
+        if isinstance(running, ToolDispatched):
             tool = self._tools.get(running.call)
-        elif isinstance(running, RunUserShell):
+        elif isinstance(running, UserShellAsked):
             tool = self._running.pop(event.effect, None)
         if tool is None:
             return

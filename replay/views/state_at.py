@@ -3,7 +3,6 @@
 Any event is allowed: in the middle of a step, after an unknown kind, before the first turn.
 """
 
-import re
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Final, Literal
@@ -11,7 +10,6 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from turnlog.actors.core.effects import CallModel, Effect, Summarize
 from turnlog.actors.core.history import History
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
@@ -19,9 +17,9 @@ from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.jobs import model_request, summary_request
-from turnlog.protocol.envelope import GENESIS, Recorded, chain
+from turnlog.protocol.envelope import GENESIS, KIND_NAMES, Recorded, chain
 from turnlog.protocol.errors import SequenceOutOfRange
-from turnlog.protocol.events import ModelAsked
+from turnlog.protocol.events import CompactionAsked, ModelAsked
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.settings import SessionSettings, TurnSettings
@@ -119,8 +117,8 @@ def state_view(state: State) -> dict[str, Any]:
             view[name] = {"parts": list(state.history.parts)}
         elif name == "outstanding":
             view[name] = {
-                effect: {"kind": effect_kind(todo), **plain(todo)}
-                for effect, todo in state.outstanding.items()
+                effect: {"kind": KIND_NAMES[type(asked)], **plain(asked)}
+                for effect, asked in state.outstanding.items()
             }
         elif name == "turn" and state.turn is not None:
             view[name] = plain(state.turn)
@@ -140,11 +138,6 @@ def _agent_view(agent: Agent) -> dict[str, Any]:
     view: dict[str, Any] = plain(agent)
     del view["settings"], view["result_at"]
     return {**view, "model": agent.settings.model}
-
-
-def effect_kind(effect: Effect) -> str:
-    """Return the name of an effect's kind, such as `call_model`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(effect).__name__).lower()
 
 
 def _readable(change: Difference) -> Difference:
@@ -179,11 +172,10 @@ def request_at(state: State, recorded: Recorded) -> Request:
 
 def _in_flight(state: State, turn: Turn) -> ModelRequest | None:
     """Return the request that has no answer yet, also one for a summary."""
-    for effect in state.outstanding.values():
-        if isinstance(effect, CallModel):
-            return model_request(state, turn, effect.parts)
-        if isinstance(effect, Summarize) and turn.compaction is not None:
-            return summary_request(state, turn, turn.compaction.asked)
+    for asked in state.open(ModelAsked):
+        return model_request(state, turn, asked.parts)
+    for summary in state.open(CompactionAsked):
+        return summary_request(state, turn, summary)
     return None
 
 

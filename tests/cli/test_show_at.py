@@ -53,12 +53,12 @@ async def test_an_event_is_shown_with_the_state_and_what_it_changed(told: Told) 
     rows = {line[:10].strip(): line[11:] for line in outcome.out.splitlines() if line[:1].strip()}
     assert rows["title"] == "Look around."
     assert rows["turn"] == "1 is open, request 1"
-    assert rows["calls"] == "0 exec_command dispatched"
+    assert rows["calls"] == "0 exec_command running"
     assert rows["open"].endswith(": run call 0, started")
-    assert rows["request"] == "would be sent, were the turn cut off here and the model asked"
+    assert rows["request"] == "would be sent, if the turn were cut here and the model asked"
     assert outcome.out.split("Changed by this event:\n")[1].splitlines()[1:] == [
-        "    - false",
-        "    + true",
+        "    - dispatched",
+        "    + running",
     ]
     assert "\033" not in outcome.out
 

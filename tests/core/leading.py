@@ -8,13 +8,13 @@ from msgspec import structs
 from tests.core.compacting import told
 from tests.core.play import SETTINGS, Play
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import RunChild
 from turnlog.protocol.calls import (
     ErrorInfo,
     SpawnAgent,
 )
 from turnlog.protocol.events import (
     CallSettled,
+    ChildAsked,
     ChildEnded,
     SessionDecision,
 )
@@ -54,7 +54,7 @@ def with_agent(settings: SessionSettings = TWO) -> tuple[Play, str]:
 def end(
     play: Play, child: str, status: str = "completed", output: str | None = "found it"
 ) -> list[SessionDecision]:
-    effect = next(one.effect for one in play.all(RunChild) if one.asked.child == child)
+    effect = next(one.effect for one in play.all(ChildAsked) if one.child == child)
     error = ErrorInfo("server_error", "503") if status == "failed" else None
     usage = TokenUsage(100, 0, 0, 10)
     assert status in ("completed", "interrupted", "failed")

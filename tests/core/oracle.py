@@ -6,17 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.core.play import Play, known
-from turnlog.actors.core.effects import effect_of
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     AgentsAwaited,
     CallPlanned,
     CallSettled,
     Closes,
-    Decision,
     EffectLost,
     ModelCompleted,
     ModelItemReceived,
+    Opens,
     OpReceived,
     QuestionAnswered,
     SessionEvent,
@@ -95,12 +94,12 @@ def closers(events: Iterable[SessionEvent]) -> dict[str, list[SessionEvent]]:
         for effect in closed:
             del open_now[effect]
             found[effect].append(event)
-        if isinstance(event, Decision) and (todo := effect_of(event)) is not None:
-            assert todo.effect not in found, f"{todo.effect} was opened twice"
-            open_now[todo.effect] = getattr(event, "question", "")
+        if isinstance(event, Opens):
+            assert event.effect not in found, f"{event.effect} was opened twice"
+            open_now[event.effect] = getattr(event, "question", "")
             if isinstance(event, AgentsAwaited):
-                open_now[todo.effect] = event.call_id
-            found[todo.effect] = []
+                open_now[event.effect] = event.call_id
+            found[event.effect] = []
     return found
 
 

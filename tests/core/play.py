@@ -7,23 +7,6 @@ import attrs
 from hypothesis.vendor.pretty import RepresentationPrinter
 from msgspec import structs
 
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    LoadContext,
-    PlanCall,
-    RestoreTurns,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    ScanWorkspace,
-    Summarize,
-    TellChild,
-    Wait,
-    WaitForAgents,
-    effect_of,
-)
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import RULES, step
 from turnlog.actors.core.state import State
@@ -31,17 +14,29 @@ from turnlog.actors.core.undo import parts_then
 from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
     CallPlanned,
+    ChildAsked,
     ChildEnded,
+    ChildTold,
+    CompactionAsked,
+    ContextAsked,
     ContextLoaded,
     ConversationResumed,
     Decision,
     EffectClosed,
     EffectDone,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
+    Opens,
     OpReceived,
+    PlanAsked,
+    RetryScheduled,
+    ScanAsked,
     SessionDecision,
     SessionEvent,
     SessionFact,
@@ -50,12 +45,14 @@ from turnlog.protocol.events import (
     SessionStarted,
     StepFailed,
     TimerFired,
+    ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnEnded,
     TurnOpened,
     TurnsRestored,
     UndoAsked,
+    UserShellAsked,
     WorkspaceScanned,
 )
 from turnlog.protocol.ids import EffectId, SessionId
@@ -85,7 +82,7 @@ from turnlog.protocol.usage import TokenUsage
 
 SESSION = SessionId("01900000-0000-7000-8000-000000000001")
 SETTINGS = SessionSettings(cwd="/work", model="gpt-test")
-E = TypeVar("E", bound=Effect)
+E = TypeVar("E", bound=Opens)
 START_US = 1_700_000_000_000_000
 
 
@@ -173,8 +170,8 @@ class Play:
                 turn = 0
             if isinstance(event, Decision):
                 decisions.append(event)
-                if (effect := effect_of(event)) is not None:
-                    self.effects.append(effect.effect)
+            if isinstance(event, Opens):
+                self.effects.append(event.effect)
         self.ends.append(self.state.head)
         return decisions
 
@@ -215,11 +212,11 @@ class Play:
         return self.all(kind)[0]
 
     def all(self, kind: type[E]) -> list[E]:
-        return [effect for effect in self.state.outstanding.values() if isinstance(effect, kind)]
+        return self.state.open(kind)
 
     def tool(self, call: int) -> EffectId:
         """Return the effect that runs the turn's call with this number."""
-        return next(effect.effect for effect in self.all(RunTool) if effect.call == call)
+        return next(effect.effect for effect in self.all(ToolDispatched) if effect.call == call)
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -258,7 +255,7 @@ class Play:
         settings = settings or self.turn_settings()
         op = self.state.turn.op.op
         items = op.items if isinstance(op, UserInput | UserTurn) else ()
-        return self.send(loaded(self.the(LoadContext).effect, settings, items, fragments))
+        return self.send(loaded(self.the(ContextAsked).effect, settings, items, fragments))
 
     def turn_settings(self) -> TurnSettings:
         """Return what a turn runs under that starts now."""
@@ -278,7 +275,7 @@ class Play:
         return self.complete()
 
     def item(self, item_json: JsonText, plan: ToolPlan | None = None) -> list[SessionDecision]:
-        return self.send(ModelItemReceived(self.the(CallModel).effect, item_json, plan))
+        return self.send(ModelItemReceived(self.the(ModelAsked).effect, item_json, plan))
 
     def call(self, call_id: str, *, parallel: bool = True) -> list[SessionDecision]:
         return self.item(function_call(call_id), ToolPlan("exec_command", parallel))
@@ -288,18 +285,18 @@ class Play:
         return self.item(function_call(call_id, "agent"), ToolPlan("agent", agent=request))
 
     def fail_summary(self, failure: ModelFailure) -> list[SessionDecision]:
-        return self.send(ModelFailed(self.the(Summarize).effect, failure))
+        return self.send(ModelFailed(self.the(CompactionAsked).effect, failure))
 
     def summarize(self, summary: str) -> list[SessionDecision]:
         """Give the summary that was asked for."""
-        effect = self.the(Summarize).effect
+        effect = self.the(CompactionAsked).effect
         self.send(ModelItemReceived(effect, said(summary)))
         return self.send(ModelCompleted(effect, "resp"))
 
     def end_child(self, output: str = "done", child: str | None = None) -> list[SessionDecision]:
         """Let a child rest, the oldest if none is named."""
-        runs = [one for one in self.all(RunChild) if child in (None, one.asked.child)]
-        asked = runs[0].asked
+        runs = [one for one in self.all(ChildAsked) if child in (None, one.child)]
+        asked = runs[0]
         usage = TokenUsage(100, 0, 0, 10)
         return self.send(
             ChildEnded(asked.effect, asked.child, "completed", 9, "00" * 16, output, usage)
@@ -307,7 +304,7 @@ class Play:
 
     def restore(self) -> list[SessionDecision]:
         """Undo as the log's reader does: a conversation that is gone is folded from the log."""
-        effect = self.the(RestoreTurns).effect
+        effect = self.the(UndoAsked).effect
         asked = next(
             one for one in self.events if isinstance(one, UndoAsked) and one.effect == effect
         )
@@ -321,13 +318,13 @@ class Play:
         return self.op(Undo(turns)) + self.load() + self.restore()
 
     def complete(self, usage: TokenUsage | None = None) -> list[SessionDecision]:
-        return self.send(ModelCompleted(self.the(CallModel).effect, "resp", usage))
+        return self.send(ModelCompleted(self.the(ModelAsked).effect, "resp", usage))
 
     def fail(self, failure: ModelFailure) -> list[SessionDecision]:
-        return self.send(ModelFailed(self.the(CallModel).effect, failure))
+        return self.send(ModelFailed(self.the(ModelAsked).effect, failure))
 
     def fire(self) -> list[SessionDecision]:
-        return self.send(TimerFired(self.the(Wait).effect))
+        return self.send(TimerFired(self.the(RetryScheduled).effect))
 
     def start(self, call: int) -> list[SessionDecision]:
         return self.send(ToolStarted(self.tool(call)))
@@ -336,37 +333,37 @@ class Play:
         return self.send(ToolFinished(self.tool(call), "done", "", output))
 
     def answer(self, decision: ApprovalAnswer) -> list[SessionDecision]:
-        return self.op(ExecApproval(self.the(AskQuestion).question, decision))
+        return self.op(ExecApproval(self.the(ApprovalAsked).question, decision))
 
-    def close(self, effect: Effect) -> list[SessionDecision]:
+    def close(self, effect: OpeningDecision) -> list[SessionDecision]:
         """Close an effect as a world does in which all goes well, or as it does when stopped."""
         turn = self.state.turn
         if turn is not None and turn.stopping is not None:
             return self.send(EffectClosed(effect.effect, "cancelled"))
         match effect:
-            case LoadContext():
+            case ContextAsked():
                 return self.load()
-            case CallModel():
+            case ModelAsked():
                 return self.send(ModelCompleted(effect.effect, "resp"))
-            case RunTool():
+            case ToolDispatched():
                 return self.send(ToolFinished(effect.effect, "done", "", "ok"))
-            case PlanCall():
+            case PlanAsked():
                 return self.send(CallPlanned(effect.effect, ToolPlan("exec_command")))
-            case AskQuestion():
+            case ApprovalAsked():
                 return self.op(ExecApproval(effect.question, "approved"))
-            case Wait() | WaitForAgents():
+            case RetryScheduled() | AgentsAwaited():
                 return self.send(TimerFired(effect.effect))
-            case Summarize():
+            case CompactionAsked():
                 return self.summarize("in short")
-            case RunChild():
-                return self.end_child(f"done <{effect.effect}>", effect.asked.child)
-            case TellChild():
+            case ChildAsked():
+                return self.end_child(f"done <{effect.effect}>", effect.child)
+            case ChildTold():
                 return self.send(EffectDone(effect.effect))
-            case ScanWorkspace():
+            case ScanAsked():
                 return self.send(WorkspaceScanned(effect.effect, 1, 0))
-            case RestoreTurns():
+            case UndoAsked():
                 return self.restore()
-            case RunUserShell():
+            case UserShellAsked():
                 return self.send(ToolFinished(effect.effect, "done", "", "secret"))
 
     def settle(self, most: int) -> None:

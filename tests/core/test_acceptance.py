@@ -9,11 +9,10 @@ from tests.core.test_approvals import OUTSIDE, asking
 from tests.core.test_undo import rested
 from tests.strategies import sessions
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
 from turnlog.protocol.calls import ContextFragment
-from turnlog.protocol.events import ModelCompleted, OpReceived
+from turnlog.protocol.events import ApprovalAsked, ModelCompleted, OpReceived
 from turnlog.protocol.ops import Compact, ExecApproval
 from turnlog.protocol.usage import TokenUsage
 
@@ -119,7 +118,7 @@ def test_resuming_again_and_again_adds_nothing_to_the_conversation(play: Play, t
 def test_an_answer_in_the_same_instant_as_its_question_counts() -> None:
     play = asking()
     assert kinds(play.item(function_call("c1"), OUTSIDE)) == ["ApprovalAsked"]
-    answer = ExecApproval(play.the(AskQuestion).question, "approved")
+    answer = ExecApproval(play.the(ApprovalAsked).question, "approved")
     assert kinds(play.send(OpReceived("now", answer), passed_us=0)) == ["ToolDispatched"]
 
 
@@ -130,7 +129,7 @@ def test_no_question_is_open_where_no_turn_runs(play: Play) -> None:
         rebuild([record], state)
         if state.turn is None:
             opened = state.outstanding.values()
-            assert not [effect for effect in opened if isinstance(effect, AskQuestion)]
+            assert not [effect for effect in opened if isinstance(effect, ApprovalAsked)]
 
 
 @given(sessions())

@@ -6,7 +6,6 @@ from msgspec import structs
 from tests.core.compacting import kinds
 from tests.core.leading import TWO, answer, end, notes, spawn, talking, with_agent
 from tests.core.play import SESSION, SETTINGS, Play, said
-from turnlog.actors.core.effects import RunChild, TellChild, WaitForAgents
 from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.protocol.calls import (
     AgentRequest,
@@ -41,7 +40,7 @@ def test_an_agent_is_started_with_the_turn_s_settings_and_the_call_answered_at_o
     assert isinstance(asked, ChildAsked)
     settings = structs.replace(TWO, model="gpt-small", reasoning_effort="low", depth=1)
     assert asked == ChildAsked(
-        play.the(RunChild).effect, asked.child, "agent", "scout", 1, "look around", settings
+        play.the(ChildAsked).effect, asked.child, "agent", "scout", 1, "look around", settings
     )
     assert answer([settled]) == {"agent_id": asked.child, "nickname": "scout"}
 
@@ -57,7 +56,7 @@ def test_the_model_goes_on_while_its_agents_work() -> None:
     spawn(play)
     (asked,) = play.complete()
     assert isinstance(asked, ModelAsked)
-    assert (asked.request, len(play.all(RunChild))) == (2, 1)
+    assert (asked.request, len(play.all(ChildAsked))) == (2, 1)
 
 
 def test_no_more_agents_run_than_may_and_the_model_can_read_why() -> None:
@@ -67,7 +66,7 @@ def test_no_more_agents_run_than_may_and_the_model_can_read_why() -> None:
     assert answer(play.agent_call("c3", SpawnAgent("go"))) == {
         "error": "2 agents are running, which is the most; wait for one of them, or close one"
     }
-    assert len(play.all(RunChild)) == 2
+    assert len(play.all(ChildAsked)) == 2
 
 
 def test_an_agent_that_rests_makes_room_for_another() -> None:
@@ -92,7 +91,7 @@ def test_an_agent_that_works_is_steered(*, interrupt: bool) -> None:
     request = TellAgent(child, "hurry", interrupt)
     told_child, settled = play.agent_call("c2", request)
     assert told_child == ChildTold(
-        play.the(TellChild).effect,
+        play.the(ChildTold).effect,
         SessionId(child),
         f"{SESSION}/{play.state.facts}/1",
         "hurry",
@@ -100,7 +99,7 @@ def test_an_agent_that_works_is_steered(*, interrupt: bool) -> None:
     )
     assert answer([settled]) == {"agent_id": child, "status": "running"}
     assert kinds(play.complete()) == ["ModelAsked"]  # which does not wait for it
-    assert play.send(EffectDone(play.the(TellChild).effect)) == []
+    assert play.send(EffectDone(play.the(ChildTold).effect)) == []
 
 
 def test_an_agent_that_rests_is_set_to_work_again() -> None:
@@ -133,7 +132,7 @@ def test_a_word_to_an_agent_that_has_just_come_to_rest_sets_it_to_work_again() -
     play, child = with_agent()
     play.agent_call("c2", TellAgent(child, "hurry"))
     end(play, child)
-    effect = play.the(TellChild).effect
+    effect = play.the(ChildTold).effect
     (asked,) = play.send(EffectClosed(effect, "failed", "it rests"))
     assert isinstance(asked, ChildAsked)
     assert (asked.child, asked.run, asked.prompt) == (child, 2, "hurry")
@@ -145,9 +144,9 @@ def test_a_word_to_an_agent_that_has_just_come_to_rest_sets_it_to_work_again() -
 def test_a_word_that_came_before_the_agent_began_is_told_again() -> None:
     play, child = with_agent()
     play.agent_call("c2", TellAgent(child, "hurry"))
-    word = play.the(TellChild).told
+    word = play.the(ChildTold)
     (again,) = play.send(EffectClosed(word.effect, "failed", "it rests"))
-    assert again == structs.replace(word, effect=play.the(TellChild).effect)
+    assert again == structs.replace(word, effect=play.the(ChildTold).effect)
 
 
 def test_a_word_to_an_agent_that_was_closed_meanwhile_is_gone() -> None:
@@ -155,14 +154,14 @@ def test_a_word_to_an_agent_that_was_closed_meanwhile_is_gone() -> None:
     play.agent_call("c2", TellAgent(child, "hurry"))
     play.agent_call("c3", CloseAgent(child))
     end(play, child, "interrupted")
-    assert play.send(EffectClosed(play.the(TellChild).effect, "failed", "it rests")) == []
+    assert play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it rests")) == []
 
 
 def test_a_word_behind_an_end_that_nobody_heard_of_is_answered_with_it() -> None:
     play, child = with_agent()
     play.agent_call("c2", TellAgent(child, "hurry"))
     end(play, child)
-    play.send(EffectClosed(play.the(TellChild).effect, "failed", "it rests"))
+    play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it rests"))
     answered = answer(play.agent_call("c3", TellAgent(child, "more")))
     assert answered["previous"] == {"running": "found it"}
     end(play, child, output="found more")
@@ -187,7 +186,7 @@ def test_a_call_that_waits_is_answered_by_the_first_end() -> None:
     play = talking()
     first, second = spawn(play, "c1"), spawn(play, "c2")
     (awaited,) = play.agent_call("c3", AwaitAgents((first, second), 5000))
-    wait = play.the(WaitForAgents)
+    wait = play.the(AgentsAwaited)
     assert awaited == AgentsAwaited(wait.effect, 2, "c3", 5000)
     assert play.complete() == []
     settled, model = end(play, second)
@@ -196,7 +195,7 @@ def test_a_call_that_waits_is_answered_by_the_first_end() -> None:
         "timed_out": False,
     }
     assert isinstance(model, ModelAsked)
-    assert play.all(WaitForAgents) == []
+    assert play.all(AgentsAwaited) == []
     assert notes(play) == []
 
 
@@ -222,10 +221,10 @@ def test_a_wait_that_takes_too_long_is_answered_and_the_agent_works_on() -> None
     play, child = with_agent()
     play.agent_call("c2", AwaitAgents((child,), 5000))
     play.complete()
-    settled, model = play.send(TimerFired(play.the(WaitForAgents).effect))
+    settled, model = play.send(TimerFired(play.the(AgentsAwaited).effect))
     assert answer([settled]) == {"status": {}, "timed_out": True}
     assert isinstance(model, ModelAsked)
-    assert len(play.all(RunChild)) == 1
+    assert len(play.all(ChildAsked)) == 1
 
 
 def test_a_wait_for_nobody_is_answered_with_an_error_and_tells_nothing() -> None:
@@ -317,7 +316,7 @@ def test_an_end_that_is_not_told_yet_is_in_a_snapshot(*, crashed: bool) -> None:
     """It happens where the turn could not record it: a step that failed ended it."""
     play, child = with_agent()
     if crashed:
-        play.send(EffectClosed(play.the(RunChild).effect, "crashed", "boom"))
+        play.send(EffectClosed(play.the(ChildAsked).effect, "crashed", "boom"))
     else:
         end(play, child)
     untold = untold_of(play, child)
@@ -344,7 +343,7 @@ def untold_of(play: Play, child: str) -> tuple[object, object]:
 def test_an_agent_that_works_is_closed_by_stopping_it() -> None:
     play, child = with_agent()
     stopping, settled = play.agent_call("c2", CloseAgent(child))
-    assert stopping == ChildStopping(play.the(RunChild).effect, SessionId(child))
+    assert stopping == ChildStopping(play.the(ChildAsked).effect, SessionId(child))
     assert answer([settled]) == {"agent_id": child, "previous_status": "running"}
     end(play, child, "interrupted")
     play.complete()

@@ -9,7 +9,6 @@ from tests.core.compacting import kinds
 from tests.core.leading import TWO, answer, end, notes, spawn, talking, with_agent
 from tests.core.play import Play, function_call
 from turnlog.actors.core import model_call, turn
-from turnlog.actors.core.effects import AskQuestion, CallModel, RunChild, TellChild, WaitForAgents
 from turnlog.protocol.calls import (
     AwaitAgents,
     CloseAgent,
@@ -20,9 +19,13 @@ from turnlog.protocol.calls import (
     ToolPlan,
 )
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
     ChildAsked,
     ChildStopping,
+    ChildTold,
     EffectClosed,
+    ModelAsked,
     SessionDecision,
     TurnEnded,
 )
@@ -36,7 +39,7 @@ def test_an_interrupt_ends_the_turn_only_once_every_agent_is_gone() -> None:
     first, second = spawn(play, "c1"), spawn(play, "c2")
     play.agent_call("c3", AwaitAgents((first,), 5000))
     play.interrupt()
-    for effect in (play.the(CallModel).effect, play.the(WaitForAgents).effect):
+    for effect in (play.the(ModelAsked).effect, play.the(AgentsAwaited).effect):
         assert "TurnEnded" not in kinds(play.send(EffectClosed(effect, "cancelled")))
     (settled,) = end(play, first, "interrupted")
     assert answer([settled]) == {"status": {first: "interrupted"}, "timed_out": False}
@@ -56,7 +59,7 @@ def test_a_crash_while_a_call_waits_tells_how_the_agent_ended_and_nothing_else()
 
 def test_an_agent_that_cannot_be_reached_has_failed() -> None:
     play, child = with_agent()
-    assert play.send(EffectClosed(play.the(RunChild).effect, "crashed", "boom")) == []
+    assert play.send(EffectClosed(play.the(ChildAsked).effect, "crashed", "boom")) == []
     play.complete()
     assert notes(play) == [{"agent_id": child, "nickname": "agent-1", "status": {"failed": ""}}]
 
@@ -72,7 +75,7 @@ def test_a_call_whose_wait_breaks_down_ends_the_turn_and_every_end_is_told() -> 
     play, child = with_agent()
     play.agent_call("c2", AwaitAgents((child,), 5000))
     play.complete()
-    decided = play.send(EffectClosed(play.the(WaitForAgents).effect, "crashed", "boom"))
+    decided = play.send(EffectClosed(play.the(AgentsAwaited).effect, "crashed", "boom"))
     assert kinds(decided) == ["TurnStopping"]
     settled, ended = end(play, child)
     assert answer([settled])["status"] == {child: {"completed": "found it"}}
@@ -82,14 +85,14 @@ def test_a_call_whose_wait_breaks_down_ends_the_turn_and_every_end_is_told() -> 
 
 def test_an_engine_that_takes_over_asks_for_the_same_run_again() -> None:
     play, child = with_agent()
-    first = play.the(RunChild).asked
+    first = play.the(ChildAsked)
     play.agent_call("c2", TellAgent(child, "hurry"))
-    word = play.the(TellChild).told
+    word = play.the(ChildTold)
     play.agent_call("c3", AwaitAgents((child,), 5000))
     play.complete()
     decided = play.open()
     assert kinds(decided) == ["EffectLost"] * 3 + ["ChildAsked", "ChildTold", "AgentsAwaited"]
-    again, told_again = play.the(RunChild).asked, play.the(TellChild).told
+    again, told_again = play.the(ChildAsked), play.the(ChildTold)
     assert structs.replace(again, effect=first.effect) == first
     assert structs.replace(told_again, effect=word.effect) == word
     assert again.effect != first.effect
@@ -102,7 +105,7 @@ def test_an_agent_that_was_being_closed_is_stopped_again() -> None:
     play.agent_call("c2", CloseAgent(child))
     play.complete()
     decided = play.open()
-    effect = play.the(RunChild).effect
+    effect = play.the(ChildAsked).effect
     assert ChildStopping(effect, SessionId(child)) in decided
 
 
@@ -134,7 +137,7 @@ def test_effects_that_are_asked_for_again_share_no_name_with_new_ones() -> None:
     spawn(play, "c0")
     spawn(play, "c1")
     play.item(function_call("c2"), ToolPlan("exec_command", wants="outside"))
-    play.send(EffectClosed(play.the(AskQuestion).effect, "failed"))
+    play.send(EffectClosed(play.the(ApprovalAsked).effect, "failed"))
     assert play.agent_call("c3", SpawnAgent("go")) == []  # the session is about to close
     play.complete()
     asked = [one.effect for one in play.open() if isinstance(one, ChildAsked)]

@@ -9,7 +9,6 @@ from msgspec import structs
 from tests.core.compacting import kinds, told
 from tests.core.play import SETTINGS, Play, function_call
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool
 from turnlog.protocol.calls import (
     CommandPreview,
     ErrorInfo,
@@ -179,14 +178,14 @@ def test_once_declined_the_model_is_told_what_the_first_run_printed() -> None:
 
 def test_nobody_answering_is_told_as_what_the_first_run_printed() -> None:
     play = stopped_by_its_sandbox()
-    settled, _ = play.send(EffectClosed(play.the(AskQuestion).effect, "failed"))
+    settled, _ = play.send(EffectClosed(play.the(ApprovalAsked).effect, "failed"))
     assert settled == CallSettled(0, "c1", "declined", "ran\ncannot write", RAN)
 
 
 def test_an_interrupt_meanwhile_tells_what_the_first_run_printed() -> None:
     play = stopped_by_its_sandbox()
     play.interrupt()
-    (settled, *_) = play.close(play.the(AskQuestion))
+    (settled, *_) = play.close(play.the(ApprovalAsked))
     assert settled == CallSettled(0, "c1", "never_started", "ran\ncannot write", RAN)
 
 
@@ -217,11 +216,11 @@ def test_an_answer_for_the_session_answers_the_other_questions_of_its_kind() -> 
     ls, rm = (ToolPlan("exec_command", parallel=True, approval_key=key) for key in ("ls", "rm"))
     for call_id, plan in (("c1", ls), ("c2", rm), ("c3", ls)):
         play.item(function_call(call_id), plan)
-    first, second, third = play.all(AskQuestion)
+    first, second, third = play.all(ApprovalAsked)
     decided = play.op(ExecApproval(third.question, "approved_for_session"))
     assert kinds(decided) == ["QuestionAnswered", "ToolDispatched", "ToolDispatched"]
     assert decided[0] == QuestionAnswered(first.effect, 0, "c1")
-    assert play.all(AskQuestion) == [second]
+    assert play.all(ApprovalAsked) == [second]
     (refused,) = play.op(ExecApproval(first.question, "denied"))
     assert isinstance(refused, OpRefused)
     assert refused.code == "no_such_question"
@@ -259,7 +258,7 @@ def unanswered(kind: Literal["command", "patch"], policy: Unanswered) -> Play:
 
 
 def nobody(play: Play) -> list[SessionDecision]:
-    return play.send(EffectClosed(play.the(AskQuestion).effect, "failed"))
+    return play.send(EffectClosed(play.the(ApprovalAsked).effect, "failed"))
 
 
 @pytest.mark.parametrize("kind", ["command", "patch"])
@@ -286,7 +285,7 @@ def test_a_question_may_park_its_session_once_the_rest_is_done(
 
 def parked() -> tuple[Play, str]:
     play = unanswered("command", "park")
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     nobody(play)
     play.finish(0)
     return play, question
@@ -319,7 +318,7 @@ def test_an_answer_to_a_parked_session_is_never_lost(
         play.open("leave")
     early = kinds(play.op(ExecApproval(question, answer)))
     assert "OpRefused" not in early
-    assert play.all(RunTool) == []
+    assert play.all(ToolDispatched) == []
     late = kinds(play.open())
     assert [kind for kind in early + late if kind in then] == then
 
@@ -329,10 +328,12 @@ def test_no_call_starts_and_nothing_is_asked_of_the_model_while_a_session_parks(
     nobody(play)
     play.say("word")
     play.finish(0)
-    assert (play.all(RunTool), play.all(CallModel)) == ([], [])
+    assert (play.all(ToolDispatched), play.all(ModelAsked)) == ([], [])
 
 
-@pytest.mark.parametrize(("answer", "then"), [("approved", "RunTool"), ("denied", "CallModel")])
+@pytest.mark.parametrize(
+    ("answer", "then"), [("approved", "ToolDispatched"), ("denied", "ModelAsked")]
+)
 def test_a_question_that_is_answered_before_the_session_has_parked_parks_it_no_more(
     answer: ApprovalAnswer, then: str
 ) -> None:
@@ -340,10 +341,10 @@ def test_a_question_that_is_answered_before_the_session_has_parked_parks_it_no_m
     play.item(function_call("c0"), ToolPlan("tool", parallel=True, known_safe=True))
     play.item(function_call("c1"), ToolPlan("tool", parallel=True, preview=COMMAND))
     play.complete()
-    asked = play.the(AskQuestion)
+    asked = play.the(ApprovalAsked)
     assert kinds(play.send(EffectClosed(asked.effect, "failed"))) == ["CallParked"]
     play.op(ExecApproval(asked.question, answer))
-    running = play.all(RunTool)
+    running = play.all(ToolDispatched)
     play.finish(running[0].call)
     assert not play.state.closed
     assert [type(one).__name__ for one in play.state.outstanding.values()] == [then]
@@ -355,7 +356,7 @@ def test_questions_that_are_open_when_a_session_parks_stay_open() -> None:
     play.item(function_call("c0"), ToolPlan("tool", parallel=True, preview=PATCH))
     play.item(function_call("c1"), ToolPlan("tool", parallel=True, preview=COMMAND))
     play.complete()
-    patch, command = play.all(AskQuestion)
+    patch, command = play.all(ApprovalAsked)
     decided = play.send(EffectClosed(command.effect, "failed"))
     assert kinds(decided) == ["CallParked", "SessionClosed"]
     asked = [one for one in play.open() if isinstance(one, ApprovalAsked)]
@@ -366,7 +367,7 @@ def test_questions_that_are_open_when_a_session_parks_stay_open() -> None:
 def test_a_parked_question_outlives_the_response_that_it_was_part_of(*, crash: bool) -> None:
     play = asking("untrusted", TurnSettings(SETTINGS, unanswered=UnansweredPolicy("park", "park")))
     play.item(function_call("c1"), ToolPlan("tool", preview=COMMAND))
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     nobody(play)
     if not crash:  # the stream is cut, and tried again before the session closes
         play.fail(ModelFailure("stream_disconnected", "stream closed", "stream"))
@@ -396,7 +397,7 @@ def test_a_parked_session_is_interrupted_by_the_engine_that_takes_over() -> None
 
 def test_every_end_of_a_turn_by_a_broken_question_names_its_cause() -> None:
     play = unanswered("command", "park")
-    fact = EffectClosed(play.the(AskQuestion).effect, "crashed", "boom", "no_terminal")
+    fact = EffectClosed(play.the(ApprovalAsked).effect, "crashed", "boom", "no_terminal")
     play.send(fact)
     play.finish(0)
     ended = play.events[-1]

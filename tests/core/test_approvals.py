@@ -6,7 +6,6 @@ import pytest
 
 from tests.core.play import SETTINGS, Play, function_call
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import AskQuestion, RunTool
 from turnlog.protocol.calls import ErrorInfo, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -106,7 +105,7 @@ def test_abort_stops_the_turn() -> None:
 
 def test_a_patch_approval_answers_as_well() -> None:
     play = waiting()
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     assert [type(one) for one in play.op(PatchApproval(question, "approved"))] == [ToolDispatched]
 
 
@@ -132,7 +131,7 @@ def test_questions_of_one_turn_are_answered_each_by_its_own_id() -> None:
     play = asking("untrusted")
     play.item(function_call("c1"), INSIDE)
     play.item(function_call("c2"), INSIDE)
-    first, second = (effect.question for effect in play.all(AskQuestion))
+    first, second = (effect.question for effect in play.all(ApprovalAsked))
     (dispatched,) = play.op(ExecApproval(second, "approved"))
     assert isinstance(dispatched, ToolDispatched)
     assert dispatched.call_id == "c2"
@@ -155,7 +154,7 @@ def test_an_answer_to_no_question_is_refused_and_stops_nothing(
 
 def test_a_question_that_nobody_answers_in_time_is_declined() -> None:
     play = waiting()
-    settled, asked = play.send(EffectClosed(play.the(AskQuestion).effect, "failed"))
+    settled, asked = play.send(EffectClosed(play.the(ApprovalAsked).effect, "failed"))
     assert settled == CallSettled(0, "c1", "declined", texts.UNANSWERED)
     assert isinstance(asked, ModelAsked)
 
@@ -163,7 +162,7 @@ def test_a_question_that_nobody_answers_in_time_is_declined() -> None:
 @pytest.mark.parametrize("how", ["crashed", "cancelled"])
 def test_a_question_that_breaks_down_fails_the_turn(how: Literal["crashed", "cancelled"]) -> None:
     play = waiting()
-    decided = play.send(EffectClosed(play.the(AskQuestion).effect, how, "boom"))
+    decided = play.send(EffectClosed(play.the(ApprovalAsked).effect, how, "boom"))
     assert decided[0] == TurnStopping("failed", ErrorInfo(how, "boom"))
     assert isinstance(decided[-1], TurnEnded)
 
@@ -173,7 +172,7 @@ def test_an_answer_that_comes_while_the_turn_stops_starts_nothing() -> None:
     play.interrupt()
     decided = play.answer("approved")
     assert decided[0] == CallSettled(0, "c1", "never_started", texts.NEVER_STARTED)
-    assert play.all(RunTool) == []
+    assert play.all(ToolDispatched) == []
 
 
 def test_a_denial_that_comes_while_the_turn_stops_is_what_the_model_is_told() -> None:

@@ -16,9 +16,9 @@ from tests.core.compacting import (
 )
 from tests.core.play import SETTINGS, Play, function_call, said, user
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool, Summarize, Wait
 from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
+    ApprovalAsked,
     Compacted,
     CompactionAsked,
     CompactionGivenUp,
@@ -29,6 +29,8 @@ from turnlog.protocol.events import (
     ModelAsked,
     ModelItemReceived,
     RecordedItem,
+    RetryScheduled,
+    ToolDispatched,
     TurnEnded,
     TurnOpened,
 )
@@ -58,7 +60,7 @@ def test_a_compaction_of_a_session_at_rest_is_a_turn_of_its_own() -> None:
     before = play.state.tokens
     (ask,) = play.load()
     assert ask == CompactionAsked(
-        play.the(Summarize).effect,
+        play.the(CompactionAsked).effect,
         "manual",
         1,
         6,
@@ -172,7 +174,7 @@ def asking() -> Play:
 
 def test_open_calls_are_carried_over_as_they_are_and_the_answer_still_lands() -> None:
     play = asking()
-    question = play.the(AskQuestion)
+    question = play.the(ApprovalAsked)
     assert kinds(play.op(Compact())) == ["CompactionWanted", "CompactionAsked"]
     assert next(requests(play)).parts == 7
     assert play.state.outstanding[question.effect] == question
@@ -204,7 +206,7 @@ def test_a_declined_question_is_answered_while_it_is_summed_up() -> None:
     play = asking()
     play.op(Compact())
     assert kinds(play.answer("denied")) == ["CallSettled"]
-    assert [effect.call for effect in play.all(RunTool)] == [0]
+    assert [effect.call for effect in play.all(ToolDispatched)] == [0]
 
 
 # --- when it is due -------------------------------------------------------------------------------
@@ -369,7 +371,7 @@ def test_a_summary_takes_the_place_of_the_one_before() -> None:
 
 def test_the_last_of_several_messages_is_the_summary() -> None:
     play = compacting()
-    effect = play.the(Summarize).effect
+    effect = play.the(CompactionAsked).effect
     play.send(ModelItemReceived(effect, said("let me see")))
     play.summarize("in short")
     assert told(play)[-1] == summary("in short")
@@ -377,7 +379,7 @@ def test_the_last_of_several_messages_is_the_summary() -> None:
 
 def test_calls_in_a_summary_are_not_run() -> None:
     play = compacting()
-    effect = play.the(Summarize).effect
+    effect = play.the(CompactionAsked).effect
     plan = ToolPlan("exec_command")
     assert play.send(ModelItemReceived(effect, function_call("c1"), plan)) == []
     play.summarize("in short")
@@ -428,4 +430,8 @@ def test_nothing_is_asked_of_the_model_while_it_sums_up() -> None:
     play.fail(TOO_LONG)
     play.say("word")
     play.op(Compact())
-    assert (play.all(CallModel), play.all(Wait), len(play.all(Summarize))) == ([], [], 1)
+    assert (play.all(ModelAsked), play.all(RetryScheduled), len(play.all(CompactionAsked))) == (
+        [],
+        [],
+        1,
+    )

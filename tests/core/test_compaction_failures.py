@@ -18,7 +18,6 @@ from tests.core.compacting import (
 )
 from tests.core.play import Play, function_call, said
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import Summarize, Wait
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import Restoration, snapshot
@@ -81,12 +80,12 @@ def test_the_provider_s_wish_for_a_pause_is_honoured() -> None:
 
 def test_half_a_summary_of_a_try_that_failed_is_forgotten() -> None:
     play = compacting(TWICE)
-    play.send(ModelItemReceived(play.the(Summarize).effect, said("half of")))
+    play.send(ModelItemReceived(play.the(CompactionAsked).effect, said("half of")))
     play.fail_summary(CUT)
     play.fire()
-    (again,) = play.send(ModelCompleted(play.the(Summarize).effect, "resp"))
+    (again,) = play.send(ModelCompleted(play.the(CompactionAsked).effect, "resp"))
     assert isinstance(again, CompactionAsked)  # it held nothing, and that for the first time
-    decided = play.send(ModelCompleted(play.the(Summarize).effect, "resp"))
+    decided = play.send(ModelCompleted(play.the(CompactionAsked).effect, "resp"))
     assert compacted(decided).method == "truncation"
 
 
@@ -118,7 +117,7 @@ def test_a_conversation_above_the_window_is_summed_up_without_its_oldest_parts()
 def test_a_summary_that_is_asked_for_with_too_much_is_asked_for_with_the_newer_half() -> None:
     play = compacting(turns=8)
     skipped: list[int] = [0]
-    while play.all(Summarize):
+    while play.all(CompactionAsked):
         decided = play.fail_summary(TOO_LONG)
         skipped += [one.skipped for one in decided if isinstance(one, CompactionAsked)]
     assert skipped == [0, 8, 12, 14]
@@ -146,14 +145,14 @@ def test_a_summary_that_breaks_down_gives_way_to_a_plain_cut(
     how: Literal["failed", "crashed"],
 ) -> None:
     play = compacting()
-    decided = play.send(EffectClosed(play.the(Summarize).effect, how, "boom"))
+    decided = play.send(EffectClosed(play.the(CompactionAsked).effect, how, "boom"))
     assert kinds(decided) == ["Compacted", "TurnEnded"]
     cut_off(play)
 
 
 def test_a_summary_that_is_taken_away_fails_the_turn() -> None:
     play = compacting()
-    decided = play.send(EffectClosed(play.the(Summarize).effect, "cancelled"))
+    decided = play.send(EffectClosed(play.the(CompactionAsked).effect, "cancelled"))
     assert kinds(decided) == ["TurnStopping", "TurnEnded"]
 
 
@@ -382,7 +381,7 @@ def test_an_interrupt_leaves_the_conversation_as_it_was() -> None:
     before = list(play.state.history.parts)
     assert play.interrupt() == [TurnStopping("interrupted")]
     assert play.say("next") == [InputQueued("op-6", "turn")]
-    decided = play.send(EffectClosed(play.the(Summarize).effect, "cancelled"))
+    decided = play.send(EffectClosed(play.the(CompactionAsked).effect, "cancelled"))
     assert kinds(decided) == ["TurnEnded", "TurnOpened", "ContextAsked"]
     assert play.state.history.parts == before
 
@@ -433,7 +432,7 @@ def test_a_crash_does_not_give_a_failing_summary_its_retries_back() -> None:
     for _ in range(2):
         play.fail_summary(CUT)
         play.open()
-    assert play.all(Wait) == []
+    assert play.all(RetryScheduled) == []
     assert kinds(play.fail_summary(CUT)) == ["Compacted", "TurnEnded"]
 
 

@@ -7,7 +7,6 @@ from tests.core.compacting import compacting, limited, requests
 from tests.core.play import Play
 from tests.core.test_compaction_failures import CUT, REFUSED, TOO_LONG
 from tests.strategies import sessions
-from turnlog.actors.core.effects import Summarize, Wait
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
 from turnlog.protocol.events import (
@@ -15,6 +14,7 @@ from turnlog.protocol.events import (
     CompactionAsked,
     CompactionGivenUp,
     ModelAsked,
+    RetryScheduled,
     SessionOpened,
     TurnEnded,
     TurnsDropped,
@@ -31,9 +31,9 @@ def test_a_compaction_ends_whatever_becomes_of_its_summary(
     play = compacting(limited(retry=RetryLimits(retries, retries)), turns)
     size, crashes = play.state.history.size, 0
     for way in ways:
-        if play.all(Wait):
+        if play.all(RetryScheduled):
             play.fire()
-        if not play.all(Summarize):
+        if not play.all(CompactionAsked):
             break
         match way:
             case "cut":

@@ -10,16 +10,17 @@ from tests.core.oracle import assert_sound, assert_valid_input, whole_responses
 from tests.core.play import SETTINGS, Play, function_call, said, thought
 from tests.strategies import sessions
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import CallModel, LoadContext, ScanWorkspace
 from turnlog.protocol.calls import ContextFragment, ModelFailure, SpawnAgent, ToolPlan
 from turnlog.protocol.events import (
     CallSettled,
+    ContextAsked,
     ContextLoaded,
     EffectClosed,
     ItemsRecorded,
     ModelAsked,
     ModelFailed,
     PrefixChanged,
+    ScanAsked,
     TurnEnded,
     TurnStopping,
     WorkspaceScanned,
@@ -157,7 +158,7 @@ def test_what_had_been_said_is_kept_but_not_reasoning_that_led_to_nothing() -> N
     play = streaming()
     play.item(thought("t"))
     play.interrupt()
-    decided = play.send(ModelFailed(play.the(CallModel).effect, CANCELLED, "half a"))
+    decided = play.send(ModelFailed(play.the(ModelAsked).effect, CANCELLED, "half a"))
     assert kinds(decided) == ["ResponseAbandoned", "ItemsRecorded", "TurnEnded"]
     assert told(play) == ["go", "first", texts.TURN_ABORTED]
     ended = decided[-1]
@@ -213,7 +214,7 @@ def test_an_interrupt_at_any_event_leaves_a_session_whose_next_request_is_valid(
 
 def test_tools_wait_until_the_files_of_their_turn_are_kept() -> None:
     play = scanning()
-    scan = play.the(ScanWorkspace).effect
+    scan = play.the(ScanAsked).effect
     assert kinds(play.send(WorkspaceScanned(scan, 3, 0))) == ["ToolDispatched"]
     play.finish(0)
     assert kinds(play.call("c2")) == ["ToolDispatched"]  # kept once a turn
@@ -221,14 +222,14 @@ def test_tools_wait_until_the_files_of_their_turn_are_kept() -> None:
 
 def test_tools_run_without_a_way_back_if_the_files_cannot_be_kept() -> None:
     play = scanning()
-    decided = play.send(EffectClosed(play.the(ScanWorkspace).effect, "failed", "no room"))
+    decided = play.send(EffectClosed(play.the(ScanAsked).effect, "failed", "no room"))
     assert kinds(decided) == ["ToolDispatched"]
 
 
 def test_the_files_are_kept_by_the_engine_that_takes_over_if_they_were_not_yet() -> None:
     play = scanning()
     assert kinds(play.open()) == ["EffectLost", "ScanAsked"]
-    decided = play.send(WorkspaceScanned(play.the(ScanWorkspace).effect, 3, 0))
+    decided = play.send(WorkspaceScanned(play.the(ScanAsked).effect, 3, 0))
     assert kinds(decided) == ["ToolDispatched"]
 
 
@@ -240,7 +241,7 @@ def changed(play: Play, tools: str = "[]") -> tuple[str, ...]:
     play.say("go")
     assert play.state.turn is not None
     loaded = ContextLoaded(
-        play.the(LoadContext).effect,
+        play.the(ContextAsked).effect,
         play.turn_settings(),
         tools,
         (ContextFragment("environment", "user", "/a"),),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tests.core.play import Play, function_call, said, thought, user
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import Wait
 from turnlog.protocol.calls import ErrorInfo, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     EffectClosed,
@@ -187,7 +186,7 @@ def test_a_wait_is_cancelled_when_the_turn_is_interrupted() -> None:
     play = asking()
     play.fail(CUT)
     assert play.interrupt() == [TurnStopping("interrupted")]
-    decided = play.close(play.the(Wait))
+    decided = play.close(play.the(RetryScheduled))
     assert isinstance(decided[-1], TurnEnded)
 
 

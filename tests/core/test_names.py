@@ -4,10 +4,15 @@ import pytest
 
 from tests.core.compacting import kinds
 from tests.core.play import SETTINGS, Play, function_call
-from turnlog.actors.core.effects import AskQuestion, CallModel, RunTool
 from turnlog.actors.core.evolving.facts import NAME_LENGTH
 from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.events import OpRefused, SessionClosed
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    ModelAsked,
+    OpRefused,
+    SessionClosed,
+    ToolDispatched,
+)
 from turnlog.protocol.ops import (
     Archive,
     Compact,
@@ -117,7 +122,7 @@ def test_a_name_can_be_given_while_a_model_call_is_cut_off() -> None:
     play.op(SetName("quiet"))
     play.op(Shutdown())
     assert kinds(play.open()) == ["EffectLost", "ModelAsked"]
-    assert len(play.all(CallModel)) == 1
+    assert len(play.all(ModelAsked)) == 1
 
 
 @pytest.mark.parametrize(
@@ -134,9 +139,9 @@ def test_an_answer_to_a_session_that_is_looked_after_counts_when_it_goes_on(
     play = asking()
     play.open("leave")
     assert decision in ("approved", "denied", "abort")
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     early = play.op(ExecApproval(question, decision))  # type: ignore[arg-type]
-    assert (play.all(RunTool), play.all(CallModel)) == ([], [])
+    assert (play.all(ToolDispatched), play.all(ModelAsked)) == ([], [])
     assert kinds(early) == {"approved": [], "denied": ["CallSettled"]}.get(
         decision, ["TurnStopping"]
     )

@@ -18,7 +18,6 @@ from tests.core.oracle import (
 from tests.core.play import Play, function_call, said, thought, user
 from tests.strategies import sessions
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import AskQuestion, RunTool
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
@@ -183,7 +182,7 @@ def test_a_waiting_question_is_asked_again_under_its_own_id() -> None:
     play.ask("hi")
     play.item(function_call("c1"), OUTSIDE)
     play.complete()
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     lost, again = play.open("continue")
     assert isinstance(lost, EffectLost)
     assert isinstance(again, ApprovalAsked)
@@ -195,7 +194,7 @@ def test_a_question_is_asked_again_also_when_its_response_was_not_whole() -> Non
     play = Play.started()
     play.ask("hi")
     play.item(function_call("c1"), OUTSIDE)
-    question = play.the(AskQuestion).question
+    question = play.the(ApprovalAsked).question
     decided = play.open("continue")
     assert [type(one) for one in decided] == [
         EffectLost,
@@ -203,7 +202,7 @@ def test_a_question_is_asked_again_also_when_its_response_was_not_whole() -> Non
         ResponseAbandoned,
         ApprovalAsked,
     ]
-    assert play.the(AskQuestion).question == question
+    assert play.the(ApprovalAsked).question == question
 
 
 def test_a_call_that_had_been_approved_is_not_asked_about_again() -> None:
@@ -215,7 +214,7 @@ def test_a_call_that_had_been_approved_is_not_asked_about_again() -> None:
     play.answer("approved")
     decided = play.open("continue")
     assert [one for one in decided if isinstance(one, ApprovalAsked)] == []
-    assert [effect.call for effect in play.all(RunTool)] == [1]
+    assert [effect.call for effect in play.all(ToolDispatched)] == [1]
 
 
 def test_a_retry_that_was_waited_for_is_made_at_once() -> None:

@@ -9,7 +9,6 @@ from msgspec import structs
 from tests.core.compacting import ANSWER, kinds, told
 from tests.core.play import SETTINGS, Play, user
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import LoadContext, RunChild
 from turnlog.actors.core.review import (
     CodeLocation,
     Finding,
@@ -21,6 +20,7 @@ from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.events import (
     ChildAsked,
     ChildEnded,
+    ContextAsked,
     EffectClosed,
     EffectLost,
     InputQueued,
@@ -94,7 +94,7 @@ def end(
     status: Literal["completed", "interrupted", "failed"] = "completed",
     error: ErrorInfo | None = None,
 ) -> list[SessionDecision]:
-    asked = play.the(RunChild).asked
+    asked = play.the(ChildAsked)
     return play.send(
         ChildEnded(asked.effect, asked.child, status, 9, "00" * 16, output, None, error)
     )
@@ -125,14 +125,14 @@ def test_a_review_is_a_turn_whose_child_has_settings_of_its_own() -> None:
         project_docs=False,
         depth=1,
     )
-    effect = play.the(RunChild)
+    effect = play.the(ChildAsked)
     assert asked == ChildAsked(
-        effect.effect, effect.asked.child, "review", "review", 1, "look at it", child
+        effect.effect, effect.child, "review", "review", 1, "look at it", child
     )
 
 
 def test_without_a_model_for_reviews_it_is_the_session_s_own() -> None:
-    assert reviewing().the(RunChild).asked.settings.model == SETTINGS.model
+    assert reviewing().the(ChildAsked).settings.model == SETTINGS.model
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_interrupted_review_exits_then_notes_it_then_is_aborted() -> None:
 def test_a_review_whose_child_was_cancelled_is_interrupted() -> None:
     play = reviewing()
     play.interrupt()
-    effect = play.the(RunChild).effect
+    effect = play.the(ChildAsked).effect
     assert kinds(play.send(EffectClosed(effect, "cancelled"))) == ["ItemsRecorded", "TurnEnded"]
     assert play.state.agents == {}
 
@@ -192,7 +192,7 @@ def test_a_review_that_is_interrupted_before_it_began_is_noted() -> None:
     play = Play.started()
     play.op(Review("look at it"))
     play.interrupt()
-    decided = play.send(EffectClosed(play.the(LoadContext).effect, "cancelled"))
+    decided = play.send(EffectClosed(play.the(ContextAsked).effect, "cancelled"))
     assert decided[0] == INTERRUPTED
 
 
@@ -222,7 +222,7 @@ def test_a_review_without_a_word_is_noted_as_one_that_was_interrupted() -> None:
 
 def test_a_review_that_cannot_be_run_fails_the_turn() -> None:
     play = reviewing()
-    decided = play.send(EffectClosed(play.the(RunChild).effect, "crashed", "boom"))
+    decided = play.send(EffectClosed(play.the(ChildAsked).effect, "crashed", "boom"))
     assert kinds(decided) == ["TurnStopping", "ItemsRecorded", "TurnEnded"]
 
 
@@ -243,10 +243,10 @@ def test_a_review_of_nothing_is_refused() -> None:
 
 def test_an_engine_that_takes_over_asks_for_the_same_review() -> None:
     play = reviewing()
-    first = play.the(RunChild).asked
+    first = play.the(ChildAsked)
     lost, again = play.open()
     assert lost == EffectLost(first.effect)
-    assert again == structs.replace(first, effect=play.the(RunChild).effect)
+    assert again == structs.replace(first, effect=play.the(ChildAsked).effect)
     assert kinds(end(play, "fine")) == ["ItemsRecorded", "TurnEnded"]
 
 

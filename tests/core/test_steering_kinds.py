@@ -9,11 +9,11 @@ from tests.core.compacting import grown, kinds, limited, told
 from tests.core.play import SETTINGS, Play, function_call, known, user
 from tests.strategies import sessions
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import CallModel, LoadContext
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
 from turnlog.protocol.calls import ModelFailure, ToolPlan
 from turnlog.protocol.events import (
+    ContextAsked,
     InputQueued,
     ItemsRecorded,
     ModelAsked,
@@ -165,7 +165,7 @@ def test_an_interrupt_stops_the_turn_that_runs_and_not_those_that_wait() -> None
     play = asking()
     play.op(UserInput((TextInput("two"),), queue=True))
     play.interrupt()
-    decided = play.close(play.the(CallModel))
+    decided = play.close(play.the(ModelAsked))
     assert kinds(decided) == ["ItemsRecorded", "TurnEnded", "TurnOpened", "ContextAsked"]
 
 
@@ -287,7 +287,7 @@ def test_a_word_before_the_context_is_there_is_not_lost_by_an_interrupt() -> Non
     play = loading()
     play.say("word")
     play.interrupt()
-    decided = play.close(play.the(LoadContext))
+    decided = play.close(play.the(ContextAsked))
     assert decided[0] == ItemsRecorded(
         (
             RecordedItem("user", user("go")),

@@ -6,7 +6,6 @@ import pytest
 
 from tests.core.play import Play, custom_call, function_call, user
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import RunTool
 from turnlog.protocol.calls import ErrorInfo, ToolPlan
 from turnlog.protocol.events import (
     CallOutcome,
@@ -129,7 +128,7 @@ def test_an_interrupted_call_is_settled_by_whether_it_had_touched_the_world(
     if ran:
         play.start(0)
     play.interrupt()
-    decided = play.close(play.the(RunTool))
+    decided = play.close(play.the(ToolDispatched))
     note = f"called exec_command {{}} ({outcome})" if outcome == "stopped" else ""
     assert decided[0] == CallSettled(0, "c1", outcome, text, note)
     assert isinstance(decided[-1], TurnEnded)

@@ -8,12 +8,12 @@ from tests.core.compacting import ANSWER, grown, kinds, limited, told
 from tests.core.play import Play, function_call, said
 from tests.strategies import sessions
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import LoadContext, RestoreTurns
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import Restoration, snapshot
 from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     Compacted,
+    ContextAsked,
     EffectClosed,
     EffectLost,
     ModelAsked,
@@ -61,7 +61,7 @@ def test_an_undo_is_a_turn_of_its_own_that_drops_the_last_one() -> None:
     assert isinstance(opened, TurnOpened)
     assert (opened.turn, opened.op_id, opened.kind) == (4, "op-u", "undo")
     (asked,) = play.load()
-    effect = play.the(RestoreTurns).effect
+    effect = play.the(UndoAsked).effect
     assert asked == UndoAsked(effect, third, 1, True, True, False, 4)
     dropped, ended = play.restore()
     assert dropped == TurnsDropped(1, 4)
@@ -300,7 +300,7 @@ def test_an_undo_that_is_interrupted_before_it_began_changes_nothing() -> None:
     before = list(play.state.history.parts)
     play.op(Undo())
     play.interrupt()
-    play.send(EffectClosed(play.the(LoadContext).effect, "cancelled"))
+    play.send(EffectClosed(play.the(ContextAsked).effect, "cancelled"))
     assert play.state.history.parts == before
 
 
@@ -318,7 +318,7 @@ def test_an_undo_that_fails_changes_nothing() -> None:
     before = list(play.state.history.parts)
     play.op(Undo())
     play.load()
-    closed = EffectClosed(play.the(RestoreTurns).effect, "failed", "no", "log_damaged")
+    closed = EffectClosed(play.the(UndoAsked).effect, "failed", "no", "log_damaged")
     assert kinds(play.send(closed)) == ["TurnStopping", "TurnEnded"]
     assert (play.state.history.parts, play.state.undone) == (before, None)
 
@@ -423,7 +423,7 @@ def test_a_turn_that_could_not_begin_counts_for_nothing(how: str) -> None:
     marks, turns = play.state.marks, 3
     if how == "no context":
         play.say("in vain")
-        play.send(EffectClosed(play.the(LoadContext).effect, "failed", "no provider", "gone"))
+        play.send(EffectClosed(play.the(ContextAsked).effect, "failed", "no provider", "gone"))
     else:
         play.ask("in vain")
         play.fail(ModelFailure("credential_missing", "there is no key"))
@@ -440,7 +440,7 @@ def test_a_redo_is_possible_after_a_turn_that_could_not_begin() -> None:
     before = list(play.state.history.parts)
     play.undo()
     play.say("in vain")
-    play.send(EffectClosed(play.the(LoadContext).effect, "failed", "no provider", "gone"))
+    play.send(EffectClosed(play.the(ContextAsked).effect, "failed", "no provider", "gone"))
     redo(play)
     assert play.state.history.parts == before
 

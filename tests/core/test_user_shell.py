@@ -6,10 +6,10 @@ from hypothesis import given
 from tests.core.compacting import kinds
 from tests.core.play import Play, known
 from tests.strategies import sessions
-from turnlog.actors.core.effects import LoadContext, RunUserShell
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.events import (
+    ContextAsked,
     EffectClosed,
     InputQueued,
     ModelAsked,
@@ -41,9 +41,9 @@ def test_a_command_is_a_turn_of_its_own_that_the_model_never_hears_of() -> None:
     assert isinstance(opened, TurnOpened)
     assert (opened.op_id, opened.kind) == ("op-s", "shell")
     (asked,) = play.load()
-    assert asked == UserShellAsked(play.the(RunUserShell).effect, "make secret")
-    assert play.the(RunUserShell).command == "make secret"
-    effect = play.the(RunUserShell).effect
+    assert asked == UserShellAsked(play.the(UserShellAsked).effect, "make secret")
+    assert play.the(UserShellAsked).command == "make secret"
+    effect = play.the(UserShellAsked).effect
     assert play.send(ToolStarted(effect)) == []
     (ended,) = play.send(ToolFinished(effect, "done", "", "top secret"))
     assert isinstance(ended, TurnEnded)
@@ -66,7 +66,7 @@ def test_an_empty_command_does_nothing(command: str) -> None:
 def test_a_long_command_is_interrupted(*, started: bool) -> None:
     play = running()
     before = list(play.state.history.parts)
-    effect = play.the(RunUserShell).effect
+    effect = play.the(UserShellAsked).effect
     if started:
         play.send(ToolStarted(effect))
     assert kinds(play.interrupt()) == ["TurnStopping"]
@@ -78,7 +78,7 @@ def test_a_long_command_is_interrupted(*, started: bool) -> None:
 
 def test_a_command_that_breaks_down_fails_its_turn_alone() -> None:
     play = running()
-    decided = play.send(EffectClosed(play.the(RunUserShell).effect, "crashed", "boom"))
+    decided = play.send(EffectClosed(play.the(UserShellAsked).effect, "crashed", "boom"))
     assert kinds(decided) == ["TurnStopping", "TurnEnded"]
     assert kinds(play.ask("next"))[-1] == "ModelAsked"
 
@@ -90,7 +90,7 @@ def test_a_command_during_a_turn_and_input_during_a_command_wait_for_their_turns
     play.complete()
     play.load()
     assert play.say("next") == [InputQueued("op-3", "turn")]
-    decided = play.close(play.the(RunUserShell))
+    decided = play.close(play.the(UserShellAsked))
     assert kinds(decided) == ["TurnEnded", "TurnOpened", "ContextAsked"]
 
 
@@ -104,7 +104,7 @@ def test_a_command_that_was_not_begun_is_run_by_the_engine_that_takes_over() -> 
     play = Play.started()
     play.op(RunUserShellCommand("ls"))
     assert kinds(play.open()) == ["EffectLost", "ContextAsked"]
-    assert kinds(play.close(play.the(LoadContext))) == ["UserShellAsked"]
+    assert kinds(play.close(play.the(ContextAsked))) == ["UserShellAsked"]
 
 
 def test_a_session_s_title_may_be_a_command() -> None:

@@ -18,22 +18,6 @@ from tests.core.play import (
     thought,
     user,
 )
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    LoadContext,
-    PlanCall,
-    RestoreTurns,
-    RunChild,
-    RunTool,
-    RunUserShell,
-    ScanWorkspace,
-    Summarize,
-    TellChild,
-    Wait,
-    WaitForAgents,
-)
 from turnlog.actors.core.session import RULES
 from turnlog.protocol.calls import (
     AgentRequest,
@@ -52,17 +36,28 @@ from turnlog.protocol.calls import (
     ToolPlan,
 )
 from turnlog.protocol.events import (
+    AgentsAwaited,
+    ApprovalAsked,
     CallPlanned,
+    ChildAsked,
     ChildEnded,
+    ChildTold,
+    CompactionAsked,
+    ContextAsked,
     ContextLoaded,
     EffectClosed,
     EffectDone,
     FilesSaved,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
     OpReceived,
+    PlanAsked,
     RateLimitsReceived,
+    RetryScheduled,
+    ScanAsked,
     SessionFact,
     SessionStarted,
     TimerFired,
@@ -70,6 +65,8 @@ from turnlog.protocol.events import (
     ToolFinished,
     ToolStarted,
     TurnsRestored,
+    UndoAsked,
+    UserShellAsked,
     WorkspaceScanned,
 )
 from turnlog.protocol.files import FileImage, FileMark
@@ -285,7 +282,7 @@ class World:
 
     # --- facts about effects ----------------------------------------------------------------------
 
-    def about(self, effect: Effect) -> list[Deed]:
+    def about(self, effect: OpeningDecision) -> list[Deed]:
         """Return what can happen to an open effect."""
         turn = self.play.state.turn
         if turn is not None and turn.stopping is not None:
@@ -293,18 +290,20 @@ class World:
         natural = self._natural(effect)
         return natural * 10 + [self.closing(effect, "crashed"), self.closing(effect, "failed")]
 
-    def closing(self, effect: Effect, how: Literal["failed", "cancelled", "crashed"]) -> Deed:
+    def closing(
+        self, effect: OpeningDecision, how: Literal["failed", "cancelled", "crashed"]
+    ) -> Deed:
         return lambda: self._send(EffectClosed(effect.effect, how, "as it goes"))
 
     def _send(self, fact: SessionFact) -> None:
         self.pass_time()
         self.play.send(fact)
 
-    def _natural(self, effect: Effect) -> list[Deed]:
+    def _natural(self, effect: OpeningDecision) -> list[Deed]:
         match effect:
-            case LoadContext():
+            case ContextAsked():
                 return [lambda: self._load(effect)]
-            case CallModel(effect=name):
+            case ModelAsked(effect=name):
                 return [
                     lambda: self._send(ModelCompleted(name, "resp", TokenUsage(10, 0, 0, 5))),
                     *[lambda: self._item(name)] * 4,
@@ -313,34 +312,32 @@ class World:
                         RateLimitsReceived(name, RateLimits(RateLimitWindow(self.throw(100))))
                     ),
                 ]
-            case RunTool(effect=name):
+            case ToolDispatched(effect=name):
                 tool = [lambda: self._tool(effect)] * 4
-                is_sure = effect.started or not self._was_allowed(name)
+                is_sure = self._has_started(effect) or not effect.approved
                 return tool if is_sure else [*tool, lambda: self._plan_again(name)]
-            case PlanCall(effect=name):
+            case PlanAsked(effect=name):
                 return [lambda: self._plan_again(name)]
-            case AskQuestion():
+            case ApprovalAsked():
                 return [lambda: self._answer(effect)] * 3 + [self.closing(effect, "failed")]
-            case Wait(effect=name) | WaitForAgents(effect=name):
+            case RetryScheduled(effect=name) | AgentsAwaited(effect=name):
                 return [lambda: self._send(TimerFired(name))]
-            case Summarize(effect=name):
+            case CompactionAsked(effect=name):
                 return [lambda: self._summary(name)]
-            case RunChild():
+            case ChildAsked():
                 return [lambda: self._child(effect)]
-            case TellChild(effect=name):
+            case ChildTold(effect=name):
                 return [lambda: self._send(EffectDone(name))]
-            case ScanWorkspace(effect=name):
+            case ScanAsked(effect=name):
                 return [lambda: self._send(WorkspaceScanned(name, 3, 1, "too large"))]
-            case RestoreTurns():
+            case UndoAsked():
                 return [self._restore]
-            case RunUserShell(effect=name):
+            case UserShellAsked(effect=name):
                 return [lambda: self._send(ToolFinished(name, "done", "", "secret"))]
 
-    def _was_allowed(self, effect: EffectId) -> bool:
-        return any(
-            isinstance(event, ToolDispatched) and event.effect == effect and event.approved
-            for event in self.play.events
-        )
+    def _has_started(self, tool: ToolDispatched) -> bool:
+        turn = self.play.state.turn
+        return turn is not None and turn.call(tool.call).status == "running"
 
     def _plan_again(self, effect: EffectId) -> None:
         file = NamedFile("/x.sh", FileMark("file", self.pick(("a", "b"))))
@@ -354,8 +351,7 @@ class World:
         else:
             self._send(ModelCompleted(effect, "resp", TokenUsage(50, 0, 0, 5)))
 
-    def _child(self, effect: RunChild) -> None:
-        asked = effect.asked
+    def _child(self, asked: ChildAsked) -> None:
         status = self.pick(ENDS)
         error = ErrorInfo("crashed", "oh") if status == "failed" else None
         output = f"result <{asked.effect}>" if status == "completed" else None
@@ -365,7 +361,7 @@ class World:
         self.pass_time()
         self.play.restore()
 
-    def _load(self, effect: LoadContext) -> None:
+    def _load(self, effect: ContextAsked) -> None:
         state = self.play.state
         assert state.settings is not None
         assert state.turn is not None
@@ -386,8 +382,8 @@ class World:
             settings, context_window=400, compaction=CompactionLimits(150, user_tokens=40)
         )
 
-    def _tool(self, effect: RunTool) -> None:
-        if not effect.started and self.throw(3):
+    def _tool(self, effect: ToolDispatched) -> None:
+        if not self._has_started(effect) and self.throw(3):
             self._send(FilesSaved(effect.effect, (FileImage("/work/a", "before"),)))
             self._send(ToolStarted(effect.effect))
             return
@@ -397,7 +393,7 @@ class World:
         outcome = self.pick(OUTCOMES)
         self._send(ToolFinished(effect.effect, outcome, "ran\n", output, None, report, denial))
 
-    def _answer(self, effect: AskQuestion) -> None:
+    def _answer(self, effect: ApprovalAsked) -> None:
         question, answer = effect.question, self.pick(ANSWERS)
         exec_op, patch_op = ExecApproval(question, answer), PatchApproval(question, answer)
         self.op(patch_op if self.throw(2) else exec_op)

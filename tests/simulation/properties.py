@@ -7,7 +7,6 @@ import attrs
 import msgspec
 
 from tests.core import oracle
-from turnlog.actors.core.effects import RunUserShell
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import State
@@ -371,7 +370,7 @@ def _whole(records: Iterable[Recorded]) -> set[str]:
 
 def _is_running(state: State, order: ToolOrder) -> bool:
     effect = state.outstanding.get(order.dispatched.effect)
-    if isinstance(effect, RunUserShell):
+    if isinstance(effect, UserShellAsked):
         call = order.call
         arguments = call.arguments if isinstance(call, FunctionCall) else ""
         return msgspec.json.decode(arguments, type=dict[str, str]) == {"cmd": effect.command}

@@ -30,7 +30,6 @@ from tests.simulation.ports import (
 from tests.simulation.properties import Auditor, Violation, expect, stored
 from tests.simulation.scenario import Answer, Response, Say, Scenario
 from tests.simulation.workspace import FileSystem
-from turnlog.actors.core.effects import AskQuestion
 from turnlog.actors.ports import Ports
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import Recorded, chain
@@ -498,4 +497,4 @@ def life_scope(life: Life) -> Generator[trio.CancelScope]:
 
 def _is_open(session: Session, asked: ApprovalAsked) -> bool:
     effect = actor_of(session).state.outstanding.get(asked.effect)
-    return isinstance(effect, AskQuestion) and effect.question == asked.question
+    return isinstance(effect, ApprovalAsked) and effect.question == asked.question

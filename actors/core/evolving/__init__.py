@@ -2,11 +2,10 @@
 a logged event is never refused, and an old one always means what it meant.
 """
 
-from turnlog.actors.core.effects import effect_of
 from turnlog.actors.core.evolving.decisions import decided
 from turnlog.actors.core.evolving.facts import happened
 from turnlog.actors.core.state import State
-from turnlog.protocol.events import Decision, SessionEvent
+from turnlog.protocol.events import Decision, Opens, SessionEvent
 
 
 def evolve(state: State, event: SessionEvent, *, time_us: int) -> None:
@@ -14,8 +13,8 @@ def evolve(state: State, event: SessionEvent, *, time_us: int) -> None:
     state.head += 1
     if isinstance(event, Decision):
         decided(state, event)
-        if (todo := effect_of(event)) is not None:
-            state.outstanding[todo.effect] = todo
+        if isinstance(event, Opens):
+            state.outstanding[event.effect] = event
     else:
         state.facts += 1
         state.time_us = time_us

@@ -4,7 +4,6 @@ from typing import Literal
 
 from msgspec import structs
 
-from turnlog.actors.core.effects import RunChild
 from turnlog.actors.core.state import SEVERAL, Agent, Call, State, Turn
 from turnlog.protocol.calls import AwaitAgents, TellAgent
 from turnlog.protocol.events import ChildAsked, ChildEnded, ChildStopping
@@ -60,19 +59,19 @@ def result_text(fact: ChildEnded) -> str:
 
 
 def child_lost(
-    state: State, effect: RunChild, how: Literal["failed", "cancelled", "crashed"]
+    state: State, asked: ChildAsked, how: Literal["failed", "cancelled", "crashed"]
 ) -> None:
     """What ran a child ended without its end: the engine could not reach it."""
-    agent = state.agents.get(effect.asked.child)
+    agent = state.agents.get(asked.child)
     if agent is not None:
         status: Literal["interrupted", "failed"] = "interrupted" if how == "cancelled" else "failed"
-        state.agents[effect.asked.child] = structs.replace(
+        state.agents[asked.child] = structs.replace(
             agent,
             status=status,
-            result_at=SEVERAL if state.results.get(effect.asked.child) else 0,
+            result_at=SEVERAL if state.results.get(asked.child) else 0,
             told=False,
         )
-        _add_result(state, effect.asked.child, "")
+        _add_result(state, asked.child, "")
 
 
 def told_by_waiting(state: State, call: Call) -> None:

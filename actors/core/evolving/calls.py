@@ -1,6 +1,5 @@
 """What events mean for a tool call."""
 
-from turnlog.actors.core.effects import WaitForAgents
 from turnlog.actors.core.evolving.agents import told_by_waiting
 from turnlog.actors.core.state import CallStatus, State, Turn
 from turnlog.protocol.events import (
@@ -67,6 +66,11 @@ def mark(turn: Turn, number: int, status: CallStatus) -> None:
         call.status = status
 
 
+def is_running(turn: Turn, number: int) -> bool:
+    """Say whether a call's tool has begun to touch the world."""
+    return (call := turn.find(number)) is not None and call.status == "running"
+
+
 def settle(state: State, turn: Turn, number: int, output: str, *, answered: bool = False) -> None:
     """Give a call its output. Once all calls of a response have theirs, the model is told.
 
@@ -78,8 +82,8 @@ def settle(state: State, turn: Turn, number: int, output: str, *, answered: bool
     if answered:
         told_by_waiting(state, call)
     if call.status == "awaiting":
-        for effect in tuple(state.outstanding.values()):
-            if isinstance(effect, WaitForAgents) and effect.call == number:
-                del state.outstanding[effect.effect]
+        for awaited in state.open(AgentsAwaited):
+            if awaited.call == number:
+                del state.outstanding[awaited.effect]
     call.settle(output, state.head)
     state.flush_outputs(turn)

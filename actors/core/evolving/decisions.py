@@ -5,19 +5,8 @@ from typing import Literal, assert_never
 from msgspec import structs
 
 from turnlog.actors.core import texts
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    PlanCall,
-    RestoreTurns,
-    RunChild,
-    RunTool,
-    ScanWorkspace,
-    Wait,
-    WaitForAgents,
-)
 from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_stopping, tell_of
-from turnlog.actors.core.evolving.calls import CallDecision, call_decided, mark
+from turnlog.actors.core.evolving.calls import CallDecision, call_decided, is_running, mark
 from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
 from turnlog.actors.core.history import TOLD_ONCE
 from turnlog.actors.core.state import Compaction, Mark, State, Turn
@@ -262,15 +251,15 @@ def _lost(state: State, effect: EffectId) -> None:
     if turn is None:
         return
     match lost:
-        case RunTool(call=call, started=started):
-            mark(turn, call, "stopped" if started else "unknown")
-        case AskQuestion(call=call) | WaitForAgents(call=call) | PlanCall(call=call):
+        case ToolDispatched(call=call):
+            mark(turn, call, "stopped" if is_running(turn, call) else "unknown")
+        case ApprovalAsked(call=call) | AgentsAwaited(call=call) | PlanAsked(call=call):
             mark(turn, call, "waiting")
-        case CallModel() | Wait():
+        case ModelAsked() | RetryScheduled():
             turn.owes_request = turn.compaction is None or turn.owes_request
-        case ScanWorkspace():
+        case ScanAsked():
             turn.scanned = False
-        case RestoreTurns():
+        case UndoAsked():
             turn.begun = False
         case _:
             pass
@@ -283,9 +272,8 @@ def _step_failed(state: State) -> None:
             if not call.settled:
                 call.settle(texts.UNKNOWN, state.head)
         state.flush_outputs(turn)
-    for effect in state.outstanding.values():
-        if isinstance(effect, RunChild):
-            child_lost(state, effect, "crashed")
+    for asked in state.open(ChildAsked):
+        child_lost(state, asked, "crashed")
     state.outstanding.clear()
     _turn_over(state, "failed")
 

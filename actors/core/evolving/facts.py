@@ -5,38 +5,36 @@ from typing import assert_never
 from msgspec import structs
 
 from turnlog.actors.core import grants, ledger, model_call, texts
-from turnlog.actors.core.effects import (
-    AskQuestion,
-    CallModel,
-    Effect,
-    PlanCall,
-    RunChild,
-    RunTool,
-    Summarize,
-)
 from turnlog.actors.core.evolving.adopting import adopt
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
-from turnlog.actors.core.evolving.calls import mark, settle, unpark
+from turnlog.actors.core.evolving.calls import is_running, mark, settle, unpark
 from turnlog.actors.core.state import Call, State, Turn, tools_digest
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
+    ApprovalAsked,
     CallPlanned,
+    ChildAsked,
     ChildEnded,
     Closes,
     ClosingFact,
+    CompactionAsked,
     ContextLoaded,
     EffectClosed,
     FilesSaved,
+    ModelAsked,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
+    OpeningDecision,
     OpReceived,
+    PlanAsked,
     RateLimitsReceived,
     SessionFact,
     SessionForked,
     SessionImported,
     SessionOpened,
     SessionStarted,
+    ToolDispatched,
     ToolFinished,
     ToolStarted,
     TurnsRestored,
@@ -76,8 +74,8 @@ def happened(state: State, fact: SessionFact) -> None:
                 _item_received(state, state.turn, fact)
         case ToolStarted(effect=effect):
             running = state.outstanding.get(effect)
-            if isinstance(running, RunTool):
-                state.outstanding[effect] = RunTool(effect, running.call, started=True)
+            if isinstance(running, ToolDispatched) and state.turn is not None:
+                mark(state.turn, running.call, "running")
         case Closes():
             _close(state, fact)
         case SessionStarted():
@@ -179,14 +177,7 @@ def _op_received(state: State, fact: OpReceived) -> None:
 
 
 def _answered(state: State, question: str, decision: str) -> None:
-    asked = next(
-        (
-            effect
-            for effect in state.outstanding.values()
-            if isinstance(effect, AskQuestion) and effect.question == question
-        ),
-        None,
-    )
+    asked = next((one for one in state.open(ApprovalAsked) if one.question == question), None)
     if state.turn is None:
         return
     if asked is not None:
@@ -204,13 +195,13 @@ def _answered(state: State, question: str, decision: str) -> None:
         grants.grant(state, state.turn, call)
 
 
-def _parked(state: State, turn: Turn, question: str) -> AskQuestion | None:
+def _parked(state: State, turn: Turn, question: str) -> ApprovalAsked | None:
     """Return a question that waits, with its session, for whoever answers it or asks it again."""
     if not turn.parking and not state.dormant:
         return None
     for number, call in enumerate(turn.calls, turn.first_call):
         if call.question == question and call.status == "waiting" and not call.approved:
-            return AskQuestion(EffectId(""), question, number)
+            return ApprovalAsked(EffectId(""), question, number, call.item.call_id, call.plan)
     return None
 
 
@@ -219,7 +210,7 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
     if item is None:
         return
     received = model_call.received(fact.item_json, item, state.head)
-    if isinstance(state.belongs_to, Summarize):
+    if isinstance(state.belongs_to, CompactionAsked):
         if turn.compaction is not None and received.text is not None:
             turn.compaction.summary = received.text
         return
@@ -270,7 +261,7 @@ def _close(state: State, fact: ClosingFact) -> None:
             _tool_finished(state, turn, closed, fact)
         case CallPlanned(plan=plan):
             _planned(turn, closed, plan)
-        case ChildEnded() if isinstance(closed, RunChild):
+        case ChildEnded() if isinstance(closed, ChildAsked):
             child_ended(state, turn, fact)
         case TurnsRestored():
             turn.restored, turn.restored_at = fact, state.head
@@ -281,18 +272,18 @@ def _close(state: State, fact: ClosingFact) -> None:
 
 
 def _attempt_ended(
-    state: State, turn: Turn, closed: Effect, fact: ModelCompleted | ModelFailed
+    state: State, turn: Turn, closed: OpeningDecision, fact: ModelCompleted | ModelFailed
 ) -> None:
     if isinstance(fact, ModelFailed):
-        if isinstance(closed, CallModel):
+        if isinstance(closed, ModelAsked):
             turn.owes_request = True
             _measure_overflow(state, turn, fact)
         return
     if fact.usage is not None:
         state.usage, state.last_usage = state.usage + fact.usage, fact.usage
-    if isinstance(closed, Summarize) and (compaction := turn.compaction) is not None:
+    if isinstance(closed, CompactionAsked) and (compaction := turn.compaction) is not None:
         compaction.empty += not (compaction.summary or "").strip()
-    if not isinstance(closed, CallModel):
+    if not isinstance(closed, ModelAsked):
         return
     turn.answered = True
     turn.progressed()
@@ -312,14 +303,15 @@ def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
         state.measured = (max(state.tokens, window), state.history.size)
 
 
-def _planned(turn: Turn, closed: Effect, plan: ToolPlan) -> None:
+def _planned(turn: Turn, closed: OpeningDecision, plan: ToolPlan) -> None:
     """A call is to be decided about anew, by this plan."""
-    if isinstance(closed, RunTool | PlanCall) and (call := turn.find(closed.call)) is not None:
+    call = turn.find(closed.call) if isinstance(closed, ToolDispatched | PlanAsked) else None
+    if call is not None:
         call.plan_anew(plan, grants.differing(call.plan.files, plan.files))
 
 
-def _tool_finished(state: State, turn: Turn, closed: Effect, fact: ToolFinished) -> None:
-    if isinstance(closed, RunTool):
+def _tool_finished(state: State, turn: Turn, closed: OpeningDecision, fact: ToolFinished) -> None:
+    if isinstance(closed, ToolDispatched):
         call = turn.find(closed.call)
         output = fact.preamble + fact.output
         if isinstance(fact.report, PatchReport) and fact.report.applied:
@@ -343,11 +335,11 @@ def _may_ask_again(turn: Turn, call: Call) -> bool:
     )
 
 
-def _closed_early(state: State, turn: Turn, closed: Effect, fact: EffectClosed) -> None:
+def _closed_early(state: State, turn: Turn, closed: OpeningDecision, fact: EffectClosed) -> None:
     match closed:
-        case RunTool() if fact.how == "cancelled":
-            mark(turn, closed.call, "stopped" if closed.started else "waiting")
-        case RunChild():
+        case ToolDispatched() if fact.how == "cancelled":
+            mark(turn, closed.call, "stopped" if is_running(turn, closed.call) else "waiting")
+        case ChildAsked():
             child_lost(state, closed, fact.how)
         case _:
             pass

@@ -8,15 +8,22 @@ import click
 import msgspec
 from msgspec import Raw
 
-from turnlog.actors.core.effects import AskQuestion, Effect, RunChild, RunTool, RunUserShell
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.protocol.envelope import KIND_NAMES
+from turnlog.protocol.events import (
+    ApprovalAsked,
+    ChildAsked,
+    OpeningDecision,
+    ToolDispatched,
+    UserShellAsked,
+)
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import gist, item_text, op_text, traceback_of
-from turnlog.replay.views.state_at import Request, StateAt, effect_kind, state_view
+from turnlog.replay.views.state_at import Request, StateAt, state_view
 from turnlog.replay.views.structure import ABSENT, Difference, decoded
 from turnlog.replay.views.text import counted, local_time, one_line, printable
 
@@ -100,7 +107,7 @@ def _state_rows(state: State) -> Iterator[_Rows]:
     yield "turn", [_turn_text(state)]
     if state.turn is not None:
         yield "calls", _cut(list(_calls(state.turn)))
-    yield "open", _cut([_effect_text(effect) for effect in state.outstanding.values()])
+    yield "open", _cut([_open_text(state, asked) for asked in state.outstanding.values()])
     yield "queue", _cut([one_line(op_text(op.op), _WIDTH) for op in state.queue])
     yield "agents", _cut([_agent_text(*pair) for pair in state.agents.items()])
     if (undo := _undo_text(state)) and state.turn is None:
@@ -158,18 +165,21 @@ def _calls(turn: Turn) -> Iterator[str]:
         yield f"{number} {call.item.name} {call.status}{said}"
 
 
-def _effect_text(effect: Effect) -> str:
-    match effect:
-        case RunTool(effect=name, call=call, started=started):
-            return f"{name}: run call {call}{', started' if started else ', not started'}"
-        case AskQuestion(effect=name, question=question, call=call):
+def _open_text(state: State, asked: OpeningDecision) -> str:
+    """Return what an open effect waits for."""
+    match asked:
+        case ToolDispatched(effect=name, call=number):
+            call = state.turn.find(number) if state.turn is not None else None
+            is_running = call is not None and call.status == "running"
+            return f"{name}: run call {number}{', started' if is_running else ', not started'}"
+        case ApprovalAsked(effect=name, question=question, call=call):
             return f"{name}: question {question} about call {call}"
-        case RunChild(effect=name, asked=asked):
+        case ChildAsked(effect=name):
             return f"{name}: {asked.kind} {asked.name}, {one_line(asked.prompt, _WIDTH // 2)}"
-        case RunUserShell(effect=name, command=command):
+        case UserShellAsked(effect=name, command=command):
             return f"{name}: the user's command {one_line(command, _WIDTH // 2)}"
         case _:
-            return f"{effect.effect}: {effect_kind(effect).replace('_', ' ')}"
+            return f"{asked.effect}: {KIND_NAMES[type(asked)].replace('_', ' ')}"
 
 
 def _settings_text(settings: SessionSettings) -> str:

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from tests.core.play import Play, function_call, said
 from tests.replay.rollouts import kit
 from tests.strategies import sessions
-from turnlog.actors.core.effects import RunUserShell
 from turnlog.actors.core.texts import TURN_ABORTED
 from turnlog.protocol.calls import CommandPreview, CommandReport, ToolPlan
-from turnlog.protocol.events import ToolFinished
+from turnlog.protocol.events import ToolFinished, UserShellAsked
 from turnlog.protocol.ops import (
     Compact,
     ImageInput,
@@ -177,7 +176,7 @@ def test_what_is_no_talk_with_the_model_is_readable() -> None:
     play.summarize("all that was")
     play.op(RunUserShellCommand("make it"))
     play.load()
-    shell = play.the(RunUserShell).effect
+    shell = play.the(UserShellAsked).effect
     play.send(ToolFinished(shell, "done", "", "made", report=CommandReport(0, 1500)))
     play.op(Review("look at it"))
     play.load()

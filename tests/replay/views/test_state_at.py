@@ -116,7 +116,7 @@ async def test_a_request_on_its_way_is_told_from_one_that_would_be_sent() -> Non
     assert started.request.input == model_input(started.state)
     assert "this was stopped while it was running" in started.request.input[-1]
     assert started.changes == [
-        Difference(("outstanding", "5.tool.0", "started"), False, True),
+        Difference(("turn", "calls", 0, "status"), "dispatched", "running"),
     ]
 
 

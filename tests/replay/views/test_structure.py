@@ -103,7 +103,7 @@ def test_excerpts_are_short_and_show_where_two_texts_part(
         ((), "."),
         (("items", 0, "text"), "items[0].text"),
         ((3,), "[3]"),
-        (("outstanding", "5.tool.0", "started"), 'outstanding["5.tool.0"].started'),
+        (("outstanding", "5.tool.0", "call"), 'outstanding["5.tool.0"].call'),
     ],
 )
 def test_a_path_is_written_as_in_code(path: tuple[str | int, ...], text: str) -> None:
