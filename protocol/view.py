@@ -6,7 +6,6 @@ that it holds as text is shown as JSON. These forms are stable: fields are only 
 
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,9 +13,9 @@ from msgspec import Struct
 
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import SessionEvent
+from turnlog.protocol.times import rfc3339
 
 JSON_SUFFIX: Final = "_json"  # of a field that holds JSON as text; shown without it
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def event_object(event: SessionEvent | UnknownEvent) -> dict[str, Any]:
@@ -32,10 +31,9 @@ def event_object(event: SessionEvent | UnknownEvent) -> dict[str, Any]:
 
 def record_object(recorded: Recorded) -> dict[str, Any]:
     """Return a recorded event with what the log says of it; `time` is RFC 3339, in UTC."""
-    time = _EPOCH + timedelta(microseconds=recorded.time_us)
     return {
         "sequence": recorded.sequence,
-        "time": time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "time": rfc3339(recorded.time_us),
         "role": recorded.role,
         "kind": recorded.kind,
         "digest": recorded.digest.hex(),

@@ -12,6 +12,7 @@ import msgspec
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import ModelCompleted, ModelFailed, RateLimitsReceived
 from turnlog.protocol.items import JsonText
+from turnlog.protocol.json_values import is_list, is_object
 from turnlog.protocol.usage import RateLimits
 from turnlog.replay.rerun.recording import Exchange
 from turnlog.replay.rerun.request_matching import Request, RequestBook, UnrecordedRequest
@@ -23,8 +24,6 @@ from turnlog.runtime.scripted_model.script import (
     Failure,
     Item,
     Response,
-    is_list,
-    is_object,
     message,
     rate_limit_headers,
 )

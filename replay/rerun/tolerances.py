@@ -20,7 +20,7 @@ import msgspec
 
 from turnlog.protocol.errors import UsageError
 from turnlog.protocol.items import JsonText
-from turnlog.runtime.scripted_model.script import is_list, is_object
+from turnlog.protocol.json_values import is_list, is_object
 
 NAMES: Final = ("dates", "paths", "ids", "measurements", "outputs", "reasoning", "context")
 

@@ -7,7 +7,6 @@ conversation grow becomes a `response_item`, and whatever put something else in 
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -16,6 +15,7 @@ from msgspec import Raw
 
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Call, State
+from turnlog.protocol.codex_rollout import PRIVATE_KEY
 from turnlog.protocol.envelope import Digest, Recorded, chain
 from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import (
@@ -33,13 +33,13 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import JsonText
+from turnlog.protocol.json_values import is_object, objects, text_of
+from turnlog.protocol.times import rfc3339, utc
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.rollouts.reading import is_object, objects, text_of
 from turnlog.replay.rollouts.shapes import command_item, message_item, patch_item
 from turnlog.replay.rollouts.terms import codex_kind, error_info, turn_context
 
 CLI_VERSION: Final = "0.169.0"  # the release whose form this is
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _USER: Final = "user"  # kind of what the user said
 _BASE: Final = "base_instructions"
 _RAW_BREAK: Final = re.compile(r"[\r\n]")
@@ -66,7 +66,7 @@ def export_codex(records: Iterable[Recorded]) -> Iterator[bytes]:
 def rollout_name(records: Iterable[Recorded]) -> str:
     """Return the file name that Codex looks for, with the session's start in UTC."""
     events = list(records)
-    start = _EPOCH + timedelta(microseconds=events[0].time_us)
+    start = utc(events[0].time_us)
     return f"rollout-{start:%Y-%m-%dT%H-%M-%S}-{_last_id(events)}.jsonl"
 
 
@@ -82,7 +82,7 @@ def _last_id(records: Iterable[Recorded]) -> str:
 def dated_folder(records: Iterable[Recorded]) -> str:
     """Return where below its `sessions` Codex would keep the session: by day, in UTC."""
     start_us = next((record.time_us for record in records), 0)
-    return f"{_EPOCH + timedelta(microseconds=start_us):%Y/%m/%d}"
+    return f"{utc(start_us):%Y/%m/%d}"
 
 
 @attrs.define
@@ -115,9 +115,8 @@ class _Writer:
     def _line(
         self, kind: str, time_us: int, payload: object, metadata: dict[str, Any] | None = None
     ) -> bytes:
-        time = (_EPOCH + timedelta(microseconds=time_us)).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
-            "timestamp": time.replace("+00:00", "Z"),
+            "timestamp": rfc3339(time_us, "milliseconds"),
             "ordinal": self._ordinal,
             "type": kind,
             "payload": payload,
@@ -145,11 +144,10 @@ class _Writer:
         first = self.records[0]
         started = first.event
         assert isinstance(started, SessionStarted)
-        time = (_EPOCH + timedelta(microseconds=first.time_us)).isoformat(timespec="milliseconds")
         payload: dict[str, Any] = {
             "id": self._own_id,
             "session_id": self._own_id,
-            "timestamp": time.replace("+00:00", "Z"),
+            "timestamp": rfc3339(first.time_us, "milliseconds"),
             "cwd": started.settings.cwd,
             "runtime_workspace_roots": [started.settings.cwd],
             "originator": started.originator,
@@ -230,7 +228,7 @@ class _Writer:
             name = "user.text" if kind == _USER else codex_kind(kind)
             count = len(objects(item.get("content")))
             own = {"turn_id": self._turn_id, "content_item_kinds": [name] * count}
-            told = {**item, "internal_chat_message_metadata_passthrough": own}
+            told = {**item, PRIVATE_KEY: own}
             yield self._line("response_item", time_us, told)
         if (shown := message_item(item, kind == _USER, self._ordinal)) is not None:
             yield self._completed(time_us, shown)

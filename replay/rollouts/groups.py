@@ -6,8 +6,9 @@ from typing import Final
 
 import attrs
 
+from turnlog.protocol.json_values import is_object, objects
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.rollouts.reading import Note, Skipped, is_object, objects
+from turnlog.replay.rollouts.reading import Note, Skipped
 from turnlog.replay.rollouts.turns import Entry, Turn, Usage
 
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})

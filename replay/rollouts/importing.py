@@ -9,12 +9,13 @@ from msgspec import Struct
 from turnlog.protocol.envelope import Record, Recorded
 from turnlog.protocol.ids import SessionId, mint
 from turnlog.protocol.items import JsonText
+from turnlog.protocol.json_values import text_of
 from turnlog.protocol.settings import SessionSettings
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.usage import TokenUsage
 from turnlog.replay.rollouts.parents import base_of
 from turnlog.replay.rollouts.playing import Player
-from turnlog.replay.rollouts.reading import Note, RolloutFile, Skipped, text_of
+from turnlog.replay.rollouts.reading import Note, RolloutFile, Skipped
 from turnlog.replay.rollouts.terms import session_settings, update_of
 from turnlog.replay.rollouts.turns import Conversation, Turn, Window, conversation, started_us
 

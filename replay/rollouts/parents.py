@@ -12,13 +12,12 @@ import attrs
 import msgspec
 
 from turnlog.protocol.errors import InputUnreadable, RolloutInvalid
+from turnlog.protocol.json_values import is_object, text_of
 from turnlog.replay.rollouts.reading import (
     Note,
     RolloutFile,
     Skipped,
-    is_object,
     read_rollout,
-    text_of,
 )
 
 _MOST_FILES: Final = 2000  # beside a fork, whose first line is looked at

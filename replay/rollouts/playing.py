@@ -32,6 +32,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, text_message
+from turnlog.protocol.json_values import objects, text_of
 from turnlog.protocol.ops import (
     ExecApproval,
     ImageInput,
@@ -46,7 +47,7 @@ from turnlog.protocol.ops import (
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.version import VERSION
 from turnlog.replay.rollouts.groups import Group, TurnParts, parts_of
-from turnlog.replay.rollouts.reading import Note, Skipped, objects, text_of
+from turnlog.replay.rollouts.reading import Note, Skipped
 from turnlog.replay.rollouts.stream import Stream
 from turnlog.replay.rollouts.terms import (
     context_kind,

@@ -1,27 +1,23 @@
-"""The lines of a rollout file, both forms of it, and what could not be read of it.
+"""A rollout file for the import: its lines in order, and what could not be read of it.
 
-A line is one JSON object: `timestamp`, `type`, `payload`, and in the paginated form of newer
-releases an `ordinal`, dense from 0. Releases up to about 0.98 wrote none. Nothing in a file is
-fatal but that no line of it is a rollout's: files are torn by killed processes, mended by hand
+No line is fatal, unless all are unreadable: files are torn by killed processes, edited by hand,
 and written by releases that are not known here.
 """
 
-import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final
 
 import attrs
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from turnlog.protocol.errors import InputUnreadable, RolloutEmpty, RolloutInvalid
+from turnlog.protocol.codex_rollout import MAX_FILE, RolloutLine, rollout_lines
+from turnlog.protocol.errors import RolloutEmpty, RolloutInvalid
 from turnlog.protocol.items import JsonText
+from turnlog.protocol.json_values import is_object
+from turnlog.protocol.times import time_us
+from turnlog.runtime.input_file import read_input
 
-MAX_FILE: Final = 512 << 20  # bytes; a rollout of 5,000 turns has about 64 MB
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SESSION_IN_NAME: Final = re.compile(rf"({_UUID})\.jsonl$")
 _IS_UUID: Final = re.compile(_UUID)
@@ -86,17 +82,6 @@ class RolloutFile:
         return named.group(1) if named else None
 
 
-class _RawLine(Struct):
-    type: str
-    payload: Raw
-    timestamp: Any = None
-    ordinal: Any = None
-    metadata: Any = None
-
-
-_decode: Final = msgspec.json.Decoder(_RawLine).decode
-
-
 def read_rollout(path: Path) -> RolloutFile:
     """Read a rollout file.
 
@@ -105,24 +90,7 @@ def read_rollout(path: Path) -> RolloutFile:
         RolloutEmpty: there is nothing in it.
         RolloutInvalid: not one of its lines is a rollout's.
     """
-    return parse_rollout(read_bytes(path), str(path))
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file that should be imported.
-
-    Raises:
-        InputUnreadable: it cannot be read, or is over MAX_FILE bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
-        why = problem.strerror if isinstance(problem, OSError) else problem
-        raise InputUnreadable(f"{path} cannot be read: {why}.") from problem
-    if len(data) > MAX_FILE:
-        raise InputUnreadable(f"{path} is over {MAX_FILE >> 20} MiB, which is not imported.")
-    return data
+    return parse_rollout(read_input(path, limit=MAX_FILE), str(path))
 
 
 def parse_rollout(data: bytes, name: str) -> RolloutFile:
@@ -134,9 +102,9 @@ def parse_rollout(data: bytes, name: str) -> RolloutFile:
     if not data.strip(b"\0 \t\r\n"):
         raise RolloutEmpty(f"{name} is empty: the process that was to write it had not begun.")
     reader = _Reader(RolloutFile(name))
-    texts = data.split(b"\n")  # not `splitlines`: a text may hold U+2028
-    for number, text in enumerate(texts, start=1):
-        reader.take(number, text.strip(b"\0 \t\r"), is_last=number == len(texts))
+    last = data.count(b"\n") + 1
+    for number, text, line in rollout_lines(data):
+        reader.take(number, text, line, is_last=number == last)
     if not reader.file.lines:
         raise RolloutInvalid(
             f"{name} is no rollout: none of its {reader.file.count} lines is a JSON object with "
@@ -153,17 +121,13 @@ class _Reader:
     _next: int | None = None  # the ordinal that is to come
     _time_us: int = 0
 
-    def take(self, number: int, text: bytes, *, is_last: bool) -> None:
-        if not text:
-            return
+    def take(self, number: int, text: bytes, line: RolloutLine | None, *, is_last: bool) -> None:
         file = self.file
         file.count += 1
-        read = _read_line(text)
-        if read is None:
+        if line is None:
             torn = "torn: the file ends in the middle of it" if is_last else "no line of a rollout"
             file.skipped.append(Skipped(number, torn, file.name))
             return
-        line, payload = read
         own = line.ordinal if isinstance(line.ordinal, int) else None
         if text == self._last or (own is not None and text in self._seen):
             file.skipped.append(Skipped(number, "a repetition of an earlier line", file.name))
@@ -182,8 +146,8 @@ class _Reader:
                 self._time(line.timestamp),
                 ordinal,
                 line.type,
-                payload,
-                bytes(line.payload).decode(errors="replace"),
+                line.payload,
+                line.payload_json,
                 metadata,
             )
         )
@@ -202,59 +166,3 @@ class _Reader:
     def _time(self, timestamp: object) -> int:
         self._time_us = time_us(timestamp) or self._time_us
         return self._time_us
-
-
-def _read_line(text: bytes) -> tuple[_RawLine, dict[str, Any]] | None:
-    """Return a line and its payload, or None if that is not what `text` holds."""
-    try:
-        line = _decode(text)
-        payload: object = msgspec.json.decode(line.payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _read_loosely(text)
-    return (line, payload) if is_object(payload) else None
-
-
-def _read_loosely(text: bytes) -> tuple[_RawLine, dict[str, Any]] | None:
-    """Read what strict JSON does not allow: half of a surrogate pair, which models do write."""
-    try:
-        whole: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not is_object(whole) or not isinstance(whole.get("type"), str):
-        return None
-    payload: object = whole.get("payload")
-    if not is_object(payload):
-        return None
-    raw = Raw(json.dumps(payload, separators=(",", ":")).encode())
-    rest = (whole.get(name) for name in ("timestamp", "ordinal", "metadata"))
-    return _RawLine(whole["type"], raw, *rest), payload
-
-
-def time_us(timestamp: object) -> int | None:
-    """Return a time of RFC 3339 in microseconds of Unix time, or None if it is none."""
-    if not isinstance(timestamp, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(timestamp)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Say whether a value of JSON is an object."""
-    return isinstance(value, dict)
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """Return the objects of a list of JSON; of anything else, none."""
-    if not isinstance(value, list):
-        return []
-    return [item for item in cast(list[object], value) if is_object(item)]
-
-
-def text_of(value: object) -> str:
-    """Return a text of JSON; of anything else, the empty one."""
-    return value if isinstance(value, str) else ""

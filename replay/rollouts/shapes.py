@@ -5,7 +5,7 @@ from typing import Any, Final
 from turnlog.actors.core.state import Call
 from turnlog.protocol.calls import CommandPreview, CommandReport, PatchReport
 from turnlog.protocol.events import ToolFinished
-from turnlog.replay.rollouts.reading import objects, text_of
+from turnlog.protocol.json_values import objects, text_of
 
 _NONE: Final[list[object]] = []
 _SHOWN: Final = 64 << 10  # characters of a command's output

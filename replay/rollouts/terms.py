@@ -16,6 +16,7 @@ from turnlog.protocol.calls import (
     ToolOutcome,
     ToolPlan,
 )
+from turnlog.protocol.json_values import is_object, objects, text_of
 from turnlog.protocol.settings import (
     ApprovalPolicy,
     ReasoningEffort,
@@ -25,7 +26,6 @@ from turnlog.protocol.settings import (
     SessionSettings,
     SettingsUpdate,
 )
-from turnlog.replay.rollouts.reading import is_object, objects, text_of
 
 # Codex's name for a part of the context, and ours. Source: `content_item_kinds` of its rollouts.
 CONTEXT_KINDS: Final = {

@@ -3,30 +3,22 @@
 A turn has a start and an end in newer releases; in older ones it begins with what the user says.
 """
 
-import json
 from typing import Any, Final, Literal
 
 import attrs
-import msgspec
 
+from turnlog.protocol.codex_rollout import PRIVATE_KEY, SUMMARY_PREFIX, read_usage
 from turnlog.protocol.items import JsonText
+from turnlog.protocol.json_text import json_text
+from turnlog.protocol.json_values import is_object, objects, text_of
+from turnlog.protocol.times import time_us
 from turnlog.protocol.usage import TokenUsage
-from turnlog.replay.rollouts.reading import (
-    Line,
-    Note,
-    RolloutFile,
-    Skipped,
-    is_object,
-    objects,
-    text_of,
-    time_us,
-)
+from turnlog.replay.rollouts.reading import Line, Note, RolloutFile, Skipped
 
 # Whose an item is: told to the model by the program, or by the user; the model's own; the output
 # of a call; the tools of a model that is sent them among its input.
 Whose = Literal["context", "user", "model", "output", "tools"]
 
-_OWN: Final = "internal_chat_message_metadata_passthrough"  # never was on the wire
 _TURN_ABORTED: Final = "<turn_aborted>"
 # How Codex begins what it says in the user's name. Source: codex-rs, the markers of its context.
 _CONTEXT_BEGINS: Final = (
@@ -39,7 +31,6 @@ _CONTEXT_BEGINS: Final = (
     "<subagent_notification>",
     "<goal_context>",
 )
-_SUMMARY_BEGINS: Final = "Another language model started to solve this problem"
 _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 _TOOL_ITEMS: Final = frozenset({"CommandExecution", "FileChange", "McpToolCall"})
 
@@ -340,7 +331,7 @@ class _Reader:
         replaced = line.payload.get("replacement_history")
         if isinstance(replaced, list):
             items = objects(line.payload["replacement_history"])
-            base = [read_entry(line, item, _encoded(item)) for item in items]
+            base = [read_entry(line, item, json_text(item).decode()) for item in items]
         else:
             base = self._rebuilt(line)
         running = self._turn
@@ -368,19 +359,19 @@ class _Reader:
             "role": "user",
             "content": [{"type": "input_text", "text": text}],
         }
-        return [*newest.values(), *said, read_entry(line, summary, _encoded(summary))]
+        return [*newest.values(), *said, read_entry(line, summary, json_text(summary).decode())]
 
 
 def read_entry(line: Line, item: dict[str, Any], item_json: JsonText) -> Entry:
     """Return an item as the conversation has it, without what never was on the wire."""
-    own = item.get(_OWN)
+    own = item.get(PRIVATE_KEY)
     kinds: list[object] = []
     if is_object(own):
         found = own.get("content_item_kinds")
         kinds = list(found) if isinstance(found, list) else []  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if _OWN in item:
-        item = {name: value for name, value in item.items() if name != _OWN}
-        item_json = _encoded(item)
+    if PRIVATE_KEY in item:
+        item = {name: value for name, value in item.items() if name != PRIVATE_KEY}
+        item_json = json_text(item).decode()
     told = tuple(text_of(kind) for kind in kinds)
     return Entry(whose_is(item, told), line.time_us, line.number, line.file, item, item_json, told)
 
@@ -410,7 +401,7 @@ def is_turn_aborted(item: dict[str, Any]) -> bool:
 
 
 def is_summary(item: dict[str, Any]) -> bool:
-    return first_text(item).startswith(_SUMMARY_BEGINS)
+    return first_text(item).startswith(SUMMARY_PREFIX)
 
 
 def first_text(item: dict[str, Any]) -> str:
@@ -420,20 +411,6 @@ def first_text(item: dict[str, Any]) -> str:
 def _begin(entry: Entry) -> str:
     """Return what tells one kind of context from another."""
     return ",".join(entry.kinds) or first_text(entry.item)[:20]
-
-
-def read_usage(value: object) -> TokenUsage | None:
-    try:
-        return msgspec.convert(value, TokenUsage)
-    except msgspec.ValidationError:
-        return None
-
-
-def _encoded(item: dict[str, Any]) -> JsonText:
-    try:
-        return msgspec.json.encode(item).decode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(item, separators=(",", ":"))
 
 
 def started_us(meta: dict[str, Any]) -> int:

@@ -1,12 +1,11 @@
 """Words and figures that both forms of a transcript use."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from turnlog.protocol.times import utc
 from turnlog.protocol.usage import TokenUsage
 from turnlog.replay.transcript.entries import Question, Tool, Transcript, TurnShown
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final[dict[str, str]] = {
     "regular": "",
     "compact": "compaction",
@@ -16,11 +15,11 @@ _KINDS: Final[dict[str, str]] = {
 
 def utc_time(time_us: int) -> str:
     """Return a time of the log, in UTC: a transcript reads the same everywhere."""
-    return f"{_EPOCH + timedelta(microseconds=time_us):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{utc(time_us):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def clock(time_us: int) -> str:
-    return f"{_EPOCH + timedelta(microseconds=time_us):%H:%M:%S}"
+    return f"{utc(time_us):%H:%M:%S}"
 
 
 def lasted(milliseconds: int) -> str:

@@ -1,9 +1,10 @@
 """Text for people: on one line, without what a terminal would obey, no longer than it should be."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from turnlog.protocol.times import utc
+
 _KEPT: Final = "\n\t"
 
 
@@ -43,10 +44,4 @@ def counted(number: int, noun: str) -> str:
 
 def local_time(time_us: int) -> datetime:
     """Return a time of the log, in the time zone of this machine."""
-    return (_EPOCH + timedelta(microseconds=time_us)).astimezone()
-
-
-def timestamp(time_us: int) -> str:
-    """Return a time of the log as RFC 3339, in UTC."""
-    text = (_EPOCH + timedelta(microseconds=time_us)).isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")
+    return utc(time_us).astimezone()

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from turnlog.runtime.config.layers import DEFAULT, KeyPath, Origin, Table, dotted, is_table
+from turnlog.protocol.json_values import is_object
+from turnlog.runtime.config.layers import DEFAULT, KeyPath, Origin, Table, dotted
 from turnlog.runtime.config.schema import MASK, Config, is_secret, key_names
 
 
@@ -37,7 +38,7 @@ def _leaves(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
 
 
 def _table(value: object) -> Table | None:
-    if is_table(value):
+    if is_object(value):
         return value
     if names := key_names(type(value)):
         return {name: getattr(value, name) for name in names}

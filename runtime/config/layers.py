@@ -4,9 +4,11 @@ Tables are merged key by key; every other value, lists too, is replaced as a who
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
+
+from turnlog.protocol.json_values import is_object
 
 LayerName = Literal[
     "default", "system", "user", "profile", "project", "environment", "command line"
@@ -47,10 +49,6 @@ class Merged(Struct, frozen=True):
         return self.origins.get(path, DEFAULT)
 
 
-def is_table(value: TomlValue) -> TypeGuard[Table]:
-    return isinstance(value, dict)
-
-
 def merge(layers: Iterable[Layer]) -> Merged:
     """Fold `layers`, the strongest last. The layers are not changed."""
     values: Table = {}
@@ -66,12 +64,12 @@ def _lay(
     for key, value in above.items():
         path = (*at, key)
         below = values.get(key)
-        if is_table(below) and not is_table(value):
+        if is_object(below) and not is_object(value):
             for inner in [known for known in origins if known[: len(path)] == path]:
                 del origins[inner]
         origins[path] = origin
-        if is_table(value):
-            if not is_table(below):
+        if is_object(value):
+            if not is_object(below):
                 values[key] = below = {}
             _lay(value, origin, below, origins, path)
         else:

@@ -23,7 +23,8 @@ from cattrs.gen import (
 )
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-from turnlog.runtime.config.layers import KeyPath, Table, TomlValue, is_table
+from turnlog.protocol.json_values import is_object
+from turnlog.runtime.config.layers import KeyPath, Table, TomlValue
 from turnlog.runtime.config.schema import Config, is_secret, key_names
 from turnlog.runtime.config.structure import suggestion
 
@@ -52,7 +53,7 @@ def _converter() -> Converter:
         build = _table_hook(kind, converter)
 
         def hook(value: TomlValue, _: Kind) -> object:
-            if not is_table(value):
+            if not is_object(value):
                 raise _NotATable
             return build(value, kind)
 
@@ -60,8 +61,8 @@ def _converter() -> Converter:
 
     for scalar in (str, int, bool):  # else cattrs would convert: 3 to "3", "no" to True
         converter.register_structure_hook(scalar, msgspec.convert)
-    converter.register_structure_hook_func(lambda kind: not _is_table_kind(kind), msgspec.convert)
-    converter.register_structure_hook_factory(_is_table_kind, hook_for)
+    converter.register_structure_hook_func(lambda kind: not _is_object_kind(kind), msgspec.convert)
+    converter.register_structure_hook_factory(_is_object_kind, hook_for)
     return converter
 
 
@@ -69,7 +70,7 @@ def _origin(kind: Kind) -> object:
     return get_origin(kind)
 
 
-def _is_table_kind(kind: Kind) -> bool:
+def _is_object_kind(kind: Kind) -> bool:
     return _origin(kind) is dict or attrs.has(kind) or _is_struct(kind)
 
 

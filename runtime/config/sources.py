@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.json_values import is_object
 from turnlog.runtime.config.files import read_regular
 from turnlog.runtime.config.layers import (
     Layer,
@@ -18,7 +19,6 @@ from turnlog.runtime.config.layers import (
     Table,
     TomlValue,
     dotted,
-    is_table,
 )
 
 VARIABLES: Final[Mapping[str, str]] = {
@@ -87,7 +87,7 @@ def _syntax_error(text: str, data: bytes, path: Path) -> str:
 
 
 def _check_depth(value: TomlValue, left: int) -> None:
-    if is_table(value):
+    if is_object(value):
         if not left:
             raise RecursionError
         for inner in value.values():
@@ -128,7 +128,7 @@ def assignment_layer(assignment: str) -> Layer:
 def _key(text: str) -> tuple[str, ...] | None:
     parsed: TomlValue = _only(f"{text} = 0")
     path: list[str] = []
-    while is_table(parsed) and len(parsed) == 1:
+    while is_object(parsed) and len(parsed) == 1:
         [(part, parsed)] = parsed.items()
         path.append(part)
     fits = parsed == 0 and "\n" not in text and len(path) <= _MAX_DEPTH

@@ -8,7 +8,8 @@ import attrs
 import msgspec
 
 from turnlog.protocol.errors import ConfigInvalid
-from turnlog.runtime.config.layers import KeyPath, Merged, dotted, is_table, quote
+from turnlog.protocol.json_values import is_object
+from turnlog.runtime.config.layers import KeyPath, Merged, dotted, quote
 from turnlog.runtime.config.schema import Config, key_names
 
 
@@ -39,7 +40,7 @@ def _is_known(path: KeyPath, config: Config) -> bool:
     """Whether a converted configuration has this key: msgspec passes over unknown ones."""
     node: object = config
     for part in path:
-        if is_table(node):
+        if is_object(node):
             node = node.get(part)
         elif part in key_names(type(node)):
             node = getattr(node, part)

@@ -6,12 +6,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from turnlog.protocol.json_text import json_text
+from turnlog.protocol.json_values import is_list, is_object
 from turnlog.runtime.scripted_model.script import (
     EVENT_STREAM,
     Response,
     Script,
-    is_list,
-    is_object,
     rate_limit_headers,
 )
 from turnlog.runtime.scripted_model.stream import Names, Stop, chunks, events, frame
@@ -156,7 +156,7 @@ def _plain_body(response: Response) -> tuple[str, bytes]:
         body = {"error": {"message": text, "type": "scripted_model", "code": None}}
     if isinstance(body, str):
         return "text/plain; charset=utf-8", body.encode()
-    return JSON, msgspec.json.encode(body)
+    return JSON, json_text(body)
 
 
 def _mismatch(response: Response, items: list[Any]) -> str | None:

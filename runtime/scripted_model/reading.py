@@ -29,10 +29,13 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from turnlog.protocol.codex_rollout import MAX_FILE
 from turnlog.protocol.errors import ScriptInvalid
+from turnlog.protocol.json_values import is_list, is_object
+from turnlog.runtime.input_file import read_input
 from turnlog.runtime.scripted_model import script as make
-from turnlog.runtime.scripted_model.rollout import parse_rollout, read_file
-from turnlog.runtime.scripted_model.script import Item, Response, Script, is_list, is_object
+from turnlog.runtime.scripted_model.rollout import parse_rollout
+from turnlog.runtime.scripted_model.script import Item, Response, Script
 
 _MAX_TEXT: Final = 64 * 1024 * 1024  # code points that `times` may make
 
@@ -124,7 +127,7 @@ def load_script(path: Path) -> Script:
             f"{path}: expected a .json or .toml script, or a .jsonl rollout, "
             f"not {path.suffix or 'a name without an ending'}"
         )
-    return parse_script(read_file(path), str(path))
+    return parse_script(read_input(path, limit=MAX_FILE), str(path))
 
 
 def parse_script(data: bytes, name: str) -> Script:

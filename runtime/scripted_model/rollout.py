@@ -2,10 +2,10 @@
 
 Reads both forms of a rollout: the paginated one (ordinals, `token_usage_record`) and the one of
 releases up to about 0.98 (`user_message` and `token_count` events). Lines that cannot be read are
-skipped and counted, as the recorder itself does: a killed process leaves a torn last line.
+skipped and counted, as the recorder itself does.
 
 What ends a response, in the recorded order: its `token_usage_record`; in the old form the
-`token_count` behind its items; the first output of a tool; the turn's end.
+`token_count` after its items; the first output of a tool; the turn's end.
 """
 
 from collections.abc import Iterator
@@ -16,22 +16,25 @@ import attrs
 import msgspec
 from msgspec import Struct
 
-from turnlog.protocol.errors import InputUnreadable, ScriptInvalid
+from turnlog.protocol.codex_rollout import (
+    MAX_FILE,
+    PRIVATE_KEY,
+    SUMMARY_PREFIX,
+    RolloutLine,
+    read_usage,
+    rollout_lines,
+)
+from turnlog.protocol.errors import ScriptInvalid
+from turnlog.protocol.json_values import is_list, is_object, text_of
 from turnlog.protocol.usage import TokenUsage
+from turnlog.runtime.input_file import read_input
 from turnlog.runtime.scripted_model.script import (
     Item,
     Response,
     Script,
-    is_list,
-    is_object,
     message,
 )
 
-MAX_FILE: Final = 256 * 1024 * 1024  # bytes; a rollout of 5,000 turns has about 64 MB
-
-# What codex-rs puts before a summary, up to the line break, when it becomes the new history.
-_SUMMARY_PREFIX: Final = "Another language model started to solve this problem"
-_CLIENTS_OWN: Final = "internal_chat_message_metadata_passthrough"  # never was on the wire
 _MODEL_KINDS: Final = frozenset({"reasoning", "compaction", "compaction_summary"})
 
 
@@ -55,12 +58,6 @@ class Rollout(Struct, frozen=True):
         return Script([response for turn in self.turns for response in turn.responses])
 
 
-class _Line(Struct):
-    type: str
-    payload: dict[str, Any]
-    metadata: dict[str, Any] | None = None
-
-
 @attrs.define
 class _Turn:
     has_start: bool  # a line says that it starts; the old form has none
@@ -82,16 +79,16 @@ class _Reader:
     _is_compaction: bool = False
     _total: int | None = None  # tokens of the session, as last reported
 
-    def take(self, line: _Line) -> None:
+    def take(self, line: RolloutLine) -> None:
         payload = line.payload
         match line.type, payload.get("type"):
             case "session_meta", _:
                 self.session = self.session or payload.get("id")
             case "response_item", str(kind):
-                self._take_item(kind, payload, line.metadata or {})
+                self._take_item(kind, payload, line.metadata if is_object(line.metadata) else {})
             case "token_usage_record", _:
                 self._total = _total(payload.get("thread_token_usage"))
-                self._take_usage(_usage(payload.get("usage")), payload.get("response_id"))
+                self._take_usage(read_usage(payload.get("usage")), payload.get("response_id"))
             case "compacted", _:
                 self._take_summary(payload)
             case "event_msg", str(kind):
@@ -107,7 +104,7 @@ class _Reader:
             case "task_complete" | "turn_complete" | "turn_aborted":
                 self.close_turn()
             case "user_message" if not self.prompts_from_items:
-                self._take_prompt(_text(payload.get("message")))
+                self._take_prompt(text_of(payload.get("message")))
             case "item_completed" if self.prompts_from_items:
                 item = payload.get("item")
                 if is_object(item) and item.get("type") == "UserMessage":
@@ -131,7 +128,7 @@ class _Reader:
         if kind.endswith("_output"):
             self._end_response(None, None)
         elif kind in _MODEL_KINDS or kind.endswith("_call") or item.get("role") == "assistant":
-            self._items.append({name: item[name] for name in item if name != _CLIENTS_OWN})
+            self._items.append({name: item[name] for name in item if name != PRIVATE_KEY})
             self._is_compaction |= metadata.get("compaction_output") is True
 
     def _take_usage(self, usage: TokenUsage | None, response_id: object) -> None:
@@ -154,7 +151,7 @@ class _Reader:
         total = _total(info.get("total_token_usage"))
         is_news = self._total is not None and total != self._total
         if self._items or is_news:
-            self._take_usage(_usage(info.get("last_token_usage")), None)
+            self._take_usage(read_usage(info.get("last_token_usage")), None)
         self._total = total
 
     def _take_summary(self, payload: dict[str, Any]) -> None:
@@ -162,8 +159,8 @@ class _Reader:
         self._end_response(None, None)
         turn = self._turn or self._open_turn(has_start=False)
         last = turn.responses[-1] if turn.responses else None
-        text = _text(payload.get("message"))
-        if text.startswith(_SUMMARY_PREFIX):
+        text = text_of(payload.get("message"))
+        if text.startswith(SUMMARY_PREFIX):
             text = text.partition("\n")[2]
         if not text or (last is not None and last.compaction):
             return
@@ -199,23 +196,7 @@ def load_rollout(path: Path) -> Rollout:
         InputUnreadable: it cannot be read, or is over MAX_FILE bytes.
         ScriptInvalid: not one of its lines is a rollout's.
     """
-    return parse_rollout(read_file(path), str(path))
-
-
-def read_file(path: Path) -> bytes:
-    """Return the content of a script or a rollout.
-
-    Raises:
-        InputUnreadable: it cannot be read, or is over MAX_FILE bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
-        raise InputUnreadable(f"cannot read the script {path}: {problem}") from problem
-    if len(data) > MAX_FILE:
-        raise InputUnreadable(f"the script {path} is over {MAX_FILE} bytes; split it")
-    return data
+    return parse_rollout(read_input(path, limit=MAX_FILE), str(path))
 
 
 def parse_rollout(data: bytes, name: str) -> Rollout:
@@ -224,8 +205,9 @@ def parse_rollout(data: bytes, name: str) -> Rollout:
     Raises:
         ScriptInvalid: not one of its lines is a rollout's.
     """
-    skipped: list[int] = []
-    lines = list(_lines(data, skipped))
+    read = list(rollout_lines(data))
+    lines = [line for _, _, line in read if line is not None]
+    skipped = [number for number, _, line in read if line is None]
     if not lines:
         raise ScriptInvalid(
             f"{name}: no line is a rollout's; expected one JSON object a line with "
@@ -244,38 +226,17 @@ def parse_rollout(data: bytes, name: str) -> Rollout:
     return Rollout(reader.session, turns, skipped)
 
 
-def _lines(data: bytes, skipped: list[int]) -> Iterator[_Line]:
-    decode = msgspec.json.Decoder(_Line).decode
-    for number, text in enumerate(data.split(b"\n"), start=1):  # a text may hold U+2028
-        if text.strip():
-            try:
-                yield decode(text)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                skipped.append(number)
-
-
-def _is_user_message(line: _Line) -> bool:
+def _is_user_message(line: RolloutLine) -> bool:
     item = line.payload.get("item")
     return is_object(item) and item.get("type") == "UserMessage"
 
 
-def _usage(value: object) -> TokenUsage | None:
-    try:
-        return msgspec.convert(value, TokenUsage)
-    except msgspec.ValidationError:
-        return None
-
-
 def _total(value: object) -> int | None:
-    usage = _usage(value)
+    usage = read_usage(value)
     return None if usage is None else usage.total_tokens
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _texts(content: object) -> Iterator[str]:
     for part in content if is_list(content) else []:
         if is_object(part):
-            yield _text(part.get("text"))
+            yield text_of(part.get("text"))

@@ -5,11 +5,12 @@ A script file (`reading.py`) has these same fields, and a few short forms for pe
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Self, TypeGuard
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 from msgspec import Meta, Struct
 
+from turnlog.protocol.json_text import json_text
 from turnlog.protocol.usage import RateLimits, TokenUsage
 
 Item = dict[str, Any]  # one item of the Responses API; an `id` or `call_id` left out is numbered
@@ -92,7 +93,7 @@ class Response(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         for item in self.items:
             if not isinstance(item.get("type"), str):
                 raise ValueError("an item needs a `type`, such as message or function_call")
-        msgspec.json.encode([self.items, None if self.body is msgspec.UNSET else self.body])
+        json_text([self.items, None if self.body is msgspec.UNSET else self.body])
 
     @property
     def is_plain(self) -> bool:
@@ -170,16 +171,6 @@ def custom(
 ) -> Item:
     """Return a call of a custom tool, whose input is free text, such as apply_patch."""
     return _item("custom_tool_call", id=item_id, call_id=call_id, name=name, input=text)
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether decoded JSON is an object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Tell whether decoded JSON is a list."""
-    return isinstance(value, list)
 
 
 def rate_limit_headers(limits: RateLimits) -> dict[str, str]:

@@ -12,8 +12,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from turnlog.protocol.json_text import json_text
+from turnlog.protocol.json_values import is_list, is_object
 from turnlog.protocol.usage import TokenUsage
-from turnlog.runtime.scripted_model.script import Item, Response, is_list, is_object
+from turnlog.runtime.scripted_model.script import Item, Response
 
 Event = dict[str, Any]
 
@@ -195,7 +197,7 @@ def usage_on_wire(usage: TokenUsage) -> dict[str, Any]:
 
 def frame(event: Event) -> bytes:
     """Return one event of text/event-stream."""
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), msgspec.json.encode(event))
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json_text(event))
 
 
 def chunks(response: Response, frames: Iterable[bytes]) -> Iterator[bytes | Stop]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnlog.protocol.json_values import is_object
 from turnlog.runtime.config.layers import (
     DEFAULT,
     KeyPath,
@@ -14,7 +15,6 @@ from turnlog.runtime.config.layers import (
     Origin,
     Table,
     dotted,
-    is_table,
     merge,
 )
 
@@ -42,7 +42,7 @@ def paths(table: Table, above: KeyPath = ()) -> list[KeyPath]:
     found: list[KeyPath] = []
     for key, value in table.items():
         found.append((*above, key))
-        if is_table(value):
+        if is_object(value):
             found += paths(value, (*above, key))
     return found
 
@@ -59,7 +59,7 @@ def test_layers_are_not_changed(tables: list[Table]) -> None:
     before = copy.deepcopy(tables)
     merged = merge(layers_of(tables))
     for path in paths(merged.values):
-        if is_table(found := at(merged.values, path)):
+        if is_object(found := at(merged.values, path)):
             found["changed"] = True
     assert tables == before
 
@@ -76,7 +76,7 @@ def test_the_strongest_layer_always_counts(tables: list[Table]) -> None:
     merged = merge(layers)
     for path in paths(tables[-1]):
         value = at(tables[-1], path)
-        assert is_table(value) or at(merged.values, path) == value
+        assert is_object(value) or at(merged.values, path) == value
         assert merged.origins[path] == layers[-1].origin
 
 
@@ -88,7 +88,7 @@ def test_every_key_stands_where_its_origin_says(tables: list[Table]) -> None:
     assert set(merged.origins) == set(paths(merged.values))
     for path, origin in merged.origins.items():
         value, said = at(merged.values, path), at(by_origin[origin].values, path)
-        assert is_table(said) if is_table(value) else said == value
+        assert is_object(said) if is_object(value) else said == value
 
 
 def test_the_origin_of_a_key_that_nobody_set_is_its_tables() -> None:

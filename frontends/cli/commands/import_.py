@@ -12,14 +12,16 @@ from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.calls import ErrorInfo
+from turnlog.protocol.codex_rollout import MAX_FILE
 from turnlog.protocol.errors import SchemaTooNew, UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.portable import is_portable, read_portable
 from turnlog.replay.rollouts.importing import ImportReport, import_rollout
 from turnlog.replay.rollouts.parents import finder, whole
-from turnlog.replay.rollouts.reading import RolloutFile, parse_rollout, read_bytes
+from turnlog.replay.rollouts.reading import RolloutFile, parse_rollout
 from turnlog.replay.views.text import counted
 from turnlog.runtime.engine.new_id import new_id
+from turnlog.runtime.input_file import read_input
 
 _SHOWN = 10  # lines of a report that are listed one by one
 
@@ -81,7 +83,7 @@ async def _import(
     async with open_log(store_path()) as log:
         for path in files:
             try:
-                data = read_bytes(path)
+                data = read_input(path, limit=MAX_FILE)
                 if is_portable(data.partition(b"\n")[0]):
                     done(await _import_portable(log, path, data, anew=anew))
                 else:
@@ -97,7 +99,7 @@ def _rollouts(files: Sequence[Path]) -> dict[str, RolloutFile]:
         return found
     for path in files:
         try:
-            data = read_bytes(path)
+            data = read_input(path, limit=MAX_FILE)
             rollout = (
                 None if is_portable(data.partition(b"\n")[0]) else parse_rollout(data, str(path))
             )

@@ -13,7 +13,8 @@ from turnlog.frontends.sessions.address import is_listed
 from turnlog.frontends.sessions.status import MEANINGS, Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
 from turnlog.protocol.summary import SessionSummary
-from turnlog.replay.views.text import local_time, one_line, timestamp
+from turnlog.protocol.times import rfc3339
+from turnlog.replay.views.text import local_time, one_line
 
 _TITLE_WIDTH = 60
 _MOST = 100_000  # sessions that are looked through for those that are listed
@@ -112,8 +113,8 @@ def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
         "title": summary.title,
         "cwd": summary.cwd,
         "model": summary.model,
-        "created": timestamp(summary.created_us),
-        "updated": timestamp(summary.updated_us),
+        "created": rfc3339(summary.created_us),
+        "updated": rfc3339(summary.updated_us),
         "turns": summary.turns,
         "status": standing,
         "parent": summary.parent,

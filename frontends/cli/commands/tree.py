@@ -17,7 +17,8 @@ from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.errors import SessionNotFound
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.views.text import counted, local_time, one_line, timestamp
+from turnlog.protocol.times import rfc3339
+from turnlog.replay.views.text import counted, local_time, one_line
 from turnlog.replay.views.tree import Node, fork_tree
 
 _SHORTEST: Final = 13  # characters of an id: its time, to the millisecond
@@ -61,8 +62,8 @@ def _row(node: Node, standing: Standing) -> dict[str, Any]:
     return {
         "id": summary.session,
         "title": summary.title,
-        "created": timestamp(summary.created_us),
-        "updated": timestamp(summary.updated_us),
+        "created": rfc3339(summary.created_us),
+        "updated": rfc3339(summary.updated_us),
         "turns": summary.turns,
         "events": node.events,
         "status": standing,
