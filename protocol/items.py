@@ -5,12 +5,14 @@ them is lost because we do not know it. The Structs here read what turnlog must 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+
+from turnlog.protocol.images import Image
 
 JsonText = str  # one JSON value, verbatim
 
@@ -22,6 +24,7 @@ class ContentPart(Struct, frozen=True, omit_defaults=True):
     text: str | None = None
     image_url: str | None = None
     refusal: str | None = None
+    detail: str | None = None  # of an image: how closely the model looks at it
 
 
 class SummaryPart(Struct, frozen=True, omit_defaults=True):
@@ -208,16 +211,19 @@ def text_message(role: str, *texts: str) -> JsonText:
     return encode_item(Message(role, [ContentPart("input_text", text=text) for text in texts]))
 
 
-def output_item(call: CallItem, output: str) -> JsonText:
+def output_item(call: CallItem, output: str, images: Sequence[Image] = ()) -> JsonText:
     """Return the item that answers `call`. This form is part of the log's schema.
+
+    Args:
+        images: follow the text. Only calls that tools take have some.
 
     Source of the answers to `local_shell_call` and `tool_search_call`: Codex's.
     """
     match call:
         case FunctionCall(call_id=call_id):
-            return encode_item(FunctionCallOutput(call_id, output))
+            return encode_item(FunctionCallOutput(call_id, _output_content(output, images)))
         case CustomToolCall(call_id=call_id):
-            return encode_item(CustomToolCallOutput(call_id, output))
+            return encode_item(CustomToolCallOutput(call_id, _output_content(output, images)))
         case OtherCall(call_id=call_id, name="local_shell_call"):
             return encode_item(FunctionCallOutput(call_id, output))
         case OtherCall(call_id=call_id, name="tool_search_call"):
@@ -232,6 +238,17 @@ def output_item(call: CallItem, output: str) -> JsonText:
             )
         case OtherCall(call_id=call_id, name=name):
             return _encode_json({"type": f"{name}_output", "call_id": call_id, "output": output})
+
+
+def _output_content(text: str, images: Sequence[Image]) -> str | list[ContentPart]:
+    """Return an output as the API takes it: a text, or parts if there are images."""
+    if not images:
+        return text
+    parts = [ContentPart("input_text", text=text)] if text else []
+    return [
+        *parts,
+        *(ContentPart("input_image", image_url=image.url, detail=image.detail) for image in images),
+    ]
 
 
 def _encode_json(item: dict[str, Any]) -> JsonText:

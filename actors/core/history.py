@@ -1,5 +1,6 @@
 """The conversation, part by part, as the model is sent it."""
 
+import re
 from typing import Final
 
 import attrs
@@ -17,10 +18,20 @@ USER: Final = "user"
 SUMMARY: Final = "summary"
 LEDGER: Final = "ledger"  # what the calls did that a summary stands for
 BYTES_A_TOKEN: Final = 4  # of what no provider has counted
+IMAGE_BYTES: Final = 7_373  # as which an image counts: providers scale it, so its size says little
+_IMAGE: Final = re.compile(r'(?<="image_url":")data:[^"]*')  # in a text, quotes are escaped
 # Kinds that are told once each. All others are context: a later part takes an earlier one's place.
 TOLD_ONCE: Final = frozenset(
     {MODEL, OUTPUT, USER, SUMMARY, LEDGER, "turn_aborted", "agent", "review"}
 )
+
+
+def size_of_part(part: JsonText) -> int:
+    """Return how many bytes a part counts as. Source of an image's: Codex's estimate."""
+    if '"image_url":"data:' not in part:
+        return len(part.encode())
+    rest, images = _IMAGE.subn("", part)
+    return len(rest.encode()) + images * IMAGE_BYTES
 
 
 @attrs.define
@@ -31,7 +42,7 @@ class History:
     sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
     kinds: list[str] = attrs.field(factory=list[str])  # `model`, `output`, or as it was recorded
     notes: list[str] = attrs.field(factory=list[str])  # of an output: what its call did
-    size: int = 0  # bytes
+    size: int = 0  # bytes, as `size_of_part` counts them
     digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
 
     def add(self, part: JsonText, source: Source, kind: str, note: str = "") -> None:
@@ -40,7 +51,7 @@ class History:
         self.sources.append(source)
         self.kinds.append(kind)
         self.notes.append(note)
-        self.size += len(data)
+        self.size += size_of_part(part)
         self.digest = chain(self.digest, data)
 
     def add_from(self, other: "History", index: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from turnlog.actors.core import texts
-from turnlog.actors.core.history import LEDGER, History
+from turnlog.actors.core.history import LEDGER, History, size_of_part
 from turnlog.protocol.calls import (
     CommandPreview,
     CommandReport,
@@ -97,7 +97,7 @@ def ledger_of(history: History, parts: int) -> RecordedItem | None:
             plan = line
         else:
             times[line] = times.pop(line, 0) + count
-    size = sum(len(part.encode()) for part in history.parts[:parts])
+    size = sum(map(size_of_part, history.parts[:parts]))
     room = min(MOST_BYTES, size // _SHARE) - len(texts.LEDGER)
     newest = (line if n == 1 else f"{line} ({n} times)" for line, n in reversed(times.items()))
     lines = list[str]()

@@ -20,7 +20,7 @@ def model_input(state: State) -> list[JsonText]:
     while items and items[-1].is_reasoning:
         items.pop()
     parts += [received.item_json for received in items]
-    parts += [output_item(call.item, _output(state, call)) for call in turn.calls]
+    parts += [output_item(call.item, _output(state, call), call.images) for call in turn.calls]
     return parts
 
 

@@ -11,6 +11,7 @@ from turnlog.actors.core.history import (
     TOLD_ONCE,
     USER,
     History,
+    size_of_part,
 )
 from turnlog.actors.core.ledger import ledger_of
 from turnlog.protocol.events import RecordedItem
@@ -56,7 +57,7 @@ def _done(history: History, parts: int) -> tuple[RecordedItem, ...]:
 def size_of(history: History, parts: Iterable[int | RecordedItem]) -> int:
     """Return how many bytes these parts have."""
     return sum(
-        len((history.parts[part] if isinstance(part, int) else part.item_json).encode())
+        size_of_part(history.parts[part] if isinstance(part, int) else part.item_json)
         for part in parts
     )
 
@@ -84,7 +85,7 @@ def _begins(kinds: Sequence[str], index: int) -> bool:
 
 
 def _sizes(history: History, parts: int) -> list[int]:
-    return [len(part.encode()) for part in history.parts[:parts]]
+    return [size_of_part(part) for part in history.parts[:parts]]
 
 
 def _context(history: History, parts: int) -> list[int]:
@@ -99,7 +100,7 @@ def _said_by_user(history: History, parts: int, tokens: int) -> Parts:
     for index in reversed(range(parts)):
         if history.kinds[index] != USER:
             continue
-        size = len(history.parts[index].encode())
+        size = size_of_part(history.parts[index])
         if size > room:
             if (short := _shortened(history.parts[index], room)) is not None:
                 kept.append(RecordedItem(USER, short))

@@ -36,6 +36,7 @@ from turnlog.protocol.events import (
     TurnsRestored,
 )
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import JsonText, ToolCallItem, other_call, output_item, read_item
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
@@ -171,6 +172,7 @@ class Restoration:
     _results: dict[int, str] = attrs.field(factory=dict[int, str])
     _items: dict[int, ModelItemReceived] = attrs.field(factory=dict[int, ModelItemReceived])
     _outputs: dict[int, str] = attrs.field(factory=dict[int, str])
+    _images: dict[int, tuple[Image, ...]] = attrs.field(factory=dict[int, tuple[Image, ...]])
     _notes: dict[int, str] = attrs.field(factory=dict[int, str])
     _ends: dict[int, tuple[str, ToolReport | None]] = attrs.field(
         factory=dict[int, tuple[str, ToolReport | None]]
@@ -207,9 +209,9 @@ class Restoration:
         match event:
             case ModelItemReceived():
                 self._items[at] = event
-            case ToolFinished(outcome=outcome, preamble=preamble, output=output, report=report):
-                self._outputs[at] = preamble + output
-                self._ends[at] = outcome, report
+            case ToolFinished(preamble=preamble, output=output):
+                self._outputs[at], self._images[at] = preamble + output, event.images
+                self._ends[at] = event.outcome, event.report
             case CallSettled(output=output, note=note):
                 self._outputs[at], self._notes[at] = output, note
             case StepFailed():
@@ -316,4 +318,4 @@ class Restoration:
             raise TypeError(f"event {call_at} is no call")
         end = self._ends.get(at)
         done = ledger.note(call, asked.plan, *end) if end else self._notes.get(at, "")
-        return output_item(call, self._outputs[at]), OUTPUT, done
+        return output_item(call, self._outputs[at], self._images.get(at, ())), OUTPUT, done

@@ -22,6 +22,7 @@ from turnlog.protocol.events import (
     TurnStopping,
 )
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import CallItem, JsonText, OtherCall, ToolCallItem, output_item
 from turnlog.protocol.ops import UserInputItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
@@ -57,6 +58,7 @@ class Call:
     question: str | None = None
     denied: str | None = None  # what the model is told unless it runs outside the sandbox
     output: str = ""  # what the model is told, once settled
+    images: tuple[Image, ...] = ()  # what the model is shown besides
     output_at: int = 0  # sequence of the event that settled it
     note: str = ""  # what it did, if it ran
     waited: bool = False  # it has begun to wait for agents
@@ -75,8 +77,9 @@ class Call:
         if self.origin == "elsewhere":
             self.origin = "planned"
 
-    def settle(self, output: str, at: int) -> None:
+    def settle(self, output: str, at: int, images: tuple[Image, ...] = ()) -> None:
         self.status, self.output, self.output_at = "settled", output, at
+        self.images = images
 
 
 class Mark(Struct, frozen=True, array_like=True):
@@ -291,7 +294,7 @@ class State:
             for call in turn.calls:
                 if call.served:
                     continue
-                output = output_item(call.item, call.output)
+                output = output_item(call.item, call.output, call.images)
                 source = (call.output_at, call.output_at - call.item_at)
                 self.history.add(output, source, OUTPUT, call.note)
             turn.first_call += len(turn.calls)

@@ -12,6 +12,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 
@@ -35,7 +36,7 @@ class PlanOrder(Struct, frozen=True):
 
 
 class ToolResult(Struct, frozen=True):
-    """What a tool has to say. The model sees `preamble` and `output`, joined."""
+    """What a tool has to say. The model sees `preamble` and `output`, joined, then the images."""
 
     outcome: ToolOutcome
     preamble: str
@@ -44,6 +45,7 @@ class ToolResult(Struct, frozen=True):
     report: ToolReport | None = None
     denial: str | None = None  # the word by which the sandbox seems to have stopped it
     traceback: str | None = None  # of the error that the tool raised: for people, not the model
+    images: tuple[Image, ...] = ()  # 20 MiB of `data:` URLs at most, together
 
     @classmethod
     def of(cls, fact: ToolFinished) -> "ToolResult":

@@ -14,6 +14,7 @@ from turnlog.protocol.calls import (
 )
 from turnlog.protocol.files import FileImage, FileMark, RestoredFile
 from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.ops import Op
 from turnlog.protocol.settings import OnRecovery, SessionSettings, TurnSettings
@@ -175,7 +176,7 @@ class CallPlanned(Closes, frozen=True, tag=35):
 
 
 class ToolFinished(Closes, frozen=True, tag=31):
-    """Closes `ToolDispatched`. The model sees `preamble` and `output`, joined."""
+    """Closes `ToolDispatched`. The model sees `preamble` and `output`, joined, then the images."""
 
     outcome: ToolOutcome
     preamble: str
@@ -184,6 +185,7 @@ class ToolFinished(Closes, frozen=True, tag=31):
     report: ToolReport | None = None
     denial: str | None = None  # the word by which its sandbox seems to have stopped it
     traceback: str | None = None  # of the error that the tool raised: for people, not the model
+    images: tuple[Image, ...] = ()  # the model sees them after the text
 
 
 class FilesSaved(Fact, frozen=True, tag=32):

@@ -52,6 +52,7 @@ from turnlog.replay.rollouts.stream import Stream
 from turnlog.replay.rollouts.terms import (
     context_kind,
     failure_of,
+    output_images,
     output_text,
     part_text,
     plan_of,
@@ -238,14 +239,16 @@ class Player:
             self.notes.append(Note(group.line, text, group.file))
             self._send(ToolFinished(effect, "cancelled", "", _NO_OUTPUT), when)
             return
-        text, is_exact = output_text(output.item.get("output"))
+        given = output.item.get("output")
+        text, is_exact = output_text(given)
         if not is_exact:
-            self._note(output, "an output in parts is one text here; images are only named")
+            self._note(output, "an output in parts is one text here, and its images follow it")
         outcome, told = report_of(report)
         outcome = "cancelled" if text.endswith(_STOPPED) else outcome
         head, mark, tail = text.partition("\nOutput:\n")
         preamble, rest = (head + mark, tail) if mark else ("", text)
-        self._send(ToolFinished(effect, outcome, preamble, rest, report=told), when)
+        images = output_images(given)
+        self._send(ToolFinished(effect, outcome, preamble, rest, report=told, images=images), when)
 
     # --- the end ----------------------------------------------------------------------------------
 

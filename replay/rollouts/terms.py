@@ -16,6 +16,7 @@ from turnlog.protocol.calls import (
     ToolOutcome,
     ToolPlan,
 )
+from turnlog.protocol.images import Image
 from turnlog.protocol.json_values import is_object, objects, text_of
 from turnlog.protocol.settings import (
     ApprovalPolicy,
@@ -229,14 +230,29 @@ def _milliseconds(duration: object) -> int:
 def output_text(output: object) -> tuple[str, bool]:
     """Return a call's output as one text, and whether that is just what was recorded.
 
-    Parts of a list are joined by line breaks; an image is named, not kept.
+    Parts of a list are joined by line breaks. Its images are not among them: see `output_images`.
     """
     if isinstance(output, str):
         return output, True
     if is_object(output):
         return text_of(output.get("content")) or _plain(output), False
-    parts = objects(output)
+    parts = (part for part in objects(output) if not _image_url(part))
     return "\n".join(part_text(part) for part in parts), False
+
+
+def output_images(output: object) -> tuple[Image, ...]:
+    """Return the images of a call's output that is a list of parts."""
+    parts = objects(output)
+    return tuple(Image(url, _detail(part)) for part in parts if (url := _image_url(part)))
+
+
+def _image_url(part: dict[str, Any]) -> str:
+    url = part.get("image_url") if part.get("type") == "input_image" else None
+    return url if isinstance(url, str) else ""
+
+
+def _detail(part: dict[str, Any]) -> str | None:
+    return str(part["detail"]) if isinstance(part.get("detail"), str) else None
 
 
 def part_text(part: dict[str, Any]) -> str:

@@ -71,6 +71,7 @@ from turnlog.replay.transcript.entries import (
     TurnShown,
 )
 from turnlog.replay.transcript.remarks import remark
+from turnlog.replay.views.event_text import with_images
 
 _USER: Final = "user"
 _MARKER: Final = "turn_aborted"
@@ -281,7 +282,7 @@ class _Reader:
         if tool is None:
             return
         tool.status = event.outcome
-        tool.output = event.full_output or event.output
+        tool.output = with_images(event.full_output or event.output, event.images)
         if isinstance(event.report, CommandReport):
             tool.exit_code = event.report.exit_code
             tool.duration_ms = event.report.duration_ms

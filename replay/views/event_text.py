@@ -1,5 +1,6 @@
 """What an event says, in a line: for the timeline of `turnlog show`. Pure."""
 
+from collections.abc import Sequence
 from shlex import join
 
 import msgspec
@@ -56,6 +57,7 @@ from turnlog.protocol.events import (
     UserShellAsked,
     WorkspaceScanned,
 )
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import (
     CustomToolCall,
     CustomToolCallOutput,
@@ -281,13 +283,19 @@ def _of_tool(event: ToolDispatched | ToolFinished | CallSettled | ApprovalAsked)
             return f"{tool} {call_id}, {sandbox.mode}"
         case ToolFinished(outcome=outcome, output=output, report=CommandReport() as report):
             return f"{outcome}, exit code {report.exit_code}, {report.duration_ms} ms: {output}"
-        case ToolFinished(outcome=outcome, preamble=preamble, output=output):
-            return f"{outcome}: {preamble}{output}"
+        case ToolFinished(outcome=outcome, preamble=preamble, output=output, images=images):
+            return f"{outcome}: {preamble}{with_images(output, images)}"
         case CallSettled(call_id=call_id, outcome=outcome, output=output):
             return f"{call_id} {outcome}: {output}"
         case ApprovalAsked(plan=plan):
             reason = f" ({plan.reason})" if plan.reason else ""
             return f"{plan.tool} wants to run {plan.wants}{reason}: {preview_text(plan.preview)}"
+
+
+def with_images(text: str, images: Sequence[Image]) -> str:
+    """Return the output of a call, with a line for each of its images."""
+    shown = (f"[image: {image.url.partition(',')[0]}]" for image in images)
+    return "\n".join((*filter(None, (text,)), *shown))
 
 
 def traceback_of(event: SessionEvent | UnknownEvent) -> str | None:

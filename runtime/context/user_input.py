@@ -1,39 +1,16 @@
 """Make the user's message: its texts, and its images read."""
 
-import base64
 from collections.abc import Iterable, Iterator
 from errno import EFBIG
 from pathlib import Path
-from typing import Final
 
 from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.images import MAX_IMAGE_BYTES, URL_BEGINNINGS, data_url, image_type
 from turnlog.protocol.items import ContentPart, JsonText, Message, encode_item
 from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
 from turnlog.runtime.config.files import read_regular, size_of_regular
 from turnlog.runtime.context.render import escape
 from turnlog.runtime.sandbox.guard import OPEN, ReadGuard
-
-MAX_IMAGE_BYTES: Final = 20 << 20  # the local images of one message together
-_HEAD: Final = 12  # bytes that tell an image's type
-
-
-class _ImagePart(ContentPart, frozen=True, omit_defaults=True):
-    """An `input_image`, as Codex sends it (recorded requests of 0.169)."""
-
-    detail: str | None = None
-
-
-def image_type(head: bytes) -> str | None:
-    """Return the media type that an image's first 12 bytes tell; None: not one we send."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None
 
 
 def local_image_bytes(items: Iterable[UserInputItem]) -> int:
@@ -81,11 +58,12 @@ def _parts(items: Iterable[UserInputItem], guard: ReadGuard) -> Iterator[Content
 
 
 def _image_part(url: str) -> ContentPart:
-    return _ImagePart("input_image", image_url=url, detail="original")
+    """Return an `input_image`, as Codex sends it (recorded requests of 0.169)."""
+    return ContentPart("input_image", image_url=url, detail="original")
 
 
 def _remote_image(url: str) -> ContentPart:
-    if not url.startswith(("https://", "http://", "data:image/")):
+    if not url.startswith(URL_BEGINNINGS):
         shown = url if len(url) <= 80 else url[:80] + "…"
         raise InputUnreadable(
             f"the image {shown!r} has no https:, http: or data:image/ URL. For a file on this "
@@ -106,9 +84,9 @@ def _read_image(path: str, room: int, guard: ReadGuard) -> bytes:
 
 
 def _data_url(data: bytes, path: str) -> str:
-    media_type = image_type(data[:_HEAD])
+    media_type = image_type(data)
     if media_type is None:
         raise InputUnreadable(
             f"the image {path} is not PNG, JPEG, GIF or WebP by its content; those can be sent."
         )
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return data_url(data, media_type)

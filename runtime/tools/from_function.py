@@ -8,7 +8,7 @@ import copy
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cached_property, partial, update_wrapper
 from types import MethodType
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
@@ -21,6 +21,7 @@ from msgspec import Struct
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.errors import ToolInvalid
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.tools.tool import parse_arguments
@@ -156,9 +157,10 @@ def tool(
     limits; `Meta(description=...)`, or the docstring's section `Args:`, says what it is. The model
     is not shown a parameter of the type `ToolMonitor`: it is given the call's monitor.
 
-    The model is sent a `str` as it is, None as `done`, any other value as JSON. A `ToolResult` is
-    the whole result. An exception is a failed result with the error's text. A plain `def` runs in a
-    thread of its own. A method is a tool of its instance: `tools=[shelves.move]`.
+    The model is sent a `str` as it is, None as `done`, an `Image` as an image, and any other value
+    as JSON. Of a list with images in it, the model sees the texts first, then the images. A
+    `ToolResult` is the whole result. An exception is a failed result with the error's text. A plain
+    `def` runs in a thread of its own. A method is a tool of its instance: `tools=[shelves.move]`.
 
     Args:
         function: `async def` or `def`, or an object that can be called. No `*args`.
@@ -314,7 +316,27 @@ def _result(value: object) -> ToolResult:
             return ToolResult("done", "", value)
         case None:
             return ToolResult("done", "", "done")
+        case Image():
+            return ToolResult("done", "", "", images=(value,))
+        case list() | tuple():
+            return _result_of_parts(cast("Sequence[object]", value))
         case bytes() | bytearray() | memoryview():
-            raise TypeError("a tool returns text or data that JSON can hold, not bytes")
+            raise TypeError(
+                "a tool returns text, data that JSON can hold, or turnlog.Image.of(data), not bytes"
+            )
         case _:
-            return ToolResult("done", "", msgspec.json.encode(value).decode())
+            return ToolResult("done", "", _json(value))
+
+
+def _result_of_parts(values: Sequence[object]) -> ToolResult:
+    """Return a list as JSON; with images in it, each text and other value on a line of its own."""
+    images = tuple(value for value in values if isinstance(value, Image))
+    if not images:
+        return ToolResult("done", "", _json(values))
+    others = (value for value in values if not isinstance(value, Image))
+    lines = (value if isinstance(value, str) else _json(value) for value in others)
+    return ToolResult("done", "", "\n".join(lines), images=images)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -12,6 +12,7 @@ from turnlog.protocol.checking import Argument
 from turnlog.protocol.errors import ArgumentInvalid
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
+from turnlog.protocol.images import MAX_IMAGE_BYTES, URL_BEGINNINGS
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.engine.warn import Warn
@@ -29,6 +30,7 @@ _PLAN: Final = Argument[ToolPlan](ToolPlan)
 _RESULT: Final = Argument[ToolResult](ToolResult)
 _TEXT: Final = Argument[str](str)
 _LONGEST_PREAMBLE: Final = 4096  # bytes; what is longer is output, too
+_SHOWN: Final = 60  # characters of a wrong URL
 _MARKS: Final = 1024  # bytes that a tool which cuts its output itself may add to say so
 _NOT_STARTED: Final = (
     "the tool {name} did not await monitor.started() before it began. Were the engine to end "
@@ -97,7 +99,7 @@ class Guard:
             failed = ToolResult("failed", "", self._blame(described(wrong), trace), traceback=trace)
             return bounded(failed, budget)
         try:
-            checked = _RESULT.take("its result", result)
+            checked = _checked("its result", result)
         except ArgumentInvalid as error:
             return bounded(ToolResult("failed", "", self._blame(str(error))), budget)
         if checked.outcome == "done" and not watched.has_started and not self._has_warned:
@@ -135,7 +137,28 @@ class _WatchedMonitor:
         self.inner.output(_TEXT.take("output", text))
 
     def stopped(self, result: ToolResult) -> None:
-        self.inner.stopped(bounded(_RESULT.take("result", result), self.budget))
+        self.inner.stopped(bounded(_checked("result", result), self.budget))
+
+
+def _checked(name: str, result: object) -> ToolResult:
+    """Return a result that can be stored and shown to a model.
+
+    Raises:
+        ArgumentInvalid: it is none. The text names the place and what is allowed.
+    """
+    checked = _RESULT.take(name, result)
+    for index, image in enumerate(checked.images):
+        if not image.url.startswith(URL_BEGINNINGS):
+            raise ArgumentInvalid(
+                f"{name}.images[{index}].url: {image.url[:_SHOWN]!r} is not allowed; use an "
+                "https:, http: or data:image/ URL, or turnlog.Image.of(data)"
+            )
+    size = sum(len(image.url) for image in checked.images) * 3 // 4  # of base64
+    if size > MAX_IMAGE_BYTES:
+        raise ArgumentInvalid(
+            f"{name}.images: {size} bytes are not allowed; use {MAX_IMAGE_BYTES} or fewer, together"
+        )
+    return checked
 
 
 def refusal(name: str, text: str, budget: int) -> ToolPlan:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SessionNotFound,
         TurnlogError,
     )
+    from turnlog.protocol.images import Image
     from turnlog.protocol.items import ToolCallItem
     from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate, TurnSettings
     from turnlog.replay.verify.stored import ReplayReport
@@ -40,6 +41,7 @@ __all__ = [
     "CallRefused",
     "Config",
     "Engine",
+    "Image",
     "OpRejected",
     "Recorded",
     "SandboxPolicy",
@@ -55,7 +57,6 @@ __all__ = [
     "ToolResult",
     "TurnSettings",
     "TurnlogError",
-    "__version__",
     "load_config",
     "open_engine",
     "parse_arguments",
@@ -67,6 +68,7 @@ _HOME_OF: Final = {
     "CallRefused": "runtime.tools.tool",
     "Config": "runtime.config.schema",
     "Engine": "runtime.engine.engine",
+    "Image": "protocol.images",
     "OpRejected": "protocol.errors",
     "Recorded": "protocol.envelope",
     "SandboxPolicy": "protocol.settings",

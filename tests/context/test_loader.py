@@ -14,6 +14,7 @@ from turnlog.protocol.calls import ContextFragment, ToolPlan
 from turnlog.protocol.errors import ConfigInvalid, InputUnreadable
 from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.ids import EffectId, SessionId
+from turnlog.protocol.images import MAX_IMAGE_BYTES, image_type
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
 from turnlog.protocol.settings import (
@@ -28,7 +29,7 @@ from turnlog.runtime.context.loader import TurnContextLoader
 from turnlog.runtime.context.prompts import BASE_INSTRUCTIONS
 from turnlog.runtime.context.render import render_environment, render_permissions
 from turnlog.runtime.context.timezone import date_in
-from turnlog.runtime.context.user_input import MAX_IMAGE_BYTES, image_type, user_message
+from turnlog.runtime.context.user_input import user_message
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Bounds, Preference, Sandbox
 from turnlog.runtime.sandbox.layout import Kept

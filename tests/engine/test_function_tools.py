@@ -152,7 +152,7 @@ def returns(value: object) -> Callable[[], Any]:
         (Shelf(1), "done", '{"row":1,"side":"left"}'),
         (7, "done", "7"),
         (ToolResult("failed", "", "no sun"), "failed", "no sun"),
-        (b"x", "failed", "do failed: TypeError: a tool returns text or data that JSON can hold, "),
+        (b"x", "failed", "do failed: TypeError: a tool returns text, data that JSON can hold, or "),
         (object(), "failed", "do failed: TypeError: Encoding objects of type object is unsup"),
     ],
 )

@@ -11,6 +11,7 @@ from turnlog.protocol.events import (
     QuestionAnswered,
     ToolDispatched,
 )
+from turnlog.protocol.images import Image
 from turnlog.protocol.items import OtherCall
 
 CallDecision = (
@@ -71,10 +72,19 @@ def is_running(turn: Turn, number: int) -> bool:
     return (call := turn.find(number)) is not None and call.status == "running"
 
 
-def settle(state: State, turn: Turn, number: int, output: str, *, answered: bool = False) -> None:
+def settle(
+    state: State,
+    turn: Turn,
+    number: int,
+    output: str,
+    *,
+    images: tuple[Image, ...] = (),
+    answered: bool = False,
+) -> None:
     """Give a call its output. Once all calls of a response have theirs, the model is told.
 
     Args:
+        images: follow the text of the output.
         answered: whether the session itself gave the answer, as it does to calls for agents.
     """
     if (call := turn.find(number)) is None:
@@ -85,5 +95,5 @@ def settle(state: State, turn: Turn, number: int, output: str, *, answered: bool
         for awaited in state.open(AgentsAwaited):
             if awaited.call == number:
                 del state.outstanding[awaited.effect]
-    call.settle(output, state.head)
+    call.settle(output, state.head, images)
     state.flush_outputs(turn)

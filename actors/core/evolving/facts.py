@@ -321,7 +321,7 @@ def _tool_finished(state: State, turn: Turn, closed: OpeningDecision, fact: Tool
         if call is not None and fact.denial is not None and _may_ask_again(turn, call):
             call.status, call.denied = "waiting", output
         else:
-            settle(state, turn, closed.call, output)
+            settle(state, turn, closed.call, output, images=fact.images)
 
 
 def _may_ask_again(turn: Turn, call: Call) -> bool:

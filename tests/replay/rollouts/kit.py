@@ -150,8 +150,9 @@ def _parts(payload: Json) -> list[Json]:
     if payload["type"].endswith("_output"):
         words = payload["output"]
         if not isinstance(words, str):
-            pieces: list[Json] = words
-            words = "\n".join(piece.get("text", "[image]") for piece in pieces)
+            images: list[Json] = [piece for piece in words if piece["type"] == "input_image"]
+            words = "\n".join(piece["text"] for piece in words if piece["type"] == "input_text")
+            words = [{"type": "input_text", "text": words}, *images] if images else words
         return [{"type": payload["type"], "call_id": payload["call_id"], "output": words}]
     if payload.get("role") not in ("developer", "user") or kinds == ["user.text"]:
         return [plain]
