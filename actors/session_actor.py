@@ -19,8 +19,8 @@ from turnlog.actors.queues.mailbox import Mailbox
 from turnlog.actors.queues.outbox import Outbox, Release
 from turnlog.actors.queues.replies import Replies, Waiter
 from turnlog.actors.stored_state.snapshots import SnapshotKeeper
-from turnlog.actors.tasks.jobs import ChildJob, Job, job_for
-from turnlog.actors.tasks.runner import TurnActor
+from turnlog.actors.tasks.runner import TaskRunner
+from turnlog.actors.tasks.task import Task
 from turnlog.actors.turn_diff.changes import TurnChanges
 from turnlog.protocol.envelope import (
     EncodedEvent,
@@ -43,6 +43,7 @@ from turnlog.protocol.errors import (
 )
 from turnlog.protocol.events import (
     AgentsAwaited,
+    ChildAsked,
     ChildStopping,
     ContextAsked,
     Decision,
@@ -113,7 +114,7 @@ class SessionActor:
     _snapshots: SnapshotKeeper = attrs.field(init=False)
     _replies: Replies = attrs.field(factory=Replies, init=False)
     _outbox: Outbox = attrs.field(init=False)
-    _turn: TurnActor = attrs.field(init=False)
+    _tasks: TaskRunner = attrs.field(init=False)
     _from_inbox: set[str] = attrs.field(factory=set[str], init=False)  # ids of ops in hand
     _unanswered: deque[tuple[str, Sequence[Recorded]]] = attrs.field(
         factory=deque[tuple[str, Sequence[Recorded]]], init=False
@@ -237,7 +238,7 @@ class SessionActor:
         self._lost = None
         self._outbox = Outbox(self.hub.publish)
         async with trio.open_nursery() as nursery:
-            self._turn = TurnActor(self.ports, self.mailbox, nursery, self._outbox.notice)
+            self._tasks = TaskRunner(self.ports, self.mailbox, nursery, self._outbox.notice)
             nursery.start_soon(self._let_out, nursery.cancel_scope)
             left = await self.ports.log.inbox(self.claim.session) if self._is_foreign else ()
             self._open(beginning or self._own_beginning(), started)
@@ -336,11 +337,11 @@ class SessionActor:
         events = step(state, fact, time_us=self.ports.clock.now_us())
         records = self._seal(events, first, turn, encoded)
         if sum(self._changes.take(event) for event in events):
-            self._turn.nursery.start_soon(self._changes.show, self._outbox.notice)
+            self._tasks.nursery.start_soon(self._changes.show, self._outbox.notice)
         seen = [recorded for _, recorded in records]
         after = [*self._begin_effects(events), *then]
         if isinstance(fact, FilesSaved):
-            after.append(partial(self._turn.stored, fact.effect))
+            after.append(partial(self._tasks.stored, fact.effect))
         done_ops: tuple[str, ...] = ()
         if isinstance(fact, OpReceived):
             done_ops = (fact.op_id,) if fact.op_id in self._from_inbox else ()
@@ -385,20 +386,20 @@ class SessionActor:
     def _begin_effects(self, events: list[SessionEvent]) -> list[Callable[[], None]]:
         """Start what needs no disk, stop what is over; return how to start the rest."""
         state = self.state
-        self._turn.keep_only(set(state.outstanding))
+        self._tasks.keep_only(set(state.outstanding))
         then: list[Callable[[], None]] = []
-        for effect in _opened(events, state):
+        for asked in _opened(events, state):
             assert state.turn is not None  # effects belong to turns
-            job = job_for(state, state.turn, effect)
-            if self._needs_no_disk(effect):
-                self._turn.start(job, stopped=_is_stopped(state, state.turn, job))
+            task = self._tasks.prepare(state, state.turn, asked)
+            if self._needs_no_disk(asked):
+                self._tasks.start(task, stopped=_is_stopped(state, state.turn, asked))
             else:
-                then.append(partial(self._begin, job))
+                then.append(partial(self._begin, task, asked))
         if state.turn is not None and state.turn.stopping is not None:
-            self._turn.stop()
+            self._tasks.stop()
         for event in events:
             if isinstance(event, ChildStopping):
-                self._turn.stop_one(event.effect)
+                self._tasks.stop_one(event.effect)
         return then
 
     def _take_snapshot(self, *, closing: bool = False) -> None:
@@ -409,20 +410,20 @@ class SessionActor:
         self._from_inbox.discard(op_id)
         self._replies.give(op_id, seen)
 
-    def _needs_no_disk(self, effect: OpeningDecision) -> bool:
+    def _needs_no_disk(self, asked: OpeningDecision) -> bool:
         """Say whether an effect may begin at once: it changes nothing, or durability is relaxed."""
         relaxed = self.state.settings is not None and self.state.settings.durability == "relaxed"
-        return relaxed or isinstance(effect, _NEEDS_NO_DISK)
+        return relaxed or isinstance(asked, _NEEDS_NO_DISK)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, task: Task, asked: OpeningDecision) -> None:
         turn = self.state.turn
-        if turn is not None and job.effect in self.state.outstanding:
-            self._turn.start(job, stopped=_is_stopped(self.state, turn, job))
+        if turn is not None and asked.effect in self.state.outstanding:
+            self._tasks.start(task, stopped=_is_stopped(self.state, turn, asked))
 
 
-def _is_stopped(state: State, turn: Turn, job: Job) -> bool:
-    """Say whether a job is stopped before it begins: with its turn, or an agent that was closed."""
-    agent = state.agents.get(job.order.asked.child) if isinstance(job, ChildJob) else None
+def _is_stopped(state: State, turn: Turn, asked: OpeningDecision) -> bool:
+    """Say whether a task is stopped before it begins: with its turn, or with a closed agent."""
+    agent = state.agents.get(asked.child) if isinstance(asked, ChildAsked) else None
     return turn.stopping is not None or (agent is not None and agent.closed)
 
 

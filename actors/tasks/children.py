@@ -1,47 +1,50 @@
-"""The trio shells of what a session asks of its children."""
+"""The tasks for children: one runs a child session to its end, one steers it."""
+
+from typing import ClassVar
 
 import attrs
 import trio
 
-from turnlog.actors.ports import Children, ChildResult
-from turnlog.actors.tasks.jobs import ChildJob, TellJob
+from turnlog.actors.ports import ChildOrder, Children, ChildResult
+from turnlog.actors.tasks.task import Task
 from turnlog.protocol.errors import TurnlogError
-from turnlog.protocol.events import ChildEnded, EffectClosed, EffectDone, SessionFact
+from turnlog.protocol.events import ChildEnded, ChildTold, ClosingFact, EffectDone
 
 
 @attrs.define(eq=False)
-class ChildActor:
-    """Waits for a child's end. When its turn is stopped, it sees the child to its end first."""
+class ChildTask(Task):
+    """Waits for a child's end. When its turn is stopped, it stops the child first."""
 
-    job: ChildJob
+    order: ChildOrder
     children: Children
-    begins_stopped: bool = True  # also a child that is stopped at once comes to an end
-    _end: SessionFact | None = attrs.field(default=None, init=False)
+    begins_stopped: ClassVar[bool] = True  # also a child that is stopped at once comes to an end
+    _end: ClosingFact | None = attrs.field(default=None, init=False)
 
-    async def run(self) -> SessionFact:
+    async def run(self) -> ClosingFact:
         """Run the child; return the fact that closes the effect."""
         try:
-            return self._ended(await self.children.run(self.job.order))
+            return self._ended(await self.children.run(self.order))
         except (trio.Cancelled, BaseExceptionGroup):  # a group: of a child that was being opened
             with trio.CancelScope(shield=True):
                 await self._stop()
             raise
         except TurnlogError as error:
-            return EffectClosed(self.job.effect, "failed", str(error), error.code)
+            return self.failed(error)
 
     async def _stop(self) -> None:
         try:
-            self._end = self._ended(await self.children.stop(self.job.order))
+            self._end = self._ended(await self.children.stop(self.order))
         except TurnlogError as error:
-            self._end = EffectClosed(self.job.effect, "failed", str(error), error.code)
+            self._end = self.failed(error)
 
-    def cancelled(self) -> SessionFact:
-        return self._end or EffectClosed(self.job.effect, "cancelled")
+    def cancelled(self) -> ClosingFact:
+        """Return the end of the child that was stopped."""
+        return self._end or Task.cancelled(self)
 
     def _ended(self, result: ChildResult) -> ChildEnded:
         return ChildEnded(
-            self.job.effect,
-            self.job.order.asked.child,
+            self.effect,
+            self.order.asked.child,
             result.status,
             result.sequence,
             result.digest,
@@ -51,20 +54,11 @@ class ChildActor:
         )
 
 
-@attrs.define(eq=False)
-class TellActor:
-    """Steers a child."""
+async def steer(children: Children, told: ChildTold) -> ClosingFact:
+    """Steer a child that works.
 
-    job: TellJob
-    children: Children
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        try:
-            await self.children.tell(self.job.told)
-        except TurnlogError as error:
-            return EffectClosed(self.job.effect, "failed", str(error), error.code)
-        return EffectDone(self.job.effect)
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
+    Raises:
+        TurnlogError: the child cannot be reached.
+    """
+    await children.tell(told)
+    return EffectDone(told.effect)

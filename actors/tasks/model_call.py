@@ -1,6 +1,6 @@
-"""The trio shell of one attempt at the model."""
+"""The task of one attempt at the model."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 import msgspec
@@ -10,6 +10,7 @@ from turnlog.actors.ports import (
     ItemDone,
     LimitsReported,
     ModelCallFailed,
+    ModelRequest,
     ModelSignal,
     Ports,
     RawReasoningDelta,
@@ -17,14 +18,14 @@ from turnlog.actors.ports import (
     ReasoningDelta,
     TextDelta,
 )
-from turnlog.actors.tasks.jobs import ModelJob
+from turnlog.actors.tasks.task import Task, Tell
 from turnlog.protocol.calls import ModelFailure
 from turnlog.protocol.events import (
+    ClosingFact,
     ModelCompleted,
     ModelFailed,
     ModelItemReceived,
     RateLimitsReceived,
-    SessionFact,
 )
 from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, read_item
 from turnlog.protocol.notices import (
@@ -39,21 +40,21 @@ _UNREADABLE = "the provider sent an item that cannot be read: {error}"
 
 
 @attrs.define(eq=False)
-class ModelCallActor:
-    """Turns a response's signals into facts and notices. What to do about a failure is not its."""
+class ModelCallTask(Task):
+    """Turns the signals of a response into facts and notices. The core decides about a failure."""
 
-    job: ModelJob
+    request: ModelRequest
     ports: Ports
-    tell: Callable[[SessionFact], Awaitable[None]]
+    tell: Tell
     notify: Callable[[Notice], None]
-    begins_stopped: bool = False
+    is_quiet: bool = False  # what the model says is not shown to watchers: it is a summary
     _partial: list[str] = attrs.field(factory=list[str], init=False)
     _completed: Completed | None = attrs.field(default=None, init=False)
 
-    async def run(self) -> SessionFact:
+    async def run(self) -> ClosingFact:
         """Make the attempt; return the fact that closes it."""
         try:
-            await self.ports.model.call(self.job.request, self._take)
+            await self.ports.model.call(self.request, self._take)
         except ModelCallFailed as error:
             return self._failed(error.failure)
         if self._completed is None:
@@ -61,17 +62,17 @@ class ModelCallActor:
                 ModelFailure("stream_disconnected", "the response never completed", "stream")
             )
         done = self._completed
-        return ModelCompleted(self.job.effect, done.response_id, done.usage)
+        return ModelCompleted(self.effect, done.response_id, done.usage)
 
-    def cancelled(self) -> SessionFact:
+    def cancelled(self) -> ClosingFact:
         """Return the closing fact of an attempt that was stopped."""
         return self._failed(ModelFailure("cancelled", "the turn was stopped"))
 
     def _failed(self, failure: ModelFailure) -> ModelFailed:
-        return ModelFailed(self.job.effect, failure, "".join(self._partial))
+        return ModelFailed(self.effect, failure, "".join(self._partial))
 
     async def _take(self, signal: ModelSignal) -> None:
-        effect = self.job.effect
+        effect = self.effect
         match signal:
             case ItemDone(item_json=item_json):
                 self._partial.clear()
@@ -88,11 +89,11 @@ class ModelCallActor:
             case ReasoningBreak():
                 self._show(AgentReasoningSectionBreak(effect))
             case RawReasoningDelta(delta=delta):
-                if self.job.request.settings.session.show_raw_agent_reasoning:
+                if self.request.settings.session.show_raw_agent_reasoning:
                     self._show(AgentReasoningRawContentDelta(effect, delta))
 
     def _show(self, notice: Notice) -> None:
-        if not self.job.quiet:
+        if not self.is_quiet:
             self.notify(notice)
 
     async def _item(self, item_json: JsonText) -> None:
@@ -103,5 +104,5 @@ class ModelCallActor:
             raise ModelCallFailed(ModelFailure("invalid_response", message, "stream")) from error
         plan = None
         if isinstance(item, FunctionCall | CustomToolCall):
-            plan = await self.ports.tools.plan(item, self.job.request.settings)
-        await self.tell(ModelItemReceived(self.job.effect, item_json, plan))
+            plan = await self.ports.tools.plan(item, self.request.settings)
+        await self.tell(ModelItemReceived(self.effect, item_json, plan))

@@ -1,4 +1,4 @@
-"""The trio shell of one question. The decision that asks it is what its watchers are shown."""
+"""The task of one question. Its watchers are shown the decision that asks it."""
 
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -6,8 +6,9 @@ from typing import Final, NoReturn
 import attrs
 import trio
 
-from turnlog.actors.tasks.jobs import QuestionJob
-from turnlog.protocol.events import EffectClosed, SessionFact
+from turnlog.actors.tasks.orders import QuestionOrder
+from turnlog.actors.tasks.task import Task
+from turnlog.protocol.events import ClosingFact, EffectClosed
 
 PATIENCE_S: Final = 5.0  # before somebody is reminded of a question that waits for ever
 _WAITING: Final = (
@@ -20,26 +21,24 @@ _WAITING: Final = (
 
 
 @attrs.define(eq=False)
-class ApprovalActor:
+class QuestionTask(Task):
     """Times a question. An answer is an op: the session closes the question, and ends this."""
 
-    job: QuestionJob
+    order: QuestionOrder
     remind: Callable[[str], None] | None = None
-    begins_stopped: bool = False
 
-    async def run(self) -> SessionFact:
+    async def run(self) -> ClosingFact:
         """Wait until nobody has answered in time; return the fact that says so."""
-        if self.job.timeout_ms is None:
+        if self.order.timeout_ms is None:
             await self._wait_for_ever()
-        await trio.sleep(self.job.timeout_ms / 1000)
-        return EffectClosed(self.job.effect, "failed", "nobody answered in time", "unanswered")
+        await trio.sleep(self.order.timeout_ms / 1000)
+        return EffectClosed(self.effect, "failed", "nobody answered in time", "unanswered")
 
     async def _wait_for_ever(self) -> NoReturn:
         if self.remind is not None:
             await trio.sleep(PATIENCE_S)
-            job = self.job
-            self.remind(_WAITING.format(question=job.question, session=job.session, tool=job.tool))
+            order = self.order
+            self.remind(
+                _WAITING.format(question=order.question, session=order.session, tool=order.tool)
+            )
         await trio.sleep_forever()
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")

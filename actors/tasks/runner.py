@@ -1,125 +1,63 @@
-"""The trio shell of a turn: owns the tasks of its work, stops them, and reaps them."""
+"""The runner of tasks: it prepares one for each open effect, starts it, stops it, and reaps it."""
 
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from functools import partial
+from typing import assert_never
 
 import attrs
 import trio
 
-from turnlog.actors.ports import Ports
+from turnlog.actors.core.state import State, Turn
+from turnlog.actors.ports import ChildOrder, Ports
 from turnlog.actors.ports.recorded import RecordedCrash
 from turnlog.actors.queues.mailbox import Mailbox, Slot
-from turnlog.actors.tasks.children import ChildActor, TellActor
-from turnlog.actors.tasks.jobs import (
-    ChildJob,
-    ContextJob,
-    Job,
-    ModelJob,
-    PlanJob,
-    QuestionJob,
-    ScanJob,
-    TellJob,
-    TimerJob,
-    ToolJob,
-    UndoJob,
+from turnlog.actors.tasks.children import ChildTask, steer
+from turnlog.actors.tasks.model_call import ModelCallTask
+from turnlog.actors.tasks.orders import (
+    context_request,
+    model_request,
+    plan_order,
+    question_order,
+    scan_order,
+    summary_request,
+    tool_order,
+    undo_order,
+    user_shell_order,
 )
-from turnlog.actors.tasks.model_call import ModelCallActor
-from turnlog.actors.tasks.question import ApprovalActor
-from turnlog.actors.tasks.tool_call import ToolCallActor
-from turnlog.actors.tasks.workspace import ScanActor, UndoActor
+from turnlog.actors.tasks.question import QuestionTask
+from turnlog.actors.tasks.task import AbsentTask, AnswerTask, Task, TimerTask
+from turnlog.actors.tasks.tool_call import ToolCallTask, plan_again
+from turnlog.actors.tasks.workspace import scan, undo
 from turnlog.protocol.envelope import EncodedEvent, encode_fact
-from turnlog.protocol.errors import EventInvalid, TurnlogError
+from turnlog.protocol.errors import EventInvalid
 from turnlog.protocol.events import (
-    CallPlanned,
+    AgentsAwaited,
+    ApprovalAsked,
+    ChildAsked,
+    ChildTold,
+    ClosingFact,
+    CompactionAsked,
+    ContextAsked,
     EffectClosed,
     FilesSaved,
+    ModelAsked,
+    OpeningDecision,
+    PlanAsked,
+    RetryScheduled,
+    ScanAsked,
     SessionFact,
-    TimerFired,
+    ToolDispatched,
+    UndoAsked,
+    UserShellAsked,
 )
 from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
 
 
-class Child(Protocol):
-    """What runs an effect. Exactly one of its two facts closes it."""
-
-    @property
-    def begins_stopped(self) -> bool:
-        """Whether it has something to do even if it is stopped before it begins."""
-        ...
-
-    async def run(self) -> SessionFact:
-        """Do the work; return the closing fact."""
-        ...
-
-    def cancelled(self) -> SessionFact:
-        """Return the closing fact of work that was stopped."""
-        ...
-
-
 @attrs.define(eq=False)
-class AbsentActor:
-    """Stands where this engine has nothing that could do the work."""
-
-    effect: EffectId
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        await trio.lowlevel.checkpoint()
-        return EffectClosed(
-            self.effect, "failed", "this engine is not made for that", "not_supported"
-        )
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.effect, "cancelled")
-
-
-@attrs.define(eq=False)
-class TimerActor:
-    job: TimerJob
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        await trio.sleep(self.job.delay_ms / 1000)
-        return TimerFired(self.job.effect)
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
-
-
-@attrs.define(eq=False)
-class ContextActor:
-    job: ContextJob
-    ports: Ports
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        try:
-            return await self.ports.context.load(self.job.request)
-        except TurnlogError as error:
-            return EffectClosed(self.job.effect, "failed", str(error), error.code)
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
-
-
-@attrs.define(eq=False)
-class PlanActor:
-    job: PlanJob
-    ports: Ports
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        return CallPlanned(self.job.effect, await self.ports.tools.plan_again(self.job.order))
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
-
-
-@attrs.define(eq=False)
-class TurnActor:
-    """The work of the turn in hand: one task and one cancel scope for each open effect."""
+class TaskRunner:
+    """Runs the work of a session: one task and one cancel scope for each open effect."""
 
     ports: Ports
     mailbox: Mailbox
@@ -133,16 +71,56 @@ class TurnActor:
         factory=dict[EffectId, trio.Event], init=False
     )
 
-    def start(self, job: Job, *, stopped: bool) -> None:
-        """Begin a job. One that begins when the turn has been stopped is closed as cancelled."""
+    def prepare(self, state: State, turn: Turn, asked: OpeningDecision) -> Task:
+        """Return the task for an effect that was just opened, with its order from the state."""
+        ports, effect = self.ports, asked.effect
+        match asked:
+            case ModelAsked(parts=parts):
+                request = model_request(state, turn, parts)
+                return ModelCallTask(effect, request, ports, self._tell, self.notify)
+            case CompactionAsked():
+                request = summary_request(state, turn, asked)
+                return ModelCallTask(effect, request, ports, self._tell, self.notify, is_quiet=True)
+            case ToolDispatched():
+                return ToolCallTask(effect, tool_order(turn, asked), ports, self._tell, self.notify)
+            case UserShellAsked():
+                order = user_shell_order(turn, asked)
+                return ToolCallTask(effect, order, ports, self._tell, self.notify)
+            case PlanAsked():
+                return AnswerTask(effect, partial(plan_again, ports.tools, plan_order(turn, asked)))
+            case ContextAsked():
+                context = context_request(state, turn, asked)
+                return AnswerTask(effect, partial(ports.context.load, context))
+            case ApprovalAsked():
+                return QuestionTask(effect, question_order(state, turn, asked), ports.remind)
+            case RetryScheduled(delay_ms=delay_ms) | AgentsAwaited(delay_ms=delay_ms):
+                return TimerTask(effect, delay_ms)
+            case ChildAsked() if ports.children is not None:
+                return ChildTask(effect, ChildOrder(state.session, asked), ports.children)
+            case ChildTold() if ports.children is not None:
+                return AnswerTask(effect, partial(steer, ports.children, asked))
+            case ScanAsked() if ports.workspace is not None:
+                folder = scan_order(state, turn, asked)
+                return AnswerTask(effect, partial(scan, folder, ports.workspace, self._tell))
+            case UndoAsked():
+                back = undo_order(state, turn, asked)
+                work = partial(undo, back, ports.log, ports.workspace, self._tell)
+                return AnswerTask(effect, work)
+            case ChildAsked() | ChildTold() | ScanAsked():
+                return AbsentTask(effect)
+            case _:
+                assert_never(asked)
+
+    def start(self, task: Task, *, stopped: bool) -> None:
+        """Begin a task. One that begins when the turn has been stopped is closed as cancelled."""
         scope = trio.CancelScope()
-        self._scopes[job.effect] = scope
+        self._scopes[task.effect] = scope
         if stopped:
             scope.cancel()
-        self.nursery.start_soon(self._supervise, job.effect, self._child(job), scope)
+        self.nursery.start_soon(self._supervise, task, scope)
 
     def stop(self) -> None:
-        """Cancel all work. Each job's closing fact follows once its processes are gone."""
+        """Cancel all work. Each task's closing fact follows once its processes are gone."""
         for scope in self._scopes.values():
             scope.cancel()
 
@@ -156,34 +134,6 @@ class TurnActor:
         for effect in self._scopes.keys() - outstanding:
             self._forgotten.add(effect)
             self._scopes[effect].cancel()
-
-    def _child(self, job: Job) -> Child:
-        ports = self.ports
-        match job:
-            case ModelJob():
-                return ModelCallActor(job, ports, self._tell, self.notify)
-            case ToolJob():
-                return ToolCallActor(job, ports, self._tell, self.notify)
-            case PlanJob():
-                return PlanActor(job, ports)
-            case ContextJob():
-                return ContextActor(job, ports)
-            case QuestionJob():
-                return ApprovalActor(job, ports.remind)
-            case TimerJob():
-                return TimerActor(job)
-            case ChildJob() if ports.children is not None:
-                return ChildActor(job, ports.children)
-            case TellJob() if ports.children is not None:
-                return TellActor(job, ports.children)
-            case ScanJob() if ports.workspace is not None:
-                return ScanActor(job, ports.workspace, self._tell)
-            case UndoJob():
-                return UndoActor(job, ports.log, ports.workspace, self._tell)
-            case ChildJob() | TellJob() | ScanJob():
-                return AbsentActor(job.effect)
-            case _:
-                assert_never(job)
 
     def stored(self, effect: EffectId) -> None:
         """Note that what files were before this effect changes them is safe."""
@@ -201,21 +151,21 @@ class TurnActor:
         finally:
             del self._saving[fact.effect]
 
-    async def _supervise(self, effect: EffectId, child: Child, scope: trio.CancelScope) -> None:
-        """Run a child; whatever becomes of it, close its effect exactly once."""
+    async def _supervise(self, task: Task, scope: trio.CancelScope) -> None:
+        """Run a task. Whatever becomes of it, close its effect exactly once."""
         slot = self.mailbox.reserve()
-        closing: SessionFact | None = None
+        closing: ClosingFact | None = None
         try:
             with scope:
-                if not child.begins_stopped:
+                if not task.begins_stopped:
                     await trio.lowlevel.checkpoint_if_cancelled()
-                closing = await child.run()
+                closing = await task.run()
         except Exception as error:  # a crash ends its turn, never the session
-            closing = _crashed(effect, error)
+            closing = _crashed(task.effect, error)
         finally:
-            self._close(effect, slot, closing or child.cancelled())
+            self._close(task.effect, slot, closing or task.cancelled())
 
-    def _close(self, effect: EffectId, slot: Slot, closing: SessionFact) -> None:
+    def _close(self, effect: EffectId, slot: Slot, closing: ClosingFact) -> None:
         del self._scopes[effect]
         if effect in self._forgotten:
             self._forgotten.discard(effect)
@@ -238,7 +188,7 @@ def _as_text(why: str) -> str:
     return why.encode(errors="replace").decode()
 
 
-def _encoded(effect: EffectId, closing: SessionFact) -> EncodedEvent:
+def _encoded(effect: EffectId, closing: ClosingFact) -> EncodedEvent:
     """Return a closing fact as bytes. One that cannot be stored is a crash of its maker."""
     try:
         return encode_fact(closing)

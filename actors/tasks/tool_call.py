@@ -1,44 +1,32 @@
-"""The trio shell of one tool call."""
+"""The task of one tool call."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from turnlog.actors.ports import PlanOrder, Ports, ToolResult
-from turnlog.actors.tasks.jobs import ToolJob
-from turnlog.protocol.events import (
-    CallPlanned,
-    EffectClosed,
-    FilesSaved,
-    SessionFact,
-    ToolStarted,
-)
+from turnlog.actors.ports import PlanOrder, Ports, ToolOrder, ToolResult, Tools
+from turnlog.actors.tasks.task import Task, Tell
+from turnlog.protocol.events import CallPlanned, ClosingFact, FilesSaved, ToolStarted
 from turnlog.protocol.files import FileImage
-from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice, ToolOutputDelta
 
 
 @attrs.define(eq=False)
-class ToolCallActor:
-    """Runs a call through the registry, and is the monitor that its handler speaks to."""
+class ToolCallTask(Task):
+    """Runs a call through the registry. It is the monitor through which the tool reports."""
 
-    job: ToolJob
+    order: ToolOrder
     ports: Ports
-    tell: Callable[[SessionFact], Awaitable[None]]
+    tell: Tell
     notify: Callable[[Notice], None]
-    begins_stopped: bool = False
     _left: ToolResult | None = attrs.field(default=None, init=False)
 
-    @property
-    def effect(self) -> EffectId:
-        return self.job.effect
-
-    async def run(self) -> SessionFact:
+    async def run(self) -> ClosingFact:
         """Run the call to its end; return the fact that closes it.
 
-        One that somebody has allowed is planned once more first: what runs is what they were shown.
+        A call that somebody has allowed is planned once more first: so what runs is what was shown.
         """
-        order = self.job.order
+        order = self.order
         if order.dispatched.approved:
             again = PlanOrder(self.effect, order.call, order.settings, order.plan)
             plan = await self.ports.tools.plan_again(again)
@@ -46,11 +34,11 @@ class ToolCallActor:
                 return CallPlanned(self.effect, plan)
         return (await self.ports.tools.run(order, self)).fact(self.effect)
 
-    def cancelled(self) -> SessionFact:
+    def cancelled(self) -> ClosingFact:
         """Return the closing fact of a call that was stopped, with what it had to say."""
         if self._left is not None:
             return self._left.fact(self.effect)
-        return EffectClosed(self.effect, "cancelled")
+        return Task.cancelled(self)
 
     async def started(self) -> None:
         await self.tell(ToolStarted(self.effect))
@@ -64,3 +52,8 @@ class ToolCallActor:
 
     def stopped(self, result: ToolResult) -> None:
         self._left = result
+
+
+async def plan_again(tools: Tools, order: PlanOrder) -> ClosingFact:
+    """Plan a call once more; return the fact that closes the effect."""
+    return CallPlanned(order.effect, await tools.plan_again(order))

@@ -1,7 +1,8 @@
-"""The trio shells of undo: a scan of the files before a turn's tools run, and the way back."""
+"""The work of undo: a scan of the files before the tools of a turn run, and the way back."""
 
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import attrs
 
@@ -9,16 +10,15 @@ from turnlog.actors.core.undo import parts_then
 from turnlog.actors.ports import EventLog, RestoreRequest, RestoreResult, Workspace
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.stored_state.pages import Pages
-from turnlog.actors.tasks.jobs import ScanJob, UndoJob
+from turnlog.actors.tasks.orders import ScanOrder, UndoOrder
+from turnlog.actors.tasks.task import Tell
 from turnlog.protocol.calls import CommandPreview, PatchReport, ToolPlan
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import (
-    EffectClosed,
+    ClosingFact,
     FilesSaved,
     ModelItemReceived,
     RestoredPart,
-    SessionFact,
     StepFailed,
     ToolDispatched,
     ToolFinished,
@@ -32,77 +32,50 @@ from turnlog.protocol.files import UNSEEN, FileEdit, FileImage, FileMark, TurnWo
 from turnlog.protocol.ids import EffectId, SessionId, effect_kind
 from turnlog.protocol.items import CustomToolCall, FunctionCall, read_item
 
-Tell = Callable[[SessionFact], Awaitable[None]]
+
+async def scan(order: ScanOrder, workspace: Workspace, tell: Tell) -> ClosingFact:
+    """Save what the commands of a turn may change; return the fact that closes the effect.
+
+    Raises:
+        TurnlogError: the files cannot be scanned.
+    """
+    result = await workspace.scan(order.session, order.cwd, partial(_save, tell, order.effect))
+    return WorkspaceScanned(order.effect, result.files, result.left_out, result.why)
+
+
+async def undo(
+    order: UndoOrder, log: EventLog, workspace: Workspace | None, tell: Tell
+) -> ClosingFact:
+    """Bring back the files and the conversation of an earlier event, from the log.
+
+    Raises:
+        TurnlogError: the log or the files cannot be read.
+    """
+    asked = order.asked
+    parts = await _parts(order, log) if asked.conversation and asked.parts is None else None
+    restored = await _files(order, log, workspace, tell) if asked.files else RestoreResult()
+    return TurnsRestored(asked.effect, restored.files, restored.left, parts)
+
+
+async def _parts(order: UndoOrder, log: EventLog) -> tuple[RestoredPart, ...]:
+    """Return the earlier conversation: a summary has taken its place since."""
+    state = await folded(log, order.session, until=order.asked.since)
+    return parts_then(state, order.rules)
+
+
+async def _files(
+    order: UndoOrder, log: EventLog, workspace: Workspace | None, tell: Tell
+) -> RestoreResult:
+    edits, work = await edits_since(log, order.session, order.asked.since)
+    if workspace is None or not (edits or work.commands):
+        return RestoreResult()
+    request = RestoreRequest(order.cwd, edits, order.asked.force, work)
+    return await workspace.restore(request, partial(_save, tell, order.asked.effect))
 
 
 async def _save(tell: Tell, effect: EffectId, files: Sequence[FileImage]) -> None:
     if files:
         await tell(FilesSaved(effect, tuple(files)))
-
-
-@attrs.define(eq=False)
-class ScanActor:
-    """Saves what the commands of a turn may change."""
-
-    job: ScanJob
-    workspace: Workspace
-    tell: Tell
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        """Scan; return the fact that closes the effect."""
-
-        async def save(files: Sequence[FileImage]) -> None:
-            await _save(self.tell, self.job.effect, files)
-
-        try:
-            result = await self.workspace.scan(self.job.session, self.job.cwd, save)
-        except TurnlogError as error:
-            return EffectClosed(self.job.effect, "failed", str(error), error.code)
-        return WorkspaceScanned(self.job.effect, result.files, result.left_out, result.why)
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
-
-
-@attrs.define(eq=False)
-class UndoActor:
-    """Brings back the files and the conversation of an earlier event, from the log."""
-
-    job: UndoJob
-    log: EventLog
-    workspace: Workspace | None
-    tell: Tell
-    begins_stopped: bool = False
-
-    async def run(self) -> SessionFact:
-        """Restore; return the fact that closes the effect."""
-        asked = self.job.asked
-        try:
-            parts = await self._parts() if asked.conversation and asked.parts is None else None
-            restored = await self._files() if asked.files else RestoreResult()
-        except TurnlogError as error:
-            return EffectClosed(self.job.effect, "failed", str(error), error.code)
-        return TurnsRestored(self.job.effect, restored.files, restored.left, parts)
-
-    async def _parts(self) -> tuple[RestoredPart, ...]:
-        """Return the conversation as it was: a summary has taken its place since."""
-        state = await folded(self.log, self.job.session, until=self.job.asked.since)
-        return parts_then(state, self.job.rules)
-
-    async def _files(self) -> RestoreResult:
-        edits, work = await edits_since(self.log, self.job.session, self.job.asked.since)
-        if self.workspace is None or not (edits or work.commands):
-            return RestoreResult()
-
-        async def save(files: Sequence[FileImage]) -> None:
-            await _save(self.tell, self.job.effect, files)
-
-        request = RestoreRequest(self.job.cwd, edits, self.job.asked.force, work)
-        return await self.workspace.restore(request, save)
-
-    def cancelled(self) -> SessionFact:
-        return EffectClosed(self.job.effect, "cancelled")
 
 
 async def edits_since(

@@ -16,7 +16,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.stored_state.fold import folded
-from turnlog.actors.tasks.jobs import model_request, summary_request
+from turnlog.actors.tasks.orders import model_request, summary_request
 from turnlog.protocol.envelope import GENESIS, KIND_NAMES, Recorded, chain
 from turnlog.protocol.errors import SequenceOutOfRange
 from turnlog.protocol.events import CompactionAsked, ModelAsked

@@ -16,8 +16,8 @@ from trio.testing import MockClock
 import turnlog
 from tests.engine.kit import unchecked
 from turnlog.actors.ports import ModelClient
-from turnlog.actors.tasks.jobs import QuestionJob
-from turnlog.actors.tasks.question import PATIENCE_S, ApprovalActor
+from turnlog.actors.tasks.orders import QuestionOrder
+from turnlog.actors.tasks.question import PATIENCE_S, QuestionTask
 from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.runtime.assembly import open_assembly
@@ -215,10 +215,10 @@ async def test_a_question_that_waits_for_ever_is_told_with_how_to_answer_it(
     def remind(text: str) -> None:
         told.append((trio.current_time(), text))
 
-    job = QuestionJob(EffectId("3.question.0"), timeout_ms, SessionId("the-id"), "q-1", "a_tool")
+    order = QuestionOrder(timeout_ms, SessionId("the-id"), "q-1", "a_tool")
     began = trio.current_time()
     with trio.move_on_after(3600):
-        await ApprovalActor(job, remind).run()
+        await QuestionTask(EffectId("3.question.0"), order, remind).run()
     if timeout_ms is not None:
         assert not told
         return

@@ -45,7 +45,7 @@ from turnlog.actors.ports import (
     ToolOrder,
     ToolResult,
 )
-from turnlog.actors.tasks.jobs import USER_SHELL
+from turnlog.actors.tasks.orders import USER_SHELL
 from turnlog.protocol.calls import (
     AgentRequest,
     AwaitAgents,

@@ -16,7 +16,7 @@ from turnlog.actors.core import session as session_core
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
-from turnlog.actors.tasks import runner as turn_actor
+from turnlog.actors.tasks.runner import TaskRunner
 from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
 from turnlog.protocol.errors import SchemaTooNew, UsageError
 from turnlog.protocol.events import (
@@ -127,14 +127,14 @@ def test_a_recorded_decision_that_was_altered_is_found_at_its_event() -> None:
 def test_a_shell_that_loses_a_closing_fact_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cores alone would not notice: nothing that they decide has changed."""
     records, index = next(with_kind("tool_finished"))
-    close = turn_actor.TurnActor._close  # pyright: ignore[reportPrivateUsage]
+    close = TaskRunner._close  # pyright: ignore[reportPrivateUsage]
 
-    def forget(self: turn_actor.TurnActor, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
+    def forget(self: TaskRunner, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
         if isinstance(closing, ToolFinished):
             self._forgotten.add(effect)  # pyright: ignore[reportPrivateUsage]
         close(self, effect, slot, closing)
 
-    monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
+    monkeypatch.setattr(TaskRunner, "_close", forget)
     assert replay_acting(records)[0] == LogDifference(index + 1, records[index], None)
 
 

@@ -27,7 +27,7 @@ from turnlog.actors.core import session as session_core
 from turnlog.actors.core.evolving import calls, decisions, facts
 from turnlog.actors.core.state import CallStatus, State, Turn
 from turnlog.actors.queues import outbox
-from turnlog.actors.tasks import runner as turn_actor
+from turnlog.actors.tasks.runner import TaskRunner
 from turnlog.protocol.events import OpRefused, SessionDecision, SessionFact, ToolFinished
 from turnlog.protocol.ops import prompt
 
@@ -129,14 +129,14 @@ def test_an_effect_that_begins_before_it_is_stored_is_found(
 
 
 def test_an_effect_that_is_never_closed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    close = turn_actor.TurnActor._close  # pyright: ignore[reportPrivateUsage]
+    close = TaskRunner._close  # pyright: ignore[reportPrivateUsage]
 
-    def forget(self: turn_actor.TurnActor, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
+    def forget(self: TaskRunner, effect: Any, slot: Any, closing: Any) -> None:  # noqa: ANN401
         if isinstance(closing, ToolFinished):
             self._forgotten.add(effect)  # pyright: ignore[reportPrivateUsage]
         close(self, effect, slot, closing)
 
-    monkeypatch.setattr(turn_actor.TurnActor, "_close", forget)
+    monkeypatch.setattr(TaskRunner, "_close", forget)
     assert found("was cut off before it was closed")[1].failure
 
 
