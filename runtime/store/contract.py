@@ -31,11 +31,11 @@ def placed(
 ) -> SessionSummary:
     """Return a session's row with its place among the others.
 
-    A turn that begins now comes after all that have begun, also where the clock has gone back
-    since. What is imported keeps the place of its own time.
+    A turn that begins now comes after all that have begun, even if the clock was set back since.
+    An imported session keeps the place of its own time.
 
     Args:
-        before: the row that it takes the place of.
+        before: the row that it replaces.
         newest: the greatest place of all other sessions.
         now_us: what the clock says, in microseconds.
     """
@@ -56,9 +56,9 @@ def last_of_page(after: int, until: int | None, limit: int, head: int) -> int:
 def surplus_snapshots(sequences: Iterable[int]) -> list[int]:
     """Return the snapshots of a session that need not be kept, of those at `sequences`, ascending.
 
-    The older they are, the wider apart: of each span of the log, counted from the newest, the
-    first and the last stay. So there are few, and what was there n events before the newest one
-    is folded from a snapshot that is at most some 4n events before it.
+    The older they are, the wider apart: in each span of the log, counted from the newest, the first
+    and the last stay. So there are few, and the state n events before the newest one is folded from
+    a snapshot at most about 4n events before it.
     """
     spans: dict[int, list[int]] = {}
     newest = max(sequences := tuple(sequences), default=0)

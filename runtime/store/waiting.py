@@ -1,4 +1,4 @@
-"""What tasks wait for: an append's fate, room in the queue, a session's next event.
+"""What tasks wait for: an append's fate, space in the queue, a session's next event.
 
 Everything here belongs to the trio thread. None of it waits unless it is awaited.
 """
@@ -23,10 +23,10 @@ def weight(batch: Batch) -> int:
 
 @attrs.define(eq=False)
 class PendingTicket:
-    """The fate of one append. Settled once, by the store, in the order of the appends."""
+    """The fate of one append. The store sets it once, in the order of the appends."""
 
     fate: Fate | None = None
-    _known: trio.Event | None = None  # made by the first that waits
+    _known: trio.Event | None = None  # made by the first task that waits
 
     async def settled(self) -> Fate:
         """Wait for the fate. Any number of tasks may wait, at any time."""
@@ -40,14 +40,15 @@ class PendingTicket:
         return self.fate
 
     def settle(self, fate: Fate) -> None:
+        """Set the fate, and wake every task that waits for it."""
         self.fate = fate
         if self._known is not None:
             self._known.set()
 
 
 @attrs.define(eq=False)
-class Room:
-    """How much is queued. Appends are always taken; `wait` is where a producer slows down."""
+class Backpressure:
+    """How many bytes are queued. An append is always taken; a producer slows down in `wait`."""
 
     limit: int = QUEUE_BYTES
     queued: int = 0
@@ -55,6 +56,7 @@ class Room:
 
     @property
     def is_full(self) -> bool:
+        """Whether a producer has to wait."""
         return self.queued >= self.limit
 
     async def wait(self) -> None:
@@ -65,9 +67,11 @@ class Room:
             await self._free.wait()
 
     def take(self, size: int) -> None:
+        """Count `size` bytes that were queued."""
         self.queued += size
 
     def give_back(self, size: int) -> None:
+        """Count `size` bytes that have left the queue, and wake who waits if it is not full."""
         self.queued -= size
         if self._free is not None and not self.is_full:
             self._free.set()
@@ -75,22 +79,24 @@ class Room:
 
 
 @attrs.define(eq=False)
-class Bell:
-    """Wakes who follows a session. Ask for the event first, then read, then wait for it."""
+class Notifier:
+    """Wakes the followers of a session. Ask for the event first, then read, then wait for it."""
 
     _events: dict[SessionId, trio.Event] = attrs.field(factory=dict[SessionId, trio.Event])
 
     def next(self, session: SessionId) -> trio.Event:
-        """Return the event that the session's next ring sets."""
+        """Return the event that the session's next `notify` sets."""
         if session not in self._events:
             self._events[session] = trio.Event()
         return self._events[session]
 
-    def ring(self, session: SessionId) -> None:
+    def notify(self, session: SessionId) -> None:
+        """Wake the followers of `session`."""
         event = self._events.pop(session, None)
         if event is not None:
             event.set()
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
+        """Wake all followers."""
         for session in list(self._events):
-            self.ring(session)
+            self.notify(session)

@@ -48,7 +48,7 @@ class Watched(MemoryLog):
     waits: int = 0
 
     async def room(self) -> None:
-        self.waits += self._room.queued >= self.queue_bytes
+        self.waits += self._backpressure.queued >= self.queue_bytes
         await super().room()
 
 

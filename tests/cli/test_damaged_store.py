@@ -108,7 +108,7 @@ async def test_an_empty_file_is_left_to_a_backup_and_no_repair_is_promised(
         assert done.out.splitlines()[1:4] == [
             "0 sessions, 0 events: 1 finding.",
             f"- the store: {store} was a store, and its data.mdb is gone or empty. Restore it from "
-            f"a backup; to begin anew, remove {store}/engines.",
+            f"a backup; to begin again, remove {store}/engines.",
             "  Nothing is left of it that could be repaired.",
         ]
         assert "What can be repaired has been." not in done.out

@@ -60,7 +60,7 @@ class EventsConformance:
             for time_us, record in enumerate(batch.records, start=1)
         ]
 
-    async def test_a_large_text_is_read_back_wherever_it_stands(self, log: EventLog) -> None:
+    async def test_a_large_text_is_read_back_wherever_it_is(self, log: EventLog) -> None:
         large, many = "large " * 1000, [f"{number} " * 1500 for number in range(100)]
         written = [large, "small", *many, large, many[-1], large]
         stream, fence = await start(log)
@@ -148,15 +148,15 @@ class EventsConformance:
         assert await log.head(stream.session) == stream.head
         assert texts(await log.read(stream.session)) == ["a", "b"]
 
-    async def test_what_is_queued_behind_a_refused_batch_is_refused(self, log: EventLog) -> None:
+    async def test_what_is_queued_after_a_refused_batch_is_refused(self, log: EventLog) -> None:
         one, fence_one = await start(log)
         two, fence_two = await start(log)
         good = Stream(one.session).batch("would do")
         refused = log.append(one.session, one.batch("a"), fence=fence_one - 1)
-        behind = log.append(one.session, good, fence=fence_one)
+        later = log.append(one.session, good, fence=fence_one)
         other = log.append(two.session, two.batch("b"), fence=fence_two)
         assert isinstance(await refused.settled(), Refused)
-        assert isinstance(await behind.settled(), Refused)
+        assert isinstance(await later.settled(), Refused)
         assert await other.settled() == Stored()
         again = log.append(one.session, good, fence=fence_one)
         assert await again.settled() == Stored()

@@ -68,7 +68,7 @@ class SnapshotsConformance:
         with pytest.raises(SequenceOutOfRange):
             await log.read_at(grandchild, [4])
 
-    async def test_the_newest_snapshot_is_kept_and_comes_behind_earlier_appends(
+    async def test_the_newest_snapshot_is_kept_and_comes_after_earlier_appends(
         self, place: Place
     ) -> None:
         async with place.open() as log:

@@ -248,10 +248,10 @@ async def test_a_write_that_fails_in_a_group_fails_alone(tmp_path: Path) -> None
         assert texts(await log.read(bad.session)) == ["a", "again"]
 
 
-# --- a file that cannot be opened anew --------------------------------------------------------
+# --- a file that cannot be opened again -------------------------------------------------------
 
 
-async def test_a_file_that_could_not_be_opened_anew_is_tried_again(tmp_path: Path) -> None:
+async def test_a_file_that_could_not_be_opened_again_is_tried_once_more(tmp_path: Path) -> None:
     data, away = tmp_path / DATA_FILE, tmp_path / "away"
     async with open_log(tmp_path, map_size=1 << 20) as log:
         stream, fence = await start(log, "a")
@@ -259,7 +259,7 @@ async def test_a_file_that_could_not_be_opened_anew_is_tried_again(tmp_path: Pat
         data.mkdir()
         with pytest.raises(StoreError):
             log.environment.reopen()
-        with pytest.raises(LogPaused, match="could not be opened anew"):
+        with pytest.raises(LogPaused, match="could not be opened again"):
             await log.create(new_session())
         assert log.paused
         data.rmdir()
@@ -271,7 +271,7 @@ async def test_a_file_that_could_not_be_opened_anew_is_tried_again(tmp_path: Pat
         assert texts(await log.read(stream.session)) == ["a", "b"]
 
 
-def test_a_file_that_is_gone_is_not_begun_anew_when_it_is_opened_again(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_not_made_again_when_it_is_reopened(tmp_path: Path) -> None:
     store, away = tmp_path / "store", tmp_path / "away"
     environment = Environment.open(store)
     store.rename(away)

@@ -100,7 +100,7 @@ async def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path) -> None:
             assert examine(log.environment).findings == ()
             stream, _ = streams[number % 3]
             claim = await log.claim(stream.session)
-            await write(log, Stream(stream.session, claim.head), claim.fence, "goes on")
+            await write(log, Stream(stream.session, claim.head), claim.fence, "continued")
 
 
 # --- disk full ----------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def fill(log: LmdbLog, stream: Stream, fence: int) -> tuple[Head, list[object]]:
-    """Append until the disk is full; return the last stored head, and the fates behind it."""
+    """Append until the disk is full; return the last stored head, and the fates after it."""
     stored = stream.head
     while True:
         batches = [(stream.batch(f"{n} " * 1500), stream.head) for n in range(8)]

@@ -146,7 +146,7 @@ async def test_a_damaged_session_is_put_in_quarantine_and_its_sound_part_lives_o
         assert examine(log.environment).is_healthy
 
 
-async def test_indexes_are_found_wrong_and_built_anew(tmp_path: Path) -> None:
+async def test_indexes_are_found_wrong_and_rebuilt(tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
         stream, fence = await start(log, "a", "b")
         child = new_session()
@@ -188,7 +188,7 @@ async def test_rows_that_disagree_with_the_events_are_found(tmp_path: Path) -> N
         found = {(finding.kind, finding.session) for finding in examine(log.environment).findings}
         assert found >= {
             ("row", stream.session),  # its digest is event 3's
-            ("event", stream.session),  # event 3 lies behind the head
+            ("event", stream.session),  # event 3 lies after the head
             ("event", gone.session),
             ("op", gone.session),
         }
@@ -281,7 +281,7 @@ async def test_a_file_that_was_cut_off_is_refused_and_explained(tmp_path: Path) 
     assert [finding.kind for finding in found.findings][:1] == ["file"]
 
 
-async def test_a_file_that_is_gone_or_empty_is_not_begun_anew(tmp_path: Path) -> None:
+async def test_a_file_that_is_gone_or_empty_is_not_made_again(tmp_path: Path) -> None:
     await made(tmp_path)
     (tmp_path / "data.mdb").write_bytes(b"")
     assert "gone or empty" in await unsuitable(tmp_path)
@@ -321,7 +321,7 @@ async def test_the_doctor_sees_a_store_in_use(tmp_path: Path) -> None:
     async with open_log(place.path) as log:
         stream, _ = await start(log, "a", "b")
         await log.backup(tmp_path / "copy")
-        await write(log, stream, 1, "behind the backup")
+        await write(log, stream, 1, "after the backup")
     assert examine_path(tmp_path / "copy").explain() == "1 session, 2 events: no damage."
     async with open_log(tmp_path / "copy") as copy:
         claim = await copy.claim(stream.session)
@@ -347,7 +347,7 @@ async def test_a_file_that_is_cut_off_while_it_is_open_pauses_the_log(tmp_path: 
         (tmp_path / "data.mdb").write_bytes(whole)
         await log.create(new_session())
         assert log.paused is None
-        await write(log, stream, fence, "goes on")
+        await write(log, stream, fence, "continued")
 
 
 async def test_a_file_that_was_replaced_while_it_is_open_is_not_written(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def change_digest(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:
     return key, encode(SnapshotRow(row.sequence, bytes(16), row.data))
 
 
-def point_behind_the_head(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:
+def point_after_the_head(key: bytes, row: SnapshotRow) -> tuple[bytes, bytes]:
     return key, encode(SnapshotRow(row.sequence + 1, row.digest, row.data))
 
 
@@ -42,7 +42,7 @@ Wrong = Callable[[bytes, SnapshotRow], tuple[bytes, bytes]]
 
 
 @pytest.mark.parametrize(
-    "wrong", [change_sequence, change_digest, point_behind_the_head, tear, orphan]
+    "wrong", [change_sequence, change_digest, point_after_the_head, tear, orphan]
 )
 async def test_a_wrong_snapshot_is_reported_and_dropped(tmp_path: Path, wrong: Wrong) -> None:
     async with open_log(tmp_path) as log:

@@ -173,7 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(which=PICK, cut=st.integers(1, 6), texts=TEXTS)
     def branch(self, which: int, cut: int, texts: list[str]) -> None:
-        """Fork, and go on in the fork: so families become deep."""
+        """Fork, and continue in the fork: so families become deep."""
         self.fork(which, cut)
         newest = len(self.sessions) - 1
         self.claim(newest)

@@ -10,7 +10,7 @@ from turnlog.protocol.errors import LogPaused, SessionBusy, StoreError
 from turnlog.runtime.store.memory.log import MemoryLog
 
 
-async def test_a_refused_batch_is_not_written_and_dooms_what_is_behind_it() -> None:
+async def test_a_refused_batch_is_not_written_and_dooms_what_comes_after_it() -> None:
     log = MemoryLog()
     stream, fence = await start(log, "a")
     before = stream.head
@@ -56,7 +56,7 @@ async def test_a_paused_log_takes_no_writes_until_it_is_resumed() -> None:
     await write(log, stream, fence, "d")
 
 
-async def test_a_disk_that_stands_still_settles_nothing_until_it_goes_on() -> None:
+async def test_a_disk_that_stops_settles_nothing_until_it_continues() -> None:
     log = MemoryLog()
     stream, fence = await start(log, "a")
     log.hold()

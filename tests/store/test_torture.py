@@ -121,14 +121,14 @@ async def test_whatever_is_damaged_the_rest_can_be_used(
             await continue_all(log, readable - named, readable & named)
     async with open_log(tmp_path, read_only=True) as log:
         for session in readable - named:
-            assert texts(await log.read(session)) == [*made.said[session], "goes on"]
+            assert texts(await log.read(session)) == [*made.said[session], "continued"]
 
 
 async def continue_all(log: LmdbLog, sound: set[SessionId], named: set[SessionId]) -> None:
     """Continue the sound sessions. One that the doctor names is refused, or continued, too."""
     for session in sound:
         claim = await log.claim(session)
-        await write(log, Stream(session, claim.head), claim.fence, "goes on")
+        await write(log, Stream(session, claim.head), claim.fence, "continued")
     for session in named:
         with suppress(TurnlogError):
             await log.claim(session)

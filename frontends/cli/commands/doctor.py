@@ -29,7 +29,7 @@ def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     """Check every page, event, index and stored text, and each sandbox. Changes nothing.
 
     With --repair, damaged sessions are put in quarantine (they can be read and forked, not
-    continued), indexes are built anew, and what no event refers to is removed. Where pages of the
+    continued), indexes are rebuilt, and what no event refers to is removed. Where pages of the
     file are damaged, what is sound is moved into a new file, and the old one is kept beside it. No
     event of a session is ever removed.
 

@@ -1,7 +1,7 @@
 """Forks by reference: which session holds an event, at any depth of forking.
 
 A row names its base, the session that holds its events up to the cut. A base always holds
-events of its own there, so the ancestors of an event form a list of disjoint stretches.
+events of its own there, so the ancestors of an event form a list of disjoint segments.
 """
 
 from bisect import bisect_left
@@ -14,28 +14,28 @@ from turnlog.runtime.store.lmdb.keys import event_key
 from turnlog.runtime.store.lmdb.rows import SessionRow, row_of
 from turnlog.runtime.store.lmdb.views import Tables, View
 
-REMEMBERED: Final = 256  # lineages; one of a thousand ancestors takes about 100 KB
+REMEMBERED: Final = 256  # ancestries; one of a thousand ancestors takes about 100 KB
 
 
 @attrs.frozen
-class Stretch:
+class Segment:
     """Events of a session that lie under one key."""
 
     holder: bytes
-    last: int  # sequence; the first is the one behind the stretch before
+    last: int  # sequence; the first event follows the last one of the segment before
 
 
-Lineage = tuple[Stretch, ...]  # ascending, without the session's own events
+Ancestry = tuple[Segment, ...]  # ascending; without the session's own events
 
 
-def stretches(lineage: Lineage, own: Stretch, after: int, last: int) -> Iterator[Stretch]:
-    """Yield the stretches of the events behind `after` up to `last`, cut to fit."""
-    for stretch in (*lineage[bisect_left(lineage, after + 1, key=lambda s: s.last) :], own):
+def segments(ancestry: Ancestry, own: Segment, after: int, last: int) -> Iterator[Segment]:
+    """Yield the segments of the events after `after` and up to `last`, cut to fit."""
+    for segment in (*ancestry[bisect_left(ancestry, after + 1, key=lambda s: s.last) :], own):
         if after >= last:
             return
-        end = min(stretch.last, last)
+        end = min(segment.last, last)
         if end > after:
-            yield Stretch(stretch.holder, end)
+            yield Segment(segment.holder, end)
             after = end
 
 
@@ -55,29 +55,31 @@ def event_value(
 
 
 @attrs.define(eq=False)
-class Lineages:
-    """Remembers lineages. They never change: a base outlives whatever refers to it."""
+class Ancestries:
+    """Keeps ancestries in memory. They never change: a base outlives whatever refers to it."""
 
-    _known: dict[tuple[bytes, int], Lineage] = attrs.field(factory=dict[tuple[bytes, int], Lineage])
+    _known: dict[tuple[bytes, int], Ancestry] = attrs.field(
+        factory=dict[tuple[bytes, int], Ancestry]
+    )
 
-    def of(self, txn: View, tables: Tables, row: SessionRow) -> Lineage:
+    def of(self, txn: View, tables: Tables, row: SessionRow) -> Ancestry:
         """Return what comes before the session's own events."""
         if not row.base:
             return ()
         key = (row.base, row.cut)
-        lineage = self._known.get(key)
-        if lineage is None:
-            lineage = _walk(txn, tables, row)
+        ancestry = self._known.get(key)
+        if ancestry is None:
+            ancestry = _walk(txn, tables, row)
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[key] = lineage
-        return lineage
+            self._known[key] = ancestry
+        return ancestry
 
 
-def _walk(txn: View, tables: Tables, row: SessionRow) -> Lineage:
-    found: list[Stretch] = []
+def _walk(txn: View, tables: Tables, row: SessionRow) -> Ancestry:
+    found: list[Segment] = []
     while row.base:
-        found.append(Stretch(row.base, row.cut))
+        found.append(Segment(row.base, row.cut))
         row = _base_row(txn, tables, row)
     return tuple(reversed(found))
 

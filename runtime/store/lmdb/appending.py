@@ -48,7 +48,7 @@ def append_batch(
     if isinstance(head, str):
         return Refused(head)
     if not _put_events(txn, tables, key, batch):
-        return Refused(f"there are events behind the head, {row.sequence}. Run `turnlog doctor`")
+        return Refused(f"there are events after the head, {row.sequence}. Run `turnlog doctor`")
     for record in batch.records:
         for digest, content in record.blobs.items():
             _put_blob(txn, tables, digest, content, packed)
@@ -105,7 +105,7 @@ def _recent_places(txn: Txn, tables: Tables, key: bytes, summary: bytes) -> list
 
 
 def _put_events(txn: Txn, tables: Tables, key: bytes, batch: Batch) -> bool:
-    """Write the events, none over another; return whether all are written, or else none."""
+    """Write the events, never over another. Return False, with none written, if one exists."""
     for number, record in enumerate(batch.records):
         stored = record.digest + record.data
         if not txn.put(event_key(key, record.sequence), stored, overwrite=False, db=tables.events):

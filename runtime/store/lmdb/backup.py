@@ -1,7 +1,7 @@
 """Copying a store while it is used: a copy for its user alone, without free pages.
 
-Writers wait while the file's bytes are copied, at the speed of the page cache. LMDB makes the
-compact copy from that one, once its pages have been checked.
+Writers wait while the file's bytes are copied, at the speed of the page cache. Then the pages of
+that copy are checked, and LMDB makes the compact copy from it.
 """
 
 import os

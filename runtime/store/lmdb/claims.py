@@ -1,6 +1,6 @@
-"""Sessions come to be, and get a writer. Each function is one part of a write transaction.
+"""Making sessions, and giving them a writer. Each function is one part of a write transaction.
 
-All of them check first and write then, so that an error leaves the transaction as it was.
+All of them check before they write, so that an error leaves the transaction as it was.
 """
 
 import msgspec

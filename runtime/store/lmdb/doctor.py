@@ -44,7 +44,7 @@ ADVICE: Final[dict[Kind, str]] = {
     "A repair puts the session in quarantine, so that nothing is built upon the damage.",
     "row": "The events are what counts: fork the session at an earlier event, or restore the "
     "store from a backup.",
-    "index": "A repair builds the indexes anew from the sessions' rows.",
+    "index": "A repair rebuilds the indexes from the sessions' rows.",
     "leftover": "A repair removes the rest.",
     "blob": "Events that refer to it cannot be read; they are listed, too, if there are any.",
     "op": "Nobody will answer it. Send it again to a session that is there.",
@@ -118,8 +118,8 @@ def _counted(number: int, what: str) -> str:
 def examine_path(path: Path) -> Report:
     """Check the pages of the store in `path`, then its contents. It may be in use.
 
-    Of a store with damaged pages, what can be salvaged of it is inspected, so that each session is
-    named that has lost something.
+    If pages are damaged, what can be salvaged is inspected, so that each session that has lost
+    something is named.
     """
     try:
         environment = Environment.open(path, read_only=True)
@@ -141,7 +141,7 @@ def _examine_open(environment: Environment) -> Report:
 
 
 def _kind_of(error: StoreError, path: Path) -> Kind:
-    """Return what kind of damage it is that a store cannot be opened."""
+    """Return what kind of damage keeps a store from being opened."""
     if isinstance(error.__cause__, PermissionError):
         return "access"
     data = path / DATA_FILE
@@ -153,10 +153,10 @@ def _is_writable(path: Path) -> bool:
 
 
 async def repair(log: LmdbLog) -> Report:
-    """Put right what can be, and return what was found before.
+    """Repair what can be repaired, and return what was found before.
 
-    Sweeping looks at all events within one write transaction, so that no text is lost that an
-    append refers to just now: appends wait meanwhile, about a second for 500,000 events.
+    Sweeping looks at all events within one write transaction, so that a text to which an append
+    refers just now is not lost. Appends wait meanwhile, about a second for 500,000 events.
 
     Raises:
         LogPaused: the disk is full.
@@ -192,10 +192,10 @@ def _quarantine(txn: Txn, tables: Tables, session: SessionId, damage: Finding | 
 
 
 def _rebuild_indexes(txn: Txn, tables: Tables) -> None:
-    """Fill the tables of recent sessions and of forks anew, from rows and summaries.
+    """Rebuild the tables of recent sessions and of forks, from rows and summaries.
 
-    A row that cannot be decoded is passed over. Its session stays a fork of what it was one of,
-    so that its base keeps the events, and stays in the list if it has been there.
+    A row that cannot be decoded is skipped. Its session stays a fork of the same base, so that the
+    base keeps the events, and it stays in the list if it was there.
     """
     forks = [*txn.cursor(db=tables.children).iternext()]
     txn.drop(tables.recent, delete=False)
@@ -230,7 +230,7 @@ def _sound_place(txn: Txn, tables: Tables, key: bytes) -> bytes:
 
 
 def _sweep(txn: Txn, tables: Tables) -> None:
-    """Remove the blobs that no event refers to; none while an event cannot tell."""
+    """Remove the blobs that no event refers to; none while an event cannot be read."""
     used: set[bytes] = set()
     for value in txn.cursor(db=tables.events).iternext(keys=False, values=True):
         try:

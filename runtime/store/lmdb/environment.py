@@ -1,7 +1,7 @@
 """An open store: reading one state of it, writing the next.
 
-LMDB writes (see `mapped`); readers look at the pages themselves (see `states`), so no damage can
-end their process. LMDB's locks are off: writers wait for their turn (see `turns`).
+LMDB writes (see `mapped`). Readers read the pages themselves (see `states`), so damage cannot end
+their process. LMDB's locks are off: writers wait for their turn (see `write_turn`).
 """
 
 import os
@@ -16,9 +16,9 @@ import lmdb
 from turnlog.protocol.errors import LogPaused, SchemaTooNew, StoreError, StoreUnsuitable
 from turnlog.runtime.store.lmdb.backup import copy_store
 from turnlog.runtime.store.lmdb.checks import Flaw, PageCheck
-from turnlog.runtime.store.lmdb.gate import Gate
 from turnlog.runtime.store.lmdb.mapped import FORMAT_KEY, Mapped
 from turnlog.runtime.store.lmdb.pages import PageDamaged
+from turnlog.runtime.store.lmdb.read_write_lock import ReadWriteLock
 from turnlog.runtime.store.lmdb.rows import FORMAT
 from turnlog.runtime.store.lmdb.states import States
 from turnlog.runtime.store.lmdb.suitability import DATA_FILE, prepare_folder
@@ -46,7 +46,7 @@ class Environment:
     tables: Tables = TABLES
     _salvage: "tuple[int, Salvage] | None" = None  # of the state with this number
     _broken: bool = False  # closed, and not opened again: the disk did not let us
-    _gate: Gate = attrs.field(factory=Gate)
+    _lock: ReadWriteLock = attrs.field(factory=ReadWriteLock)
     _pid: int = attrs.field(factory=os.getpid)
 
     @classmethod
@@ -56,7 +56,7 @@ class Environment:
         """Open the store in the folder `path`; make it if there is none.
 
         Raises:
-            StoreUnsuitable: the place cannot hold a store, or what it holds is none.
+            StoreUnsuitable: the place cannot hold a store, or what it holds is not a store.
             StoreDamaged: it is to be written, and what every write needs is damaged.
             SchemaTooNew: a newer turnlog made it.
         """
@@ -89,8 +89,8 @@ class Environment:
         return self.mapped.size
 
     def close(self) -> None:
-        """Close the store, once nobody reads."""
-        with self._gate.exclusive():
+        """Close the store, after the last reader has finished."""
+        with self._lock.exclusive():
             self._close()
 
     def _close(self) -> None:
@@ -99,18 +99,18 @@ class Environment:
         self.states.close()
 
     def reopen(self) -> None:
-        """Open the file anew: after a failed write of its meta page, LMDB asks for that.
+        """Open the file again: LMDB asks for that after a failed write of its meta page.
 
-        Where this fails, reading fails, and the next write tries it again.
+        If this fails, reading fails, and the next write tries it again.
 
         Raises:
             StoreError, lmdb.Error: the file cannot be opened now.
         """
-        with self._gate.exclusive():
+        with self._lock.exclusive():
             if not self._broken:
                 self._broken = True
                 self._close()
-            prepare_folder(self.path, read_only=True)  # a file that is gone is not begun anew
+            prepare_folder(self.path, read_only=True)  # a file that is gone is not made again
             self._mapped = Mapped.open(self.path, self.mapped.size)
             self.states = _open_states(self.path)
             self._broken = False
@@ -122,7 +122,7 @@ class Environment:
             StoreError: this process was forked from it; LMDB would not notice.
         """
         if os.getpid() != self._pid:
-            raise StoreError("a forked process cannot use its parent's log. Open it anew.")
+            raise StoreError("a forked process cannot use its parent's log. Open it again.")
 
     def read(self, look: Callable[[View], T]) -> T:
         """Return what `look` finds in one state. It may be called again, and must only look.
@@ -134,9 +134,9 @@ class Environment:
             StoreError: the file cannot be read.
         """
         self.require_own_process()
-        with self._gate.shared():
+        with self._lock.shared():
             if self._broken:
-                raise StoreError(f"the store in {self.path} could not be opened anew.")
+                raise StoreError(f"the store in {self.path} could not be opened again.")
             try:
                 return self.states.read(look)
             except PageDamaged:
@@ -154,12 +154,12 @@ class Environment:
 
     def salvaged(self) -> "Salvage":
         """Return what can be read of the newest state, whatever is damaged."""
-        with self._gate.shared():
+        with self._lock.shared():
             return self._salvaged()
 
     def check_pages(self) -> list[Flaw]:
         """Check all pages of the newest state; nobody writes meanwhile, 3 ms a megabyte."""
-        with self._gate.shared():
+        with self._lock.shared():
             heads = [Flaw("the file's head", problem) for problem in self.states.metas()[1]]
             return heads + self.states.read(lambda view: PageCheck(view).everything().flaws)
 
@@ -171,7 +171,7 @@ class Environment:
 
         Raises:
             CommitUncertain: the commit failed.
-            LogPaused: the map is full and cannot grow, or the file, which had to be opened anew,
+            LogPaused: the map is full and cannot grow, or the file had to be opened again and
                 cannot be opened yet. Nothing was written.
             StoreDamaged: the file is not what was opened. Nothing was written.
         """
@@ -179,7 +179,7 @@ class Environment:
             self._open_again()
         while True:
             try:
-                with self._gate.shared():
+                with self._lock.shared():
                     return self.mapped.attempt(self.states, change)
             except lmdb.MapFullError:
                 self.mapped.grow()
@@ -190,7 +190,7 @@ class Environment:
         try:
             self.reopen()
         except (StoreError, lmdb.Error) as error:
-            raise LogPaused(f"{self.path} could not be opened anew: {error}") from error
+            raise LogPaused(f"{self.path} could not be opened again: {error}") from error
 
     def copy(self, destination: Path) -> None:
         """Write a copy of the newest state into an empty folder. See `copy_store`.
@@ -198,7 +198,7 @@ class Environment:
         Raises:
             StoreUnsuitable: the folder is not empty, or cannot be written.
         """
-        with self._gate.shared():
+        with self._lock.shared():
             copy_store(self.states, destination)
 
     def free_bytes(self) -> int:
@@ -227,7 +227,7 @@ def _open_states(path: Path) -> States:
     """Open a store of ours for reading.
 
     Raises:
-        StoreUnsuitable, SchemaTooNew: it is none, or a newer one.
+        StoreUnsuitable, SchemaTooNew: it is not a store, or a newer one.
     """
     states = States.open(path)
     try:

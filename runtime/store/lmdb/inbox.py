@@ -13,7 +13,7 @@ from turnlog.runtime.store.lmdb.views import Tables, View
 
 
 def leave(txn: Txn, tables: Tables, session: SessionId, submission: Submission) -> None:
-    """Put `submission` behind what is in the inbox, unless its op id is there already."""
+    """Add `submission` to the end of the inbox, unless its op id is there already."""
     find_row(txn, tables, session)
     last = max((row.arrival for row in _rows(txn, tables, session)), default=0)
     place = inbox_key(session_key(session), submission.op_id)
@@ -28,7 +28,7 @@ def submissions(txn: View, tables: Tables, session: SessionId) -> list[Submissio
 
 
 def waiting(txn: View, tables: Tables) -> list[SessionId]:
-    """Return the sessions in whose inbox something waits: one look-up each, and one for none."""
+    """Return the sessions whose inbox is not empty. Costs one look-up for each, and one more."""
     found = list[SessionId]()
     cursor = txn.cursor(db=tables.inbox)
     there = cursor.first()

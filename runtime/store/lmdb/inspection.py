@@ -36,7 +36,7 @@ from turnlog.runtime.store.lmdb.views import Table, Tables, View
 
 T = TypeVar("T")
 
-LAST_SUFFIX: Final = b"\xff" * 8  # behind every event of a session
+LAST_SUFFIX: Final = b"\xff" * 8  # after every event of a session
 
 Kind = Literal[
     "access", "gone", "file", "event", "row", "index", "leftover", "blob", "op", "snapshot"
@@ -51,7 +51,7 @@ class Finding:
     what: str
     session: SessionId | None = None
     sequence: int = 0  # of the event; 0: not about one
-    last: int = 0  # of the events that have the same in a row; 0: it is one
+    last: int = 0  # of several events in a row with the same finding; 0: it is one event
 
 
 class Source(Protocol):
@@ -90,7 +90,7 @@ class Inspection:
 
     def _keys(self, table: Table) -> Iterator[bytes]:
         after = b""
-        while page := self.environment.read(partial(_keys_behind, table=table, after=after)):
+        while page := self.environment.read(partial(_keys_after, table=table, after=after)):
             yield from page
             after = page[-1]
 
@@ -156,10 +156,10 @@ class Inspection:
         try:
             value = self.environment.read(lambda txn: event_value(txn, tables, key, row, row.cut))
         except StoreError as error:
-            self._add("event", key, f"its lineage cannot be read: {error}", row.cut)
+            self._add("event", key, f"its ancestry cannot be read: {error}", row.cut)
             return None
         if value is None:
-            self._add("event", key, "an event of its lineage is missing", row.cut)
+            self._add("event", key, "an event of its ancestry is missing", row.cut)
             return None
         return value[:DIGEST_BYTES]
 
@@ -209,11 +209,11 @@ class Inspection:
     # --- the rest -------------------------------------------------------------------------
 
     def _inspect_strays(self) -> None:
-        """Look for events that no row knows, without walking over all of them."""
+        """Look for events that no row knows, without reading all of them."""
         place = b""
         while (key := self.environment.read(partial(self._first_event, place=place))) is not None:
             session = key[:SESSION_BYTES]
-            behind = session + LAST_SUFFIX
+            end = session + LAST_SUFFIX
             row = self.environment.read(partial(self._row, key=session))
             if row is None:
                 self._add("event", session, "there are events, and no row knows the session")
@@ -222,8 +222,8 @@ class Inspection:
                     partial(self._first_event, place=event_key(session, row.sequence + 1))
                 )
                 if stray is not None and stray.startswith(session):
-                    self._add("event", session, "it lies behind the head", row.sequence + 1)
-            place = behind
+                    self._add("event", session, "it lies after the head", row.sequence + 1)
+            place = end
 
     def _first_event(self, txn: View, place: bytes) -> bytes | None:
         cursor = txn.cursor(db=self.environment.tables.events)
@@ -281,7 +281,7 @@ def _continued(before: Finding, found: Finding) -> Finding | None:
     return attrs.evolve(before, last=found.sequence)
 
 
-def _keys_behind(txn: View, table: Table, after: bytes) -> list[bytes]:
+def _keys_after(txn: View, table: Table, after: bytes) -> list[bytes]:
     cursor = txn.cursor(db=table)
     if not cursor.set_range(after + b"\0"):
         return []

@@ -21,7 +21,7 @@ def session_key(session: SessionId) -> bytes:
     """Return the 16 bytes of a session's UUID.
 
     Raises:
-        SessionNotFound: it is no UUID as we write them, so that no session can have it.
+        SessionNotFound: it is not a UUID in the form that we write, so no session can have it.
     """
     try:
         key = UUID(session)
@@ -36,7 +36,7 @@ def new_session_key(session: SessionId) -> bytes:
     """Return the key of a session that is about to be made.
 
     Raises:
-        UsageError: the id is no UUID.
+        UsageError: the id is not a UUID.
     """
     try:
         return session_key(session)
@@ -50,7 +50,7 @@ def session_of(key: bytes) -> SessionId:
 
 
 def event_key(session: bytes, sequence: int) -> bytes:
-    """Return the place of an event, or of a snapshot of what is there behind it."""
+    """Return the key of an event, or of a snapshot of the state after it."""
     return session + sequence.to_bytes(8)
 
 
@@ -69,12 +69,12 @@ def child_key(base: bytes, child: bytes) -> bytes:
 
 
 def inbox_key(session: bytes, op_id: str) -> bytes:
-    """Return the place of an op. Equal op ids have one place; they may be of any length."""
+    """Return the key of an op. Equal op ids have the same key; they may have any length."""
     return session + blake2b(op_id.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def inbox_end(place: bytes) -> bytes:
-    """Return a key behind all ops of the session that `place` belongs to."""
+    """Return a key that sorts after all ops of the session that `place` belongs to."""
     return place[:SESSION_BYTES] + b"\xff" * 17
 
 

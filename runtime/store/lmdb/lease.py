@@ -21,17 +21,17 @@ _ID_BYTES = 8
 
 
 def describe_process() -> str:
-    """Return who this process is, for the one who finds a session busy."""
+    """Return who this process is, for somebody who finds a session busy."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"process {os.getpid()} on {socket.gethostname()}, since {now}"
 
 
 @attrs.define(eq=False)
 class Lease:
-    """This engine's sign of life. Others of the same store can be asked about, too."""
+    """A lock that shows that this engine is alive. It can also look at others of the store."""
 
     folder: Path
-    engine: bytes  # drawn anew each time, so that no other engine was ever called so
+    engine: bytes  # random for each engine, so that no two engines have the same one
     owner: str
     _file: int
 
@@ -115,8 +115,8 @@ def _is_locked(path: Path) -> bool:
 def _sweep(folder: Path) -> None:
     """Remove the files of engines that are gone.
 
-    Each goes while its lock is held: an engine that has made its file and not locked it yet then
-    waits, finds that the file is gone, and makes another.
+    Each is removed while its lock is held. An engine that has made its file and not locked it yet
+    then waits, finds that the file is gone, and makes another one.
     """
     for path in folder.iterdir():
         with _open_if_there(path) as file:

@@ -1,4 +1,4 @@
-"""Finding sessions: the recent ones, and the one whose id begins so."""
+"""Finding sessions: the recent ones, and the one whose id has a given beginning."""
 
 from collections.abc import Iterator
 from itertools import islice

@@ -27,7 +27,7 @@ from turnlog.runtime.store.lmdb.suitability import ENGINES
 from turnlog.runtime.store.lmdb.transactions import Txn
 from turnlog.runtime.store.lmdb.views import Tables
 from turnlog.runtime.store.lmdb.writer import Writer
-from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room
+from turnlog.runtime.store.waiting import QUEUE_BYTES, Backpressure, Notifier, PendingTicket
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ class LmdbLog:
     place: str  # see `place_of`
     _lease: Lease | None  # None: read-only, as is the writer
     _writer: Writer | None
-    _bell: Bell
-    _room: Room
+    _notifier: Notifier
+    _backpressure: Backpressure
     _claims: dict[SessionId, Claim] = attrs.field(factory=dict[SessionId, Claim])
     _closed: bool = False
 
@@ -65,7 +65,7 @@ class LmdbLog:
 
     def _writing(self) -> tuple[Writer, Lease]:
         if self._closed:
-            raise StoreError("this log is closed. Open the store again to go on.")
+            raise StoreError("this log is closed. Open the store again to continue.")
         self.environment.require_own_process()
         if self._writer is None or self._lease is None:
             raise StoreError("this log was opened read-only. Open it for writing to change it.")
@@ -76,8 +76,8 @@ class LmdbLog:
 
     async def room(self) -> None:
         writer, _ = self._writing()
-        while self._room.is_full or writer.paused is not None:
-            await self._room.wait()
+        while self._backpressure.is_full or writer.paused is not None:
+            await self._backpressure.wait()
             await writer.resumed()
 
     def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
@@ -109,7 +109,7 @@ class LmdbLog:
         known = self._claims.get(claim.session)
         if known is not None and known.fence == claim.fence:
             del self._claims[claim.session]
-            self._bell.ring(claim.session)  # its followers look out for other writers from now on
+            self._notifier.notify(claim.session)  # its followers now look for other writers, too
 
     async def fork(self, parent: SessionId, cut: int, child: SessionId) -> None:
         await self.commit(lambda txn, tables: claims.fork(txn, tables, parent, cut, child))
@@ -117,7 +117,7 @@ class LmdbLog:
     async def delete(self, session: SessionId) -> None:
         writer, lease = self._writing()
         key = await writer.run(lambda txn, tables: removal.delete(txn, tables, lease, session))
-        self._bell.ring(session)
+        self._notifier.notify(session)
         await self.collect(key)
 
     async def collect(self, key: bytes | None) -> None:
@@ -126,7 +126,7 @@ class LmdbLog:
             key = await self.commit(partial(removal.trim, key=key))
 
     async def commit(self, change: Callable[[Txn, Tables], T]) -> T:
-        """Run a change in its turn in the writer's transaction. For the store's own modules.
+        """Run a change in the writer's transaction, in its turn. For the store's own modules.
 
         `change` may be repeated, and raises a TurnlogError before it has written anything.
         """
@@ -138,14 +138,14 @@ class LmdbLog:
     def _release_all(self, txn: Txn, tables: Tables) -> None:
         for claim in self._claims.values():
             if self._lease:
-                with suppress(StoreError):  # its row is damaged: the lease's end says the same
+                with suppress(StoreError):  # its row is damaged; the end of the lease frees it, too
                     claims.release(txn, tables, self._lease, claim)
 
     # --- reading --------------------------------------------------------------------------
 
     def _reading(self) -> Environment:
         if self._closed:
-            raise StoreError("this log is closed. Open the store again to go on.")
+            raise StoreError("this log is closed. Open the store again to continue.")
         return self.environment
 
     async def holder(self, session: SessionId) -> str | None:
@@ -192,11 +192,11 @@ class LmdbLog:
             return None  # a cache: the session opens from its events
 
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
-        return Follower(session, after, self._bell, self._news, self._patience)
+        return Follower(session, after, self._notifier, self._news, self._patience)
 
     async def _news(self, session: SessionId, after: int) -> Page:
         if (await self.head(session)).sequence <= after:
-            return [], None  # at the cost of one look, since most looks find nothing
+            return [], None  # one read only, since most looks find nothing
         events, damage = await self._page(session, after, None, FOLLOWED_AT_ONCE)
         if damage is None:
             return events, None
@@ -242,11 +242,11 @@ class LmdbLog:
         with trio.CancelScope(shield=True):
             if self._writer and self._lease:
                 self._closed = True
-                with suppress(StoreError):  # the disk is full: the lease's end says the same
+                with suppress(StoreError):  # the disk is full; the end of the lease frees it, too
                     await self._writer.run(self._release_all)
                 await self._writer.close()
             self._closed = True
-            self._bell.ring_all()
+            self._notifier.notify_all()
             await trio.to_thread.run_sync(self.environment.close)
             if self._lease:
                 self._lease.release()
@@ -260,15 +260,15 @@ async def open_log(
     map_size: int = MAP_SIZE,
     queue_bytes: int = QUEUE_BYTES,
 ) -> AsyncGenerator[LmdbLog]:
-    """Open the store in the folder `path`, and close it in the end.
+    """Open the store in the folder `path`; close it on leaving.
 
     Args:
         read_only: follow what other processes write; nothing is claimed or changed.
-        map_size: bytes of address space to begin with; grows by itself.
-        queue_bytes: of appends that are on their way, before `room` waits.
+        map_size: bytes of address space at first; it grows by itself.
+        queue_bytes: bytes of queued appends from which on `room` waits.
 
     Raises:
-        StoreUnsuitable: the place cannot hold a store, or what it holds is none.
+        StoreUnsuitable: the place cannot hold a store, or what it holds is not a store.
         SchemaTooNew: a newer turnlog made it.
     """
 
@@ -281,9 +281,9 @@ async def open_log(
             raise
 
     environment, lease, place = await trio.to_thread.run_sync(open_files)
-    bell, room = Bell(), Room(queue_bytes)
-    writer = Writer(environment, lease.engine, bell, room) if lease else None
-    log = LmdbLog(environment, Reader(environment), place, lease, writer, bell, room)
+    notifier, backpressure = Notifier(), Backpressure(queue_bytes)
+    writer = Writer(environment, lease.engine, notifier, backpressure) if lease else None
+    log = LmdbLog(environment, Reader(environment), place, lease, writer, notifier, backpressure)
     try:
         yield log
     finally:

@@ -1,7 +1,7 @@
 """The LMDB environment of a process that writes: its map, one transaction at a time, its failures.
 
-LMDB maps the file, so what a transaction will follow is checked first (see `transactions`), and
-that the file is whole, before each one.
+LMDB maps the file. So the pages that a transaction will follow are checked first (see
+`transactions`), and before each transaction it is checked that the file is whole.
 """
 
 import stat
@@ -52,7 +52,7 @@ class Mapped:
         """Open the file in the folder `store` in its turn; make it if there is none.
 
         Raises:
-            StoreUnsuitable: it cannot be opened, or is none of ours.
+            StoreUnsuitable: it cannot be opened, or turnlog did not make it.
             StoreDamaged: what every write needs is damaged.
         """
         turn = Turn.open(store)

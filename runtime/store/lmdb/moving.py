@@ -91,9 +91,10 @@ def _copy(salvage: Salvage, target: Environment, table: Table, keys: list[bytes]
 
 
 def _replace(store: Path, new: Path) -> Path:
-    """Put the new file in the place of the old one; return where that is now.
+    """Put the new file in the place of the old one; return where the old one is now.
 
-    Each moment has a whole store: the old file gets a second name before it loses its first.
+    There is a whole store at every moment: the old file gets a second name before it loses its
+    first one.
     """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     kept = store / f"damaged-{now}.mdb"

@@ -171,7 +171,7 @@ class PageFile:
         """Return a page of a tree, decoded. Equal bytes are decoded once.
 
         Raises:
-            PageDamaged: it is none.
+            PageDamaged: it is not a page of a tree.
         """
         data = self.read(page)
         known = self._decoded.get(page)
@@ -225,7 +225,7 @@ def decode(page: int, data: bytes, *, integer_keys: bool = False) -> Node:
     """Return what a tree's page holds.
 
     Raises:
-        PageDamaged: it is no such page.
+        PageDamaged: it is not such a page.
     """
     number, _, flags, lower, upper = HEADER.unpack_from(data)
     if number != page:
@@ -284,10 +284,10 @@ def _branch(page: int, data: bytes, places: tuple[int, ...]) -> tuple[Branch, in
 
 
 def tree_of(page: int, data: bytes, start: int) -> Tree:
-    """Return the table that stands in a page.
+    """Return the table whose record is in a page.
 
     Raises:
-        PageDamaged: none does.
+        PageDamaged: there is none.
     """
     _, flags, depth, _, _, _, entries, root = _TREE.unpack_from(data, start)
     if flags not in (0, _FREE_FLAGS) or depth > _DEEPEST or (depth == 0) != (root == _NO_ROOT):
@@ -372,7 +372,7 @@ def read_heads(file: int, page_size: int | None = None) -> bytes:
 
 
 def decode_metas(data: bytes) -> Metas:
-    """Return the states that the first two pages tell of."""
+    """Return the states that the first two pages describe."""
     first, problem = _meta(data[:META_BYTES], 0)
     problems = [problem] if problem else []
     sizes = [first.page_size] if first else sorted(_PAGE_SIZES)

@@ -14,7 +14,7 @@ from turnlog.protocol.errors import LogDamaged, SessionNotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import unpack
 from turnlog.runtime.store.contract import last_of_page
-from turnlog.runtime.store.lmdb.ancestry import Lineages, Stretch, event_value, stretches
+from turnlog.runtime.store.lmdb.ancestry import Ancestries, Segment, event_value, segments
 from turnlog.runtime.store.lmdb.environment import Environment
 from turnlog.runtime.store.lmdb.keys import event_key, session_key
 from turnlog.runtime.store.lmdb.pages import PageDamaged
@@ -61,7 +61,7 @@ def load_blob(txn: View, tables: Tables, digest: Digest) -> bytes:
 
 
 def head_at(txn: View, tables: Tables, session: SessionId, row: SessionRow, sequence: int) -> Head:
-    """Return where a session stood at one of its events.
+    """Return a session's head as it was at one of its events.
 
     Raises:
         LogDamaged: that event cannot be read.
@@ -100,19 +100,19 @@ class Scan:
     previous: Digest | None  # of the event before; None: lost, so the next is not checked
     _texts: dict[Digest, bytes] = attrs.field(factory=dict[Digest, bytes], init=False)
 
-    def take(self, stretch: Stretch) -> Damage | None:
-        """Read on to the end of `stretch`; return what stops it."""
+    def take(self, segment: Segment) -> Damage | None:
+        """Read on to the end of `segment`; return what stops it."""
         try:
             cursor = self.txn.cursor(db=self.tables.events)
-            if cursor.set_range(event_key(stretch.holder, self.after + 1)):
+            if cursor.set_range(event_key(segment.holder, self.after + 1)):
                 values = cursor.iternext(keys=False, values=True)
-                for value in islice(values, stretch.last - self.after):
+                for value in islice(values, segment.last - self.after):
                     why = self.take_value(value)
                     if why:
                         return Damage(self.after + 1, why)
         except PageDamaged as damage:
             return Damage(self.after + 1, damage.short)
-        return None if self.after == stretch.last else Damage(self.after + 1, "it is missing")
+        return None if self.after == segment.last else Damage(self.after + 1, "it is missing")
 
     def take_value(self, value: bytes) -> str | None:
         """Take the next event from its stored bytes; return what is wrong with it."""
@@ -132,7 +132,7 @@ class Scan:
         return None
 
     def _load(self, digest: Digest) -> bytes:
-        """Return what a blob holds. It is unpacked and checked once in a walk, not in each turn."""
+        """Return what a blob holds. It is unpacked and checked once in a walk, not at each use."""
         text = self._texts.get(digest)
         if text is None:
             text = load_blob(self.txn, self.tables, digest)
@@ -146,7 +146,7 @@ class Reader:
     """Reads events of an environment, from any thread."""
 
     environment: Environment
-    lineages: Lineages = attrs.field(factory=Lineages)
+    ancestries: Ancestries = attrs.field(factory=Ancestries)
 
     def head(self, session: SessionId) -> Head:
         tables = self.environment.tables
@@ -155,7 +155,7 @@ class Reader:
     def page(
         self, session: SessionId, after: int, until: int | None, limit: int
     ) -> tuple[list[Recorded], Damage | None]:
-        """Return the events behind `after`, and what stopped the reading early."""
+        """Return the events after `after`, and what stopped the reading early."""
         events: list[Recorded] = []
 
         def look(txn: View) -> Damage | None:
@@ -180,9 +180,9 @@ class Reader:
             return None
         before = digest_at(txn, tables, key, row, after)
         scan = Scan(txn, tables, events, after, before)
-        lineage = self.lineages.of(txn, tables, row)
-        for stretch in stretches(lineage, Stretch(key, row.sequence), after, last):
-            damage = scan.take(stretch)
+        ancestry = self.ancestries.of(txn, tables, row)
+        for segment in segments(ancestry, Segment(key, row.sequence), after, last):
+            damage = scan.take(segment)
             if damage:
                 return damage
         return None

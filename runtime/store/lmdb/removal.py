@@ -22,7 +22,7 @@ EVENTS_AT_ONCE: Final = 4096  # removed in one transaction
 
 
 def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
-    """Take a session out of sight; return the key that `trim` goes on with."""
+    """Remove a session from all lists; return the key with which `trim` continues."""
     row = require_free(txn, tables, lease, session)
     key = session_key(session)
     txn.check_range(tables.snapshots, event_key(key, 0), event_key(key, row.sequence))
@@ -35,9 +35,9 @@ def delete(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> bytes:
 
 
 def trim(txn: Txn, tables: Tables, key: bytes) -> bytes | None:
-    """Remove some of what nothing refers to any more; return the key to go on with.
+    """Remove some of what nothing refers to any more; return the key to continue with.
 
-    Goes from a deleted session to its base when that was deleted, too. None: all is done.
+    Continues from a deleted session to its base if that was deleted, too. None: all is done.
     """
     value = txn.get(key, db=tables.sessions)
     if value is None:

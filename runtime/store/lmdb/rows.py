@@ -17,7 +17,7 @@ FORMAT: Final = 1  # of the tables; a higher one is a newer turnlog's
 
 
 class SessionRow(Struct, frozen=True, array_like=True, gc=False):
-    """Where a session stands, and who may write it. Changes with each append."""
+    """The head of a session, and who may write it. Changes with each append."""
 
     sequence: int = 0
     digest: bytes = GENESIS

@@ -1,8 +1,8 @@
 """What can still be read of a store whose pages are damaged.
 
-First the tables are walked, passing over what cannot be read. For the keys that are lost so, pages
-that no table leads to any more are looked at: events and texts are proved by their digests, and of
-a row or a summary the newest is taken. What an index would say is derived from the rows.
+First the tables are walked, and what cannot be read is skipped. For the keys that are lost in this
+way, the pages that no table leads to any more are searched: an event or a text is proved by its
+digest, and of a row or a summary the newest is taken. Indexes are derived from the rows.
 """
 
 from bisect import bisect_left
@@ -232,7 +232,7 @@ class Salvage:
             return None
 
     def _derive_row(self, session: bytes, base: tuple[bytes, int]) -> None:
-        """Put in the place of a lost or old row what the events after it say."""
+        """Replace a lost or old row by what the events after it say."""
         row = self._row(session) or SessionRow(
             base=base[0], cut=base[1], sequence=base[1], digest=self._digest(*base)
         )

@@ -1,10 +1,10 @@
 """Index snapshots of each session, and the single events that one refers to.
 
-Near the head there are many, further back ever fewer: a fork at an old event is not folded from
-the first one.
+Near the head there are many, and fewer and fewer further back. So a fork at an old event need not
+be folded from the first event.
 
-A snapshot is a cache. It is stored without anybody waiting for it, and what does not fit the log
-is not stored, not returned, or dropped by a repair.
+A snapshot is a cache. Nobody waits until it is stored. One that does not fit the log is not stored,
+not returned, or dropped by a repair.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ from turnlog.protocol.envelope import GENESIS, Digest, Recorded
 from turnlog.protocol.errors import SequenceOutOfRange, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.contract import surplus_snapshots
-from turnlog.runtime.store.lmdb.ancestry import Lineages, event_value
+from turnlog.runtime.store.lmdb.ancestry import Ancestries, event_value
 from turnlog.runtime.store.lmdb.keys import (
     SESSION_BYTES,
     event_key,
@@ -46,7 +46,7 @@ _decode: Final = msgspec.msgpack.Decoder(SnapshotRow).decode
 def save(
     txn: Txn, tables: Tables, engine: bytes, session: SessionId, new: StoredSnapshot, fence: int
 ) -> None:
-    """Store a snapshot, if it is its writer's and fits the log; drop those that have had their day.
+    """Store a snapshot, if its writer holds the session and it fits the log; drop surplus ones.
 
     Raises:
         SessionNotFound: there is no such session. Nothing is written.
@@ -64,8 +64,9 @@ def save(
 def newest(
     txn: View, tables: Tables, session: SessionId, until: int | None = None
 ) -> StoredSnapshot | None:
-    """Return the session's newest snapshot that is not behind `until`, or else that of the nearest
-    ancestor which has one that is not behind what the session has of it.
+    """Return the newest snapshot at or before `until`.
+
+    A fork without one gets its nearest ancestor's newest snapshot at or before the cut.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -160,7 +161,7 @@ def read_at(
         events.clear()
         row = find_row(txn, tables, session)
         own = session_key(session)
-        place = _Places(txn, tables, own, row, reader.lineages)
+        place = _Places(txn, tables, own, row, reader.ancestries)
         scan = Scan(txn, tables, events, 0, None)
         for sequence in sequences:
             if not 1 <= sequence <= row.sequence:
@@ -181,12 +182,12 @@ class _Places:
     """Where the events of one session lie, within one transaction."""
 
     def __init__(
-        self, txn: View, tables: Tables, own: bytes, row: SessionRow, lineages: Lineages
+        self, txn: View, tables: Tables, own: bytes, row: SessionRow, ancestries: Ancestries
     ) -> None:
-        lineage = lineages.of(txn, tables, row)
+        ancestry = ancestries.of(txn, tables, row)
         self._txn, self._table = txn, tables.events
-        self._ends = [stretch.last for stretch in lineage]
-        self._holders = [*(stretch.holder for stretch in lineage), own]
+        self._ends = [segment.last for segment in ancestry]
+        self._holders = [*(segment.holder for segment in ancestry), own]
 
     def value(self, sequence: int) -> bytes | None:
         holder = self._holders[bisect_left(self._ends, sequence)]

@@ -1,9 +1,9 @@
 """The committed states of a store, as readers see them: no right to write is needed, nor a lock.
 
 A state's pages are used again by the third commit after it at the earliest, since LMDB takes pages
-that were freed two commits before the last one. So whoever finds at most one commit more than there
-was when it began has read what was there. Who was overtaken looks again, and then makes the writers
-wait. Source: mdb.c, mdb_page_alloc and mdb_find_oldest.
+that were freed two commits before the last one. So a reader that finds, at its end, at most one new
+commit has read that state. A reader that was overtaken reads again, and in the end makes the
+writers wait. Source: mdb.c, mdb_page_alloc and mdb_find_oldest.
 """
 
 import os
@@ -44,7 +44,7 @@ class States:
         """Open the file in the folder `store`.
 
         Raises:
-            StoreUnsuitable: it cannot be read, or is none of ours.
+            StoreUnsuitable: it cannot be read, or turnlog did not make it.
         """
         path = store / DATA_FILE
         try:
@@ -73,7 +73,7 @@ class States:
         return self._known_heads()[1]
 
     def _known_heads(self) -> _Heads:
-        """Return the first pages, decoded; anew only if their bytes have changed."""
+        """Return the first pages, decoded; decode them again only if their bytes have changed."""
         data = read_heads(self.pages.file, self.pages.page_size)
         heads = self._heads
         if heads[0] != data:

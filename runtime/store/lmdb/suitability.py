@@ -1,4 +1,4 @@
-"""Which places can hold a store: a folder of one's own, on a file system of this machine.
+"""Which places can hold a store: a private folder on a local file system.
 
 LMDB needs a shared memory map and locks that every process on the same kernel sees. Network
 file systems promise neither (source: LMDB's documentation, "Caveats").
@@ -86,5 +86,5 @@ def _require_data(path: Path) -> None:
     if (path / ENGINES).exists() and not (data.exists() and data.stat().st_size):
         raise StoreUnsuitable(
             f"{path} was a store, and its {DATA_FILE} is gone or empty. Restore it from a "
-            f"backup; to begin anew, remove {path / ENGINES}."
+            f"backup; to begin again, remove {path / ENGINES}."
         )

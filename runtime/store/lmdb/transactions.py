@@ -1,9 +1,9 @@
 """One write transaction of LMDB's, which never follows a page that has not been checked.
 
-The tables that every write needs are checked as a whole when the store is opened for writing. Of
-those that grow with the sessions, the pages on the way to a key are checked before LMDB goes there:
-by `get` itself, and by `check` before one is written. What this or another engine has written since
-is taken to be sound.
+The tables that every write needs are checked as a whole when the store is opened for writing. In
+the tables that grow with the sessions, the pages that lead to a key are checked before LMDB reads
+them: by `get` itself, and by `check` before a write. What this or another engine has written since
+then is trusted.
 """
 
 from typing import TYPE_CHECKING, Final, TypeAlias, cast, overload

@@ -1,15 +1,16 @@
 """The writer: one pinned thread that owns every write transaction, and commits in groups.
 
-It takes everything that is queued, writes it in one transaction, commits, and settles all of it
-by one call into the trio thread. There is no timer: what queues during a commit is the next group,
-and behind a group of several, what those that it wakes append at once.
+It takes everything that is queued, writes it in one transaction, commits, and reports the fate of
+all of it by one call into the trio thread. There is no timer: whatever queues during a commit is
+the next group. After a group of several jobs, the writer also waits for what the tasks it just woke
+append in the same pass.
 
-The fate of a failed commit is Unknown. The log is paused then: appends raise, until there is some
-free space and a probe, each second, or an awaited write is committed. LMDB's pages are as they
-were before, so the same environment goes on; each transaction reads the heads anew.
+The fate of a failed commit is Unknown, and the log is paused: appends raise. It resumes once there
+is some free space, and a probe (one each second) or an awaited write is committed. LMDB's pages are
+as they were before, so the same environment stays in use; each transaction reads the heads again.
 
-An error that is not the disk's is one job's own, such as a row that cannot be decoded: then the
-group is committed a job at a time, and that job alone fails.
+An error that is not the disk's belongs to one job, such as a row that cannot be decoded. Then the
+group is committed a job at a time, and only that job fails.
 """
 
 import errno
@@ -34,7 +35,7 @@ from turnlog.runtime.store.lmdb.mapped import CommitUncertain
 from turnlog.runtime.store.lmdb.pages import PageDamaged
 from turnlog.runtime.store.lmdb.transactions import Txn
 from turnlog.runtime.store.lmdb.views import Tables
-from turnlog.runtime.store.waiting import Bell, PendingTicket, Room, weight
+from turnlog.runtime.store.waiting import Backpressure, Notifier, PendingTicket, weight
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class _Append:
 
 @attrs.define(eq=False)
 class _Change(Generic[T]):
-    """An awaited write. May find out that it is not to be, before it has written anything."""
+    """An awaited write. It may raise before it has written anything."""
 
     change: Callable[[Txn, Tables], T]
     done: trio.Event
@@ -72,14 +73,14 @@ _JobQueue = SimpleQueue[list[_Job] | None]
 
 @attrs.define(eq=False)
 class Writer:
-    """The only one that writes, in this process, to `environment`."""
+    """The only writer of `environment` in this process."""
 
     environment: Environment
     engine: bytes
-    bell: Bell
-    room: Room
+    notifier: Notifier
+    backpressure: Backpressure
     paused: str | None = None  # why; set by the writer's thread
-    _resumed: trio.Event | None = None  # made by the first that waits
+    _resumed: trio.Event | None = None  # made by the first task that waits
     _trio: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
     _jobs: _JobQueue = attrs.field(factory=_JobQueue)
     _gathered: list[_Job] | None = None  # trio thread's; None: jobs go straight to the writer
@@ -89,7 +90,7 @@ class Writer:
     _thread: Thread = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # A daemon: a process that ends without closing its log loses what is unacknowledged only.
+        # A daemon: a process that ends without closing its log loses only what is unacknowledged.
         self._thread = Thread(target=self._run, name="turnlog-log-writer", daemon=True)
         self._thread.start()
 
@@ -106,7 +107,7 @@ class Writer:
         job = _Append(
             session, batch, fence, weight(batch), self._eras.get(session, 0), PendingTicket()
         )
-        self.room.take(job.size)
+        self.backpressure.take(job.size)
         self._enqueue(job)
         return job.ticket
 
@@ -117,13 +118,13 @@ class Writer:
             self._gathered.append(job)
 
     def _gather(self) -> None:
-        """Hold jobs back until the tasks that were just woken have had their turn.
+        """Hold jobs back until the tasks that were just woken have run.
 
-        So what they append next is one commit. A thread that took the first job at once would
-        commit that alone, and compete with the loop for the interpreter meanwhile.
+        So everything that they append next is one commit. A thread that took the first job at once
+        would commit that job alone, and compete with the loop for the interpreter meanwhile.
         """
         self._gathered = []
-        # The second call is made in the pass behind the one that runs those tasks.
+        # The second call is made in the pass after the one that runs those tasks.
         self._tell(self._tell, self._hand_over)
 
     def _hand_over(self) -> None:
@@ -147,7 +148,7 @@ class Writer:
         return job.results[0]
 
     def run_unheard(self, change: Callable[[Txn, Tables], None]) -> None:
-        """Commit `change` in its turn, if it can be. Returns at once, and nobody hears of it."""
+        """Commit `change` in its turn, if that is possible. Return at once; errors are dropped."""
         if self.paused is None:
             self._enqueue(_Change(change, trio.Event()))
 
@@ -171,14 +172,14 @@ class Writer:
             if isinstance(job, _Change):
                 job.done.set()
                 continue
-            self.room.give_back(job.size)
+            self.backpressure.give_back(job.size)
             if isinstance(job.fate, Stored):
                 written.add(job.session)
             else:
                 self._eras[job.session] = job.era + 1
             job.ticket.settle(job.fate)
         for session in written:
-            self.bell.ring(session)
+            self.notifier.notify(session)
         if len(group) > 1 and self._gathered is None:
             self._gather()
         self._wake()
@@ -233,12 +234,12 @@ class Writer:
     def _resume(self) -> None:
         if self.paused is None:
             return
-        with suppress(OSError):  # the disk does not tell: it stays paused, and is asked again
+        with suppress(OSError):  # the disk does not answer: stay paused, and ask again later
             if self.environment.free_bytes() >= RESUME_BYTES:
                 self.paused = None
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
-        """Have the trio thread call this. Without an effect once trio has ended."""
+        """Have the trio thread call this. Nothing happens after trio has ended."""
         with suppress(trio.RunFinishedError):
             self._trio.run_sync_soon(call, *args)
 
@@ -280,7 +281,7 @@ class Writer:
                 failed[job.session] = job.era
 
     def _undone(self, group: list[_Job], error: Exception) -> None:
-        """Find out whom the error concerns that has kept `group` from being written."""
+        """Find out which jobs the error concerns that kept `group` from being written."""
         if _concerns_all(error):
             self.paused = _described(error)
             self._refuse_paused(group, self.paused)
@@ -298,7 +299,7 @@ class Writer:
     def _fail(
         self, group: list[_Job], fate: Refused | Unknown, kind: type[StoreError], why: str
     ) -> None:
-        """Give `fate`, or an error, to what would have been written. Refusals stand as they are."""
+        """Give `fate`, or an error, to what would have been written. Refusals stay as they are."""
         for job in group:
             if isinstance(job, _Change):
                 job.error = job.error or kind(why)
@@ -317,7 +318,7 @@ def _apply_change(txn: Txn, tables: Tables, job: _Change[Any]) -> None:
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Return whether an error is the disk's or the whole store's, and not that of one job."""
+    """Return whether an error belongs to the disk or the whole store, and not to one job."""
     if isinstance(error, OSError):
         return error.errno in DISK_ERRORS
     if isinstance(error, PageDamaged):
@@ -330,7 +331,7 @@ def _described(error: Exception) -> str:
 
 
 def pause_text(why: str) -> str:
-    """Say that the log is paused, and what ends that, unless `why` is a sentence that does."""
+    """Return a text: the log is paused, and what ends that. `why` may say both itself."""
     if why.endswith("."):
         return f"the log takes no writes: {why}"
     advice = advice_in(why) or "Free some space on its disk."

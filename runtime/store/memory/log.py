@@ -1,7 +1,7 @@
 """The event log in memory, for tests, simulation and sessions that are not to be kept.
 
-It behaves as the durable log does, from outside: tickets settle later and in order, awaited
-writes queue behind appends. Its disk fails on request, and outlives the engine.
+Seen from outside, it behaves as the durable log does: tickets are resolved later and in order, and
+an awaited write waits for the appends before it. Its disk fails on request and outlives the engine.
 """
 
 import math
@@ -42,7 +42,7 @@ from turnlog.runtime.store.contract import (
 )
 from turnlog.runtime.store.follow import Follower, Page
 from turnlog.runtime.store.lmdb.keys import new_session_key
-from turnlog.runtime.store.waiting import QUEUE_BYTES, Bell, PendingTicket, Room, weight
+from turnlog.runtime.store.waiting import QUEUE_BYTES, Backpressure, Notifier, PendingTicket, weight
 
 T = TypeVar("T")
 
@@ -63,17 +63,17 @@ class _Session:
     cut: int = 0
 
     def snapshot(self, until: int) -> StoredSnapshot | None:
-        """Return the newest snapshot that is not behind event `until`."""
+        """Return the newest snapshot at or before event `until`."""
         return self.snapshots.get(max((at for at in self.snapshots if at <= until), default=0))
 
 
 @attrs.define(eq=False)
 class MemoryStore:
-    """What would be on the disk. Several logs, one after the other or at once, may share it."""
+    """What would be on the disk. Several logs may share it, one after the other or at once."""
 
     sessions: dict[SessionId, _Session] = attrs.field(factory=dict[SessionId, _Session])
     blobs: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes])
-    bell: Bell = attrs.field(factory=Bell)
+    notifier: Notifier = attrs.field(factory=Notifier)
 
     def find(self, session: SessionId) -> _Session:
         if session not in self.sessions:
@@ -86,15 +86,15 @@ class MemoryLog:
     """An `EventLog` over a `MemoryStore`. One log is one engine.
 
     Faults: `refuse_next` and `lose_next` change the fate of the next batch that is committed;
-    `pause` and `resume` are a disk that fills and is freed; `hold` and `let_go` are one that
-    stands still and goes on; `kill` is a crash of the engine.
+    `pause` and `resume` are a disk that fills and is freed; `hold` and `let_go` are a disk that
+    stops and continues; `kill` is a crash of the engine.
     """
 
     store: MemoryStore = attrs.field(factory=MemoryStore)
     owner: str = "this process"
     place: str = "memory"
     queue_bytes: int = QUEUE_BYTES
-    _room: Room = attrs.field(init=False)
+    _backpressure: Backpressure = attrs.field(init=False)
     _queue: deque[_Step] = attrs.field(factory=deque[_Step], init=False)
     _faults: deque[_Fault] = attrs.field(factory=deque[_Fault], init=False)
     _scheduled: bool = attrs.field(default=False, init=False)
@@ -104,7 +104,7 @@ class MemoryLog:
     _resumed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._room = Room(self.queue_bytes)
+        self._backpressure = Backpressure(self.queue_bytes)
 
     # --- faults ---------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class MemoryLog:
         self._faults.append((Refused(why), False))
 
     def lose_next(self, *, written: bool, why: str = "the answer was lost") -> None:
-        """Settle the next batch as Unknown, whether it is `written` or not."""
+        """Give the next batch the fate Unknown, whether it is `written` or not."""
         self._faults.append((Unknown(why), written))
 
     def pause(self, why: str = "no space left on the device") -> None:
@@ -159,7 +159,7 @@ class MemoryLog:
         self._require_open()
         self._require_running()
         ticket, size = PendingTicket(), weight(batch)
-        self._room.take(size)
+        self._backpressure.take(size)
 
         def settle(doomed: set[SessionId]) -> None:
             if not self._alive:
@@ -167,9 +167,9 @@ class MemoryLog:
             fate = self._fate(session, batch, fence, doomed)
             if not isinstance(fate, Stored):
                 doomed.add(session)
-            self._room.give_back(size)
+            self._backpressure.give_back(size)
             ticket.settle(fate)
-            self.store.bell.ring(session)
+            self.store.notifier.notify(session)
 
         self._queue.append(settle)
         self._schedule()
@@ -196,8 +196,8 @@ class MemoryLog:
         self._schedule()
 
     async def room(self) -> None:
-        while self._room.is_full or self._paused is not None:
-            await self._room.wait()
+        while self._backpressure.is_full or self._paused is not None:
+            await self._backpressure.wait()
             if self._paused is not None:
                 await self._resumed.wait()
 
@@ -238,11 +238,13 @@ class MemoryLog:
 
     def _require_open(self) -> None:
         if not self._alive:
-            raise StoreError("this log is closed. Open the store again to go on.")
+            raise StoreError("this log is closed. Open the store again to continue.")
 
     def _require_running(self) -> None:
         if self._paused is not None:
-            raise LogPaused(f"the log takes no writes: {self._paused}. Free some space to go on.")
+            raise LogPaused(
+                f"the log takes no writes: {self._paused}. Free some space to continue."
+            )
 
     def _fate(self, session: SessionId, batch: Batch, fence: int, doomed: set[SessionId]) -> Fate:
         if self._paused is not None:
@@ -321,7 +323,7 @@ class MemoryLog:
                 row.owner = None
 
         await self._write(change, even_paused=True)
-        self.store.bell.ring(claim.session)
+        self.store.notifier.notify(claim.session)
 
     async def delete(self, session: SessionId) -> None:
         def change() -> None:
@@ -329,7 +331,7 @@ class MemoryLog:
             del self.store.sessions[session]
 
         await self._write(change)
-        self.store.bell.ring(session)
+        self.store.notifier.notify(session)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -375,7 +377,7 @@ class MemoryLog:
         return None
 
     def follow(self, session: SessionId, *, after: int = 0) -> Follower:
-        return Follower(session, after, self.store.bell, self._page, lambda _: math.inf)
+        return Follower(session, after, self.store.notifier, self._page, lambda _: math.inf)
 
     async def _page(self, session: SessionId, after: int) -> Page:
         return await self.read(session, after=after), None

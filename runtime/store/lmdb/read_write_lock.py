@@ -1,4 +1,4 @@
-"""Many at once, or one alone: the threads that use an environment, and the one that changes it."""
+"""A lock for threads: many use an environment at once, or one changes it alone."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import attrs
 
 
 @attrs.define(eq=False)
-class Gate:
-    """A lock with a shared and an exclusive side; who wants it exclusively goes first.
+class ReadWriteLock:
+    """A lock that many hold in shared mode, or one in exclusive mode, which goes first.
 
-    Not reentrant: whoever is inside must not enter again.
+    It is not reentrant: a thread that holds it must not take it again.
     """
 
     _changed: Condition = attrs.field(factory=Condition)
@@ -20,6 +20,7 @@ class Gate:
 
     @contextmanager
     def shared(self) -> Generator[None]:
+        """Hold the lock together with others; wait while one has it alone, or waits for that."""
         with self._changed:
             while self._closed:
                 self._changed.wait()
@@ -34,6 +35,7 @@ class Gate:
 
     @contextmanager
     def exclusive(self) -> Generator[None]:
+        """Hold the lock alone; wait until nobody else has it."""
         with self._changed:
             while self._closed:
                 self._changed.wait()
