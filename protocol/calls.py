@@ -1,4 +1,4 @@
-"""What turnlog notes of model calls and tool calls, inside the events that report them."""
+"""What turnlog records about model calls and tool calls, inside the events that report them."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ FailureCode = Literal[
     "idle_timeout",  # the provider sent nothing for too long (stream_idle_timeout_ms)
     "server_error",  # the provider answered with an error of its own (5xx)
     "rate_limited",  # too many requests for now
-    "usage_limit_reached",  # the limit of the user's plan is used up; it says until when
+    "usage_limit_reached",  # the user's plan allows no more for now; the text says until when
     "quota_exceeded",  # the account has no quota left
     "context_window_exceeded",  # the request is longer than the model can read
     "unauthorized",  # the provider did not accept the key, or needs one
@@ -50,7 +50,7 @@ class ModelFailure(Struct, frozen=True):
 
 
 class FileChange(Struct, frozen=True):
-    """One file that a patch touches. A moved file stands under its old path, as an update."""
+    """One file that a patch touches. A moved file is listed under its old path, as an update."""
 
     path: str  # absolute
     kind: Literal["add", "update", "delete"]
@@ -84,7 +84,7 @@ Preview = CommandPreview | PatchPreview | PlanPreview
 
 
 class SpawnAgent(Struct, frozen=True, tag_field="kind", tag="spawn"):
-    """Start a sub-agent on a task. What is None it has from the turn that starts it."""
+    """Start a sub-agent on a task. A field that is None is taken from the turn that starts it."""
 
     message: str
     name: str | None = None
@@ -93,15 +93,15 @@ class SpawnAgent(Struct, frozen=True, tag_field="kind", tag="spawn"):
 
 
 class TellAgent(Struct, frozen=True, tag_field="kind", tag="tell"):
-    """Say something to an agent: it steers one that works, and sets one to work that rests."""
+    """Send an agent a message: it steers an agent that works, and starts one that is idle."""
 
     agent: str
     message: str
-    interrupt: bool = False  # stop what it does first
+    interrupt: bool = False  # first stop what it does
 
 
 class AwaitAgents(Struct, frozen=True, tag_field="kind", tag="await"):
-    """Wait until one of these agents rests, or the time is over."""
+    """Wait until one of these agents is idle, or the time is over."""
 
     agents: tuple[str, ...]
     timeout_ms: int
@@ -114,7 +114,7 @@ class CloseAgent(Struct, frozen=True, tag_field="kind", tag="close"):
 
 
 class ListAgents(Struct, frozen=True, tag_field="kind", tag="list"):
-    """Say which agents there are, and what each of them does."""
+    """List the agents, and what each of them does."""
 
 
 AgentRequest = SpawnAgent | TellAgent | AwaitAgents | CloseAgent | ListAgents
@@ -128,7 +128,7 @@ class NamedFile(Struct, frozen=True):
 
 
 class ToolPlan(Struct, frozen=True):
-    """What the tool registry says of a call before it runs. It changes nothing in the world.
+    """What the tool registry says about a call before it runs. Planning changes nothing.
 
     A `refusal` is the answer that the model gets at once: an unknown tool, bad arguments.
     `wants` is what the call needs: to run `inside` the sandbox, or `outside` of it (an escalation
@@ -150,12 +150,12 @@ class ToolPlan(Struct, frozen=True):
 
 
 class Leftover(Struct, frozen=True):
-    """What still ran of a command when it was over, and what became of it."""
+    """Processes of a command that still ran at its end, and what happened to them."""
 
     ended: int = 0  # processes in its background that were ended with it
     names: tuple[str, ...] = ()  # of the first of them, with their pids; printable
-    survivors: tuple[int, ...] = ()  # pids of what could not be ended
-    lost: bool = False  # nobody watched over its end: something of it may still run
+    survivors: tuple[int, ...] = ()  # pids of processes that could not be ended
+    lost: bool = False  # its end was not watched: a process of it may still run
 
 
 class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):
@@ -164,7 +164,7 @@ class CommandReport(Struct, frozen=True, tag_field="kind", tag="command"):
     exit_code: int
     duration_ms: int
     timed_out: bool = False
-    left: Leftover | None = None  # None: nothing ran any more
+    left: Leftover | None = None  # None: no process was left
 
 
 class PatchReport(Struct, frozen=True, tag_field="kind", tag="patch"):

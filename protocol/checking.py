@@ -1,8 +1,8 @@
 """Values from outside, checked before anything is made of them.
 
-A Struct does not look at what it is built from in Python, so whatever a caller passes is taken
-apart here into plain values, checked against its type, and built anew. What comes out can be
-stored and read back as it is.
+In Python, a Struct does not check the values that it is built from. So whatever a caller passes is
+taken apart here into plain values, checked against its type, and built again. The result can be
+stored and read back unchanged.
 """
 
 import re
@@ -145,7 +145,7 @@ def _finite(place: str, number: float) -> float:
 
 
 def _left_out(place: str, given: object, taken: object) -> Iterator[str]:
-    """Yield what was given and is not in what was taken, since nothing is dropped unsaid."""
+    """Yield what was given and is not in what was taken: nothing is dropped silently."""
     if isinstance(given, Struct) and type(given) is not type(taken):
         wanted = f"; use {type(taken).__name__}" if isinstance(taken, Struct) else ""
         yield f"{place or 'this'}: {type(given).__name__} is not allowed{wanted}"
@@ -188,10 +188,10 @@ def _short(place: str) -> str:
 
 
 def require(holds: bool, why: str) -> None:
-    """Check something else about an argument.
+    """Check a further condition of an argument.
 
     Raises:
-        ArgumentInvalid: with this text, if it does not hold.
+        ArgumentInvalid: the condition does not hold; `why` is the text.
     """
     if not holds:
         raise ArgumentInvalid(why)

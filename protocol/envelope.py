@@ -1,8 +1,8 @@
-"""How an event stands in the log: an envelope that decodes alone, then the event.
+"""How an event is stored in the log: an envelope that decodes alone, then the event.
 
-An unknown kind survives as bytes. Large texts are cut out of the event, stored once by their
-digest and put back when it is read. Every event carries a digest chained over all before it, so
-that equal prefixes are equal digests and one changed byte is found.
+An event of an unknown kind is kept as bytes. Large texts are cut out of the event, stored once by
+their digest, and put back when the event is read. Every event carries a digest that is chained over
+all events before it. So equal prefixes have equal digests, and one changed byte is found.
 """
 
 import re
@@ -17,7 +17,7 @@ from turnlog.protocol.errors import EventInvalid, SchemaTooNew
 from turnlog.protocol.events import Decision, Fact, SessionDecision, SessionEvent, SessionFact
 
 SCHEMA: Final = 2
-BLOB_THRESHOLD: Final = 2048  # bytes of a text that is worth a place of its own
+BLOB_THRESHOLD: Final = 2048  # bytes from which on a text is stored apart
 # What that was under older schemas: the digests of portable files were made with it.
 OLD_THRESHOLDS: Final[Mapping[int, int]] = {1: 4096}
 GENESIS: Final = bytes(16)  # the digest before the first event
@@ -36,7 +36,7 @@ class Envelope(Struct, frozen=True, array_like=True, gc=False):
     schema: int
     sequence: int  # dense within a session, from 1
     time_us: int  # Unix time; never runs backwards within a session
-    flags: int  # 1: decision, 2: a reader that does not know the kind may go on
+    flags: int  # 1: decision, 2: a reader that does not know the kind may skip it
     kind: int
     cause: int  # sequence of the fact that a decision answers; a fact's own is 0
     turn: int  # 0: outside of any turn
@@ -131,7 +131,7 @@ def encode_event(event: SessionEvent, threshold: int = BLOB_THRESHOLD) -> Encode
 
 
 def encode_fact(fact: SessionFact) -> EncodedEvent:
-    """Return a fact as bytes that give it back: what is sent to a session, it can read.
+    """Return a fact as bytes. Decoding them gives an equal fact, so the session can read it.
 
     Raises:
         EventInvalid: a value in it is not what its type says, or cannot be stored.
@@ -148,7 +148,7 @@ def require_storable(decision: SessionDecision) -> None:
     """Check that the log will give a decision back as it is: about 1 us.
 
     Raises:
-        EventInvalid: it would not. What it was made of is not what its types say.
+        EventInvalid: it would not, since a value in it is not what its type says.
     """
     try:
         same = _decode_event(_encode(decision)) == decision
@@ -245,7 +245,7 @@ def read_envelope(data: bytes | memoryview) -> Envelope:
     """Return the envelope alone. Enough to list, count, skip and check.
 
     Raises:
-        msgspec.MsgspecError: these bytes are no envelope.
+        msgspec.MsgspecError: these bytes are not an envelope.
     """
     return _decode_envelope(data)
 
@@ -257,8 +257,8 @@ def unseal(data: bytes, digest: Digest, load: Callable[[Digest], bytes]) -> Reco
         load: gives a blob by its digest.
 
     Raises:
-        SchemaTooNew: a newer release wrote it, and not as something to be skipped.
-        msgspec.MsgspecError: these bytes are no event.
+        SchemaTooNew: a newer release wrote it, and did not mark it as one to be skipped.
+        msgspec.MsgspecError: these bytes are not an event.
         KeyError: `load` has no such blob.
     """
     envelope = _decode_envelope(data)
@@ -296,7 +296,7 @@ def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEve
 
 
 def require_known(records: Iterable[Recorded]) -> None:
-    """Check that this release may go on from `records`.
+    """Check that this release may continue from `records`.
 
     Raises:
         SchemaTooNew: one of them is of an unknown kind that changes what a session is.

@@ -1,4 +1,4 @@
-"""Faults of the surroundings: what the machine refuses, told so that somebody can act on it."""
+"""Faults of the environment: what the machine refuses, with a text that says what to do."""
 
 import errno
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What stood at a path, as undo and the turn's diff need it, and how a restore went.
+"""What was at a path, as undo and the turn's diff need it, and how a restore went.
 
 All of it goes into events: texts over 2 KiB are stored once, by digest, by the log.
 """
@@ -20,7 +20,7 @@ SKIPPED: Final[dict[Skipped, str]] = {
 
 
 class FileImage(Struct, frozen=True):
-    """What stood at a path at one moment.
+    """What was at a path at one moment.
 
     Exactly one of `text`, `base64`, `link`, `folder`, `missing` and `skipped` says what. A
     `too_large` file may still have a digest. Owners, hard links, times and extended attributes
@@ -50,7 +50,7 @@ class FileMark(Struct, frozen=True):
 
 
 class FileEdit(Struct, frozen=True):
-    """One change of one path. `after` is None where nobody looked after the change."""
+    """One change of one path. `after` is None where the path was not read after the change."""
 
     before: FileImage
     after: FileMark | None = None
@@ -66,7 +66,7 @@ UNSEEN: Final = (TIME_OVER, TOO_MANY, SKIPPED["unreadable"])
 
 
 class TurnWork(Struct, frozen=True):
-    """What is known of the commands that ran in the turns that an undo goes back over."""
+    """What is known of the commands that ran in the turns that an undo takes back."""
 
     commands: tuple[str, ...] = ()  # as a person reads them, in order
     times_us: tuple[tuple[int, int], ...] = ()  # when each of those turns began and ended
@@ -121,7 +121,7 @@ def is_same(one: FileMark, other: FileMark) -> bool:
 
 
 def edits_of(before: Iterable[FileImage], after: Iterable[FileImage]) -> tuple[FileEdit, ...]:
-    """Pair the images of before with those of after by path; one without the other has no after."""
+    """Pair the images before and after by path. `after` is None for a path without an image."""
     marks = {image.path: mark_of(image) for image in after}
     return tuple(FileEdit(image, marks.get(image.path)) for image in before)
 

@@ -22,7 +22,7 @@ def mint(session: SessionId, time_us: int, fact: int, kind: str, ordinal: int) -
     Args:
         time_us: Unix time of the fact; its milliseconds become the id's.
         fact: number of the fact in its session (facts counted alone, from 1), so that a
-            decision added by a later release does not shift the ids behind it.
+            decision added by a later release does not change the ids after it.
     """
     name = f"{session}/{fact}/{kind}/{ordinal}".encode()
     noise = int.from_bytes(blake2b(name, digest_size=10).digest())

@@ -1,7 +1,7 @@
 """Items of the model's conversation, as the Responses API writes them.
 
-The model's own items are kept as the text that came and are sent again unchanged: nothing in
-them is lost because we do not know it. The Structs here read what turnlog must understand.
+The model's own items are kept as the text that came, and are sent again unchanged. So nothing that
+we do not know is lost. The Structs here read the parts that turnlog must understand.
 """
 
 import json
@@ -155,8 +155,8 @@ def read_item(text: JsonText | bytes) -> ResponseItem | OtherItem:
         raise
     except msgspec.DecodeError:
         with suppress(ValueError):  # half a surrogate pair: models do write that
-            mended = json.dumps(json.loads(text), ensure_ascii=False)
-            return _read(mended.encode(errors="replace"))
+            readable = json.dumps(json.loads(text), ensure_ascii=False)
+            return _read(readable.encode(errors="replace"))
         raise
 
 

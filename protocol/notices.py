@@ -1,7 +1,7 @@
 """What a live subscriber sees beside the events of the log.
 
-A notice is not stored: the item or output that it announces is. It keeps its place all the
-same: it never overtakes an event that came before it.
+A notice is not stored; the item or output that it announces is. It keeps its order: it never
+overtakes an event that came before it.
 """
 
 from msgspec import Struct
@@ -38,7 +38,7 @@ class AgentReasoningRawContentDelta(_Notice, frozen=True, tag="agent_reasoning_r
 
 
 class ToolOutputDelta(_Notice, frozen=True, tag="tool_output_delta"):
-    """Output of a tool that runs; bytes that are no UTF-8 are shown as U+FFFD."""
+    """Output of a running tool; bytes that are not UTF-8 are shown as U+FFFD."""
 
     effect: EffectId
     delta: str

@@ -1,6 +1,6 @@
 """What a client asks of a session. The vocabulary is the functional model's (A7).
 
-An op arrives with an id of the client's making, so that one that is sent twice is done once.
+The client gives each op an id, so that an op that is sent twice is done once.
 """
 
 from typing import Any, Final, Literal
@@ -31,17 +31,17 @@ UserInputItem = TextInput | ImageInput | LocalImageInput
 
 
 class Interrupt(_Tagged, frozen=True, tag="interrupt"):
-    """Stop the turn. Its processes are gone before it is reported as interrupted."""
+    """Stop the turn. Its processes have ended before it is reported as interrupted."""
 
 
 class OverrideTurnContext(_Tagged, frozen=True, tag="override_turn_context"):
-    """Change the settings of later turns. The turn that runs keeps its own."""
+    """Change the settings of later turns. The running turn keeps its own."""
 
     update: SettingsUpdate
 
 
 class UserInput(_Tagged, frozen=True, tag="user_input"):
-    """Start a turn, or steer the one that runs: then it goes with the next model request."""
+    """Start a turn, or steer the running one: the input is sent with the next model request."""
 
     items: tuple[UserInputItem, ...]
     queue: bool = False  # wait for a turn of its own, also while one runs
@@ -91,11 +91,11 @@ class Undo(_Tagged, frozen=True, tag="undo"):
     turns: int = 1
     files: bool = True
     conversation: bool = True
-    force: bool = False  # also files that somebody else has changed since
+    force: bool = False  # also restore files that somebody else has changed since
 
 
 class Redo(_Tagged, frozen=True, tag="redo"):
-    """Take the last undo back. Not possible behind a prompt, a review or a compaction."""
+    """Take the last undo back. Not possible after a prompt, a review or a compaction."""
 
     force: bool = False
 
@@ -105,13 +105,13 @@ class Compact(_Tagged, frozen=True, tag="compact"):
 
 
 class RunUserShellCommand(_Tagged, frozen=True, tag="run_user_shell_command"):
-    """Run the user's own command, without a sandbox. The model never hears of it."""
+    """Run the user's own command, without a sandbox. The model is not told about it."""
 
     command: str
 
 
 class Review(_Tagged, frozen=True, tag="review"):
-    """Have a session of its own look at the work; the conversation gets its findings."""
+    """Have a separate session review the work; the conversation gets its findings."""
 
     prompt: str
 
@@ -162,7 +162,7 @@ class Submission(Struct, frozen=True):
     origin: str = "api"  # which door it came through
 
 
-ELSEWHERE: Final = "elsewhere"  # the origin of an op that was left before its session came here
+ELSEWHERE: Final = "elsewhere"  # the origin of an op that was left on another machine
 
 
 def prompt(text: str, update: SettingsUpdate | None = None) -> UserTurn:

@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
 
     Ops, items and notices are in their wire form; events in the object form of
     `view.event_object`, each annotated with `x-turnlog-role` (fact or decision), `x-turnlog-tag`
-    (its number in the log) and `x-turnlog-ignorable` (a reader that does not know it may go on).
+    (its number in the log) and `x-turnlog-ignorable` (a reader that does not know it may skip it).
     A `Record` is a line of `turnlog show --json`.
     """
     twins = {kind: _twin(kind) for kind in EVENT_TYPES.values()}

@@ -1,4 +1,4 @@
-"""The settings that a turn runs under. They stand in the log, so a turn never depends on today's.
+"""The settings that a turn runs under. The log holds them, so no turn depends on later ones.
 
 `SessionSettings` is what a user may choose and change between turns. `TurnSettings` is what one
 turn was given when it started: the choice, and every limit that it implies. Both are stored with
@@ -75,9 +75,9 @@ class CompactionLimits(Struct, frozen=True):
     `at_tokens` leaves room for the summary itself: 90 % of the window, unless the user says less.
     """
 
-    at_tokens: int | None = None  # None: never but by hand
+    at_tokens: int | None = None  # None: only when a user asks for it
     user_tokens: int = 20_000  # of the newest user messages that stay, at 4 bytes a token
-    most_in_a_row: int = 3  # without a word of the user's or a changed file between them
+    most_in_a_row: int = 3  # compactions without a prompt or a changed file between them
     prompt: str | None = None  # None: the engine's own
 
 
@@ -91,7 +91,7 @@ class AgentLimits(Struct, frozen=True):
 class SessionSettings(Struct, frozen=True):
     """What a user chooses. The defaults of every later turn.
 
-    `cwd` is absolute: the core never asks the process where it stands.
+    `cwd` is absolute: the core never asks for the process's current folder.
     """
 
     cwd: str
@@ -120,8 +120,9 @@ class SessionSettings(Struct, frozen=True):
 class SettingsUpdate(Struct, frozen=True, omit_defaults=True):
     """A change of settings. What is absent stays; None clears what may be None.
 
-    A session keeps its provider: another one could not read the reasoning that it goes on with.
-    These are as many fields as there may be: with more, what is left out changes the encoding.
+    A session keeps its provider: another one could not read the encrypted reasoning that the
+    session continues from. At most 15 fields: with a 16th, msgpack's map header grows even for
+    small updates, and the bytes of old events could not be reproduced.
     """
 
     cwd: str | UnsetType = UNSET
@@ -159,5 +160,5 @@ class TurnSettings(Struct, frozen=True):
     context_window: int | None = None  # tokens; None: not known for this model
     tool_output_tokens: int = 10_000  # budget of one tool output, at 4 bytes a token
     approval_timeout_ms: int | None = None  # None: a question waits for ever
-    unanswered: UnansweredPolicy = UnansweredPolicy()  # behind that time
+    unanswered: UnansweredPolicy = UnansweredPolicy()  # after that time
     compaction: CompactionLimits = CompactionLimits()

@@ -24,11 +24,11 @@ class SessionSummary(Struct, frozen=True):
     spawned_by: SessionId | None = None  # the session whose sub-agent or review this is
     name: str = ""  # the user's own
     archived: bool = False
-    # The store's: where it stands among the others, if it began when the clock had gone back.
+    # Set by the store: its place in the list, if it began after the clock was set back.
     recency: int = 0
-    ended: Literal["", "completed", "interrupted", "failed"] = ""  # how the last turn did
+    ended: Literal["", "completed", "interrupted", "failed"] = ""  # how the last turn ended
 
     @property
     def place(self) -> int:
-        """Orders sessions by their last turn: a later one has more."""
+        """Orders sessions by their last turn: a later one has a larger number."""
         return self.recency or self.updated_us

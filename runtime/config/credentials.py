@@ -74,7 +74,7 @@ class Credential:
         if self.provider.env_key is not None:
             what = f"Set {self.provider.env_key}, or name another source in {table}: "
         else:
-            what = f"Mend that, or name another source in {table}: "
+            what = f"Fix that, or name another source in {table}: "
         return (
             f"the model provider {self.provider_id!r} needs a key, and none was found: "
             f"{'; '.join(reasons)}. {what}"
@@ -90,7 +90,7 @@ def _from_environment(variable: str, environ: Mapping[str, str]) -> str:
 
 
 async def _from_command(provider: ProviderConfig, environ: Mapping[str, str]) -> str:
-    """Run `key_command`, in a process group of its own, which is gone on return."""
+    """Run `key_command`, in its own process group, of which nothing is left on return."""
     name = f"the command {provider.key_command[0]!r}"
     try:
         process = await trio.lowlevel.open_process(
@@ -154,7 +154,7 @@ def _from_keyring(place: str) -> str:
 
 
 def _usable(key: str, source: str) -> str:
-    """Return a key that can stand in a header."""
+    """Return a key that can be sent in a header."""
     if not key:
         raise _NotFound(f"{source} gave nothing")
     if not (key.isascii() and key.isprintable()) or " " in key:

@@ -27,7 +27,7 @@ def explain(config: Config) -> list[Setting]:
 
 
 def _leaves(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
-    """Yield the values that stand in no table. What is not set is left out."""
+    """Yield the values that are not tables. What is not set is left out."""
     table = _table(value)
     if table is None:
         if value is not None:

@@ -1,4 +1,4 @@
-"""Read files that somebody named, without being held up by what else a path can be."""
+"""Read files that somebody named, without waiting for a pipe or a device at that path."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Find the project that a folder belongs to; and the folder that this process stands in."""
+"""Find the project that a folder belongs to, and the current folder of this process."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from turnlog.runtime.sandbox.mountpoints import is_mount_point
 
 
 def standing_folder() -> str:
-    """Return the folder that this process stands in; `/`, which is in no project, if it is gone."""
+    """Return the current folder of this process; if it is gone, `/`, which is in no project."""
     try:
         return os.getcwd()
     except OSError:

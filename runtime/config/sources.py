@@ -1,6 +1,6 @@
 """Read the sources of configuration, each into a layer of its own.
 
-Nothing is checked here but that a source can be read: the merged whole is (see `structure`).
+Only this is checked here: a source can be read. The merged whole is checked in `structure`.
 """
 
 import re
@@ -53,7 +53,7 @@ def file_layer(name: LayerName, path: Path) -> Layer | None:
     except OSError as error:
         raise ConfigInvalid(
             f"{path}: the configuration cannot be read: {error.strerror}. "
-            "Mend it, move it away, or choose another folder with TURNLOG_HOME."
+            "Fix it, move it away, or choose another folder with TURNLOG_HOME."
         ) from None
     return Layer(Origin(name, str(path)), _parse(data, path))
 

@@ -37,7 +37,7 @@ def structure(merged: Merged) -> Config:
 
 
 def _is_known(path: KeyPath, config: Config) -> bool:
-    """Whether a converted configuration has this key: msgspec passes over unknown ones."""
+    """Whether a converted configuration has this key: msgspec skips unknown ones."""
     node: object = config
     for part in path:
         if is_object(node):

@@ -1,4 +1,4 @@
-"""AGENTS.md: find the files that hold for a folder, and join them within a budget of bytes.
+"""AGENTS.md: find the files that apply to a folder, and join them within a budget of bytes.
 
 The user's own file comes first, then the project's, one for each folder from the project's root
 down to the working folder. Finding is pure; reading is bounded.
@@ -95,7 +95,7 @@ def read_docs(paths: Iterable[Path], budget: int, guard: ReadGuard = OPEN) -> Do
 def decode(data: bytes, *, is_cut: bool) -> tuple[str, bool]:
     """Return `data` as text, and whether bytes of it were no UTF-8.
 
-    A character that a cut went through is dropped, and is no such byte.
+    A character that was cut in two is dropped, and does not count as such bytes.
     """
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(data, final=not is_cut), False
@@ -117,8 +117,8 @@ def load_docs(
     """Return all instructions that hold for `cwd`, the user's before the project's.
 
     Args:
-        home: the folder of the user's own file.
-        budget: bytes of the user's file, and of the project's files together; 0: none is read.
+        home: the folder with the file of the user.
+        budget: bytes for the file of the user, and as many for the project; 0: read none.
         user_instructions: what the configuration says; goes first, and counts for no budget.
         guard: refuses files of the project that must not be read for the model.
     """

@@ -34,7 +34,7 @@ from turnlog.runtime.sandbox.confinement import Bounds, Sandbox
 from turnlog.runtime.sandbox.guard import ReadGuard
 
 _LARGE: Final = 64 << 10  # bytes; more is read in a thread
-_WORDS_SHARE: Final = 4  # of a limit, the part that the user's words may be behind a compaction
+_WORDS_SHARE: Final = 4  # the user's words after a compaction: at most a fourth of the limit
 SHELL: Final = "bash"  # what exec_command runs
 
 
@@ -148,5 +148,5 @@ def _check_folder(cwd: str) -> None:
     if not os.path.isdir(cwd):
         raise InputUnreadable(
             f"the session's working folder {cwd} is not there, or is no folder. "
-            "Make it, or go on in another one: `turnlog exec -C FOLDER resume ID PROMPT`."
+            "Make it, or continue in another one: `turnlog exec -C FOLDER resume ID PROMPT`."
         )

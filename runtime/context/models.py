@@ -32,8 +32,9 @@ FAMILIES: Final[dict[str, ModelInfo]] = {
     "o3": ModelInfo(_usable(200_000)),
     "o4-mini": ModelInfo(_usable(200_000)),
 }
-"""By the begin of the name. Source: recorded sessions of gpt-5.5 and gpt-5.1-codex report 258,400
-tokens, and requests to gpt-5.6 and gpt-6 turn parallel calls off; the others are as published."""
+"""By the beginning of the name. Source: recorded sessions of gpt-5.5 and gpt-5.1-codex report
+258,400 tokens, and requests to gpt-5.6 and gpt-6 turn parallel calls off; the others are as
+published."""
 
 
 def model_info(model: str) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""The launcher as a program. See the package's own words, in `__init__.py`."""
+"""The launcher as a program. See the package's docstring."""
 
 import os
 import sys

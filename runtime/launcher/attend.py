@@ -1,16 +1,16 @@
-"""Attends one command: starts it, waits for it, and ends all that it leaves behind.
+"""Attends one command: starts it, waits for it, and ends everything that it has started.
 
 All orphans of the command become children of the attendant, whatever sessions they make and
-whatever they drop. So what belongs to a command is known by parentage, and its end is reached when
-the kernel says that there is no child left.
+whatever descriptors they close. So the processes of a command are known by their parents, and the
+command has ended when the kernel says that no child is left.
 
     running    until its leader has ended
     finishing  until its own pipeline has done its work; what prints, or is about to end by itself,
-               may go on for PIPE_GRACE
+               may continue for PIPE_GRACE
     ending     SIGTERM, TERM_GRACE, SIGKILL until nothing is left
 
-The engine may say `stop` (go to ending) and `kill` (no grace) at any time; when it is gone, that
-means stop. SIGTERM, SIGINT and SIGHUP to the attendant mean stop too, and SIGQUIT means kill.
+The engine may say `stop` (go to ending) and `kill` (no grace) at any time. An engine that is gone
+means stop. SIGTERM, SIGINT and SIGHUP to the attendant mean stop, too, and SIGQUIT means kill.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ if TYPE_CHECKING:  # the launcher's start does not pay for typing
 else:
     import _signal as signal  # what `signal` wraps in enumerations, for 5 ms
 
-PIPE_GRACE = 0.25  # seconds that a background child may go on after the command
+PIPE_GRACE = 0.25  # seconds that a background child may continue after the command
 TERM_GRACE = 0.5  # seconds from SIGTERM to SIGKILL
-KILL_PATIENCE = 5.0  # seconds after which it is told what SIGKILL has not ended
+KILL_PATIENCE = 5.0  # seconds, after which processes that SIGKILL has not ended are reported
 _ASKED_BY_SIGNAL: dict[int, bytes] = {
     signal.SIGTERM: STOP,
     signal.SIGINT: STOP,
@@ -60,7 +60,7 @@ _KILL_PERIOD, _SURVIVOR_PERIOD = 0.002, 1.0  # seconds between two rounds of SIG
 def run(argv: list[str], *, confine: Callable[[], None] | None = None) -> int:
     """Run `argv` and return its exit code, 128 + n for signal n, when nothing of it is left.
 
-    125, 126 and 127 also mean that it was not run; the engine is told why, or else stderr.
+    125, 126 and 127 also mean that it was not run. The reason goes to the engine, or to stderr.
 
     Args:
         argv: the command; its program is sought on the PATH.
@@ -120,7 +120,7 @@ class Engine:
 
 
 class StoppedBefore(Exception):
-    """The engine is gone, or wants the command to stop, and it has not begun."""
+    """The engine is gone, or wants the command to stop, and the command has not begun."""
 
 
 class Attendant:
@@ -148,7 +148,7 @@ class Attendant:
 
         Raises:
             CommandRefused: nothing was run.
-            StoppedBefore: nor is it to be.
+            StoppedBefore: nothing was run, since it has to stop.
         """
         system.become_subreaper()
         system.end_with_parent(signal.SIGTERM)
@@ -190,7 +190,7 @@ class Attendant:
         self._ended = [self._name(pid) for pid in sorted(member.pid for member in members)]
         fed = pipelines.in_a_pipeline(members)
         unfed = [member.pid for member in members if member.pid not in fed]
-        # What fills a pipe goes first, so that its reader comes to its end by itself.
+        # What fills a pipe is ended first, so that its reader ends by itself.
         stages = [(unfed, signal.SIGTERM)]
         if fed:
             stages += [(unfed, signal.SIGKILL), (list(fed), signal.SIGTERM)]
@@ -201,7 +201,7 @@ class Attendant:
                 self._wait_for_all(TERM_GRACE)
 
     def _name(self, pid: int) -> str:
-        """Return what a process is called to whoever reads the command's output."""
+        """Return the name of a process for people who read the command's output."""
         words = kin.command_line(pid).decode("utf-8", "replace").rstrip("\0").split("\0")
         line = "a subshell" if words == self._argv else " ".join(words)
         return f"{clean(line) or 'unknown'} (pid {pid})"
@@ -235,7 +235,7 @@ class Attendant:
             self._wait(left)
 
     def _kill_all(self) -> None:
-        """Kill until no child is left. What does not end in time is told, then waited for."""
+        """Kill until no child is left. Report what does not end in time, then wait for it."""
         deadline, period = time.monotonic() + KILL_PATIENCE, _KILL_PERIOD
         while self._has_children:
             self._kill_round()
@@ -245,10 +245,10 @@ class Attendant:
                 period = _SURVIVOR_PERIOD
 
     def _kill_round(self) -> None:
-        """Send SIGKILL to all that has not got it. What has got it starts no other process.
+        """Send SIGKILL to all that have not got it. A process that has got it starts no other one.
 
-        What one has started just before is found as soon as it has lost its parent: by then it is
-        a child of ours.
+        A process that was started just before is found as soon as it has lost its parent: then it
+        is a child of ours.
         """
         if os.getpid() == 1:  # of a namespace of our own
             kin.send(-1, signal.SIGKILL)
@@ -260,7 +260,7 @@ class Attendant:
                 self._killed.add(child)
 
     def _report(self) -> None:
-        """Tell how the command ended, and what is left of it; normally nothing."""
+        """Report how the command ended, and what is left of it; normally nothing."""
         ended = self._ended
         survivors = tuple(kin.descendants(os.getpid())) if self._has_children else ()
         self._engine.tell(

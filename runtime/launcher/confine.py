@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # the launcher's start does not pay for typing
 
     Landlock = Literal["needed", "where it works", "no"]
 
-# With a network namespace of its own, a command may use loopback. Unix sockets are files, and lead
-# out: to the container daemon, to the ssh agent; other families are not kept by the namespace.
+# With its own network namespace, a command may use loopback. Unix sockets are files, and lead out
+# of the sandbox: to the container daemon, to the ssh agent. Other families pass a namespace.
 OWN_NETWORK = (seccomp.AF_INET, seccomp.AF_INET6, seccomp.AF_NETLINK)
 
 
@@ -35,7 +35,7 @@ def confine(
         engine: pids of those that no signal may reach.
 
     Raises:
-        OSError: a step failed. The process may be confined in part: it must not go on.
+        OSError: a step failed. The process may be confined in part: it must not continue.
     """
     privileges.give_up()
     version = landlock.abi()

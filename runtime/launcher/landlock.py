@@ -103,7 +103,7 @@ def restrict(rules: Rules) -> None:
     """Confine this process and all that it starts, for ever. No new privileges first.
 
     Raises:
-        OSError: a step failed. The process may be confined in part: it must not go on.
+        OSError: a step failed. The process may be confined in part: it must not continue.
     """
     version = abi()
     if version < MINIMUM_ABI:

@@ -45,7 +45,7 @@ class Ended:
         ended: how many processes still ran when the call was over, and were ended with it.
         names: of the first of these, `MOST_NAMED` at most.
         survivors: pids that SIGKILL has not ended yet: in an uninterruptible wait, or another
-            user's. The attendant goes on waiting for them.
+            user's. The attendant still waits for them.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ def encode(message: Started | Refused | Ended) -> bytes:
 
 
 def decode(record: bytes) -> Started | Refused | Ended | None:
-    """Return the message; None if it is none of ours."""
+    """Return the message; None if it is not one of ours."""
     kind, *words = record.decode("utf-8", "replace").split("\0")
     try:
         if kind == "started":
@@ -87,6 +87,6 @@ def decode(record: bytes) -> Started | Refused | Ended | None:
 
 
 def clean(name: str) -> str:
-    """Return a name on one line, bounded and printable: a process chooses its own."""
+    """Return a name on one line, bounded and printable, since a process chooses its own name."""
     line = "".join(letter if letter.isprintable() else " " for letter in name).strip()
     return line if len(line) <= _MAX_NAME else line[: _MAX_NAME - 1] + "…"

@@ -1,8 +1,8 @@
 """Which processes still do a command's own work after its leader has ended. `working` is pure.
 
-A shell waits for its last pipeline, but not for `>(...)`, nor for what a script has sent its
-output through (`exec > >(tee log)`). Such a process reads a pipe; it works until that is empty and
-it has done its part. What a shell puts in the background reads /dev/null instead.
+A shell waits for its last pipeline, but not for `>(...)`, nor for a process through which a script
+sends its output (`exec > >(tee log)`). Such a process reads a pipe, and works until the pipe is
+empty and it has finished. A process in the background reads /dev/null instead.
 
 A reader works if nothing in the background feeds it: of `tail -f log | grep x &` neither does.
 """

@@ -98,7 +98,7 @@ def _folder() -> str:
 
 
 def _take_default_signals() -> None:
-    """Undo what this interpreter has set, and whoever started the engine in the background."""
+    """Undo what this interpreter has set, and what the shell has that started the engine with &."""
     signal.set_wakeup_fd(-1)
     for number in range(1, signal.NSIG):
         try:

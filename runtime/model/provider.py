@@ -1,4 +1,4 @@
-"""A model provider: where it is, what proves who we are, and how patient to be with it."""
+"""A model provider: its address, its key, and how long to wait for it."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping

@@ -67,7 +67,7 @@ class _Body(Struct, frozen=True):
 
 
 def encode_body(request: ModelRequest) -> bytes:
-    """Return the JSON body of `request`. Parts and tools stand in it byte for byte.
+    """Return the JSON body of `request`. It holds parts and tools byte for byte.
 
     The API keeps nothing (`store` is false), so each request carries the whole conversation,
     encrypted reasoning included. A reasoning summary of `none` is left out, as the API wants it.
@@ -172,7 +172,7 @@ class ResponsesClient:
 
 
 async def _relay(answer: Answer, idle_timeout: float, emit: Emit) -> None:
-    """Emit what the stream says, up to its last event; what comes behind it is not waited for."""
+    """Emit what the stream says, up to its last event. Do not wait for anything after it."""
     splitter = SseSplitter()
     while (chunk := await _next_chunk(answer, idle_timeout)) is not None:
         try:

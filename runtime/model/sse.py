@@ -58,7 +58,7 @@ class SseSplitter:
             if self._size > self.max_event_bytes:
                 raise EventTooLarge(f"an event has more than {self.max_event_bytes} bytes")
             if len(text) == len(piece):
-                return  # the line goes on in the next chunk
+                return  # the line continues in the next chunk
             line = b"".join(self._partial)
             self._partial.clear()
             if self._at_start:

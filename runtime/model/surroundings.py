@@ -1,7 +1,7 @@
-"""What the environment says of the way to a server: proxies, and whom to trust.
+"""What the environment says about reaching a server: proxies, and which certificates to trust.
 
-A variable that cannot be used is named. Entries of NO_PROXY that cannot be read are passed over:
-they name no server that we could ask.
+An error names the variable that cannot be used. Entries of NO_PROXY that cannot be read are
+skipped: they cannot name a server that we ask.
 """
 
 import ipaddress
@@ -112,7 +112,7 @@ def _excepts(entry: str, asked: SplitResult) -> bool:
     """Say whether an entry of NO_PROXY is about `asked`.
 
     It is a name (with all below it), an address, a range of addresses or `*`, perhaps with a
-    scheme before it and a port behind it.
+    scheme before it and a port after it.
     """
     scheme, found, rest = entry.rpartition("://")
     if found and scheme != asked.scheme:

@@ -114,7 +114,7 @@ def _misfit(hunk: Hunk, path: str, why: str) -> PatchInvalid:
 
 
 class _Place:
-    """One directory entry: what stands there on disk, and what the hunks so far make of it."""
+    """One directory entry: what is there on disk, and what the hunks so far make of it."""
 
     __slots__ = ("before", "content", "exists", "like", "path")
 

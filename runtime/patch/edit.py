@@ -47,7 +47,7 @@ def edited(content: bytes, chunks: Sequence[Chunk], name: str) -> bytes:
 
 
 def _names_bom(chunks: Sequence[Chunk]) -> bool:
-    """Whether the patch itself says what becomes of a byte order mark. Most cannot see it."""
+    """Whether the patch itself changes a byte order mark. Most models cannot see it."""
     return any(_BOM in line.text for chunk in chunks for line in chunk.lines)
 
 
@@ -87,7 +87,7 @@ def _after_contexts(finder: LineFinder, chunk: Chunk, cursor: int, name: str) ->
         if found is None:
             raise PatchInvalid(
                 f"{name}: the context {context!r} of the chunk at patch line {chunk.number} is not "
-                f"in the file after line {cursor}. Name a line that stands there."
+                f"in the file after line {cursor}. Name a line that is there."
             )
         cursor = found + 1
     return cursor
@@ -155,15 +155,15 @@ def _not_found(finder: LineFinder, chunk: Chunk, cursor: int, name: str) -> str:
     old = _old(chunk.lines)
     shown = "\n".join(old)[:_SHOWN]
     where = f" after line {cursor}" if cursor else ""
-    hint = "Read the file again and repeat its lines as they stand there."
+    hint = "Read the file again and repeat its lines exactly."
     searched_all = not (cursor or chunk.end_of_file)
     elsewhere = None if searched_all else finder.find(old, 0)
     if elsewhere is not None:
-        hint = f"They stand at line {elsewhere + 1}: give chunks in file order, each line once."
+        hint = f"They are at line {elsewhere + 1}: give chunks in file order, each line once."
     if chunk.end_of_file:
         where = " at its end"
         if elsewhere is not None:
-            hint = f"They stand at line {elsewhere + 1}: leave out '*** End of File'."
+            hint = f"They are at line {elsewhere + 1}: leave out '*** End of File'."
     return (
         f"{name}: the lines expected by the chunk at patch line {chunk.number} are not in the file"
         f"{where}:\n{shown}\n{hint}"

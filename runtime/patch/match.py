@@ -44,7 +44,7 @@ class LineFinder:
     def find(self, wanted: Sequence[str], start: int, *, at_end: bool = False) -> int | None:
         """Return the index of the first line of the first run at `start` or later, or None.
 
-        An exact run anywhere wins over a loose one that stands earlier. With `at_end` the only
+        An exact run anywhere wins over a loose one that comes earlier. With `at_end` the only
         place looked at is the end of the file. `wanted` must not be empty.
         """
         last = len(self.lines) - len(wanted)

@@ -48,7 +48,7 @@ class ChangeLine(NamedTuple):
 class Chunk(NamedTuple):
     """One place of a file that changes.
 
-    `contexts` are the lines named by `@@`, outermost first; the chunk stands after the last.
+    `contexts` are the lines named by `@@`, outermost first; the chunk is after the last one.
     `number` is the chunk's first line in the patch, 1-based.
     """
 
@@ -161,7 +161,7 @@ class _Parser:
         return Patch(tuple(hunks), environment)
 
     def _skip_blank(self, *, only_bare: bool = False) -> bool:
-        """Pass over blank lines, or only those without a blank; return whether any line is left."""
+        """Skip blank lines, or only empty ones; return whether any line is left."""
         while self.at < self.end:
             line = self.lines[self.at]
             if line if only_bare else line.strip():

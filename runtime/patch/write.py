@@ -30,8 +30,8 @@ class PatchNotWritten(TurnlogError):
 class Write(NamedTuple):
     """Replace or create `path`, whose folder and itself are no links, with `content`.
 
-    `before` is what stood there when the patch was planned; `like` is the file whose mode and
-    owner the result takes, if there is one.
+    `before` is what was there when the patch was planned. The result takes mode and owner from the
+    file `like`, if there is one.
     """
 
     path: str
@@ -94,7 +94,7 @@ def carry_out(writes: Sequence[Write], removals: Sequence[Removal]) -> None:
 class _Folders:
     """The folders of the files, each opened once, without following a link anywhere on the way.
 
-    So whatever is done in one of them is done where it was when it was checked.
+    So every change is made in the folder that was checked.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ def _name(path: str) -> str:
 
 @contextmanager
 def _about(path: str) -> Generator[None]:
-    """Let an error name `path`: a temporary name tells nobody anything."""
+    """Let an error name `path`: a temporary name would help nobody."""
     try:
         yield
     except OSError as error:

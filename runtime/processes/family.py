@@ -5,11 +5,11 @@ and a process belongs to its command when it
 
 * is in the session or group of the command's leader, or
 * descends from a process that belongs to it, or
-* became our child, and still has about it what the command was given: the mark in its
-  environment, or the pipe for its output. That finds what called `setsid`.
+* became our child, and still carries what the command was given: the mark in its environment, or
+  the pipe for its output. That finds a process that called `setsid`.
 
-Not found: what left the session, outlived its parents, cleared its environment and closed its
-output, all four. So a result says that its attendant was lost.
+A process is not found if it has left the session, outlived its parents, cleared its environment and
+closed its output, all four. So the result says that its attendant was lost.
 """
 
 import os
@@ -30,7 +30,7 @@ _VARIABLE: Final = "TURNLOG_COMMAND_ID"
 
 @attrs.frozen
 class Mark:
-    """What a command's processes have about them, wherever they went."""
+    """What all processes of a command carry, whatever session they are in."""
 
     number: str  # value of an environment variable: our name, and one for each command
     pipe: str  # how the kernel names what its output goes to

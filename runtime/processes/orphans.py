@@ -1,7 +1,7 @@
 """Commands whose engine was killed before it could end them.
 
-Their attendants notice that and end them; the next engine waits for that. Where an attendant was
-killed too, its command's processes have the name of their engine about them, and are ended by it.
+Their attendants notice that and end them; the next engine waits for that. If an attendant was
+killed, too, its command's processes still carry the name of their engine, and are found by it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One thread, as old as the engine, starts every process.
+"""One thread, which lives as long as the engine, starts every process.
 
 The kernel ties PR_SET_PDEATHSIG (`bwrap --die-with-parent`, the launcher) to the thread that
 forked, and trio's worker threads end when they have been idle for ten seconds: a process started
@@ -30,7 +30,7 @@ _ADVICE: Final[Mapping[int, str]] = {
 
 
 class CommandNotStarted(TurnlogError):
-    """Nothing ran: a program or a folder is missing, or the system has no room for a process.
+    """Nothing ran: a program or a folder is missing, or the system cannot start a process.
 
     Check the program and its folder, or end something else; the text has the system's reason.
     """
@@ -94,8 +94,8 @@ class _Order:
 class Spawner:
     """Starts processes for as long as its block runs. One for each engine.
 
-    It makes this process a child subreaper, so that whatever a command leaves behind becomes
-    our child and can be found and ended.
+    It makes this process a child subreaper. So a process that a command does not end becomes our
+    child, and can be found and ended.
     """
 
     _orders: SimpleQueue[_Order | None] = attrs.field(

@@ -1,4 +1,4 @@
-"""The sandbox's one door: which confinement works here, and the command line that uses it."""
+"""The sandbox's only entry: which confinement works here, and the command line that uses it."""
 
 import os
 import shutil
@@ -31,10 +31,10 @@ Preference = Literal["auto", "bubblewrap", "namespaces", "landlock", "none"]
 MECHANISMS: Final[tuple[Mechanism, ...]] = get_args(Mechanism)  # the best one first
 VARIABLE: Final = "TURNLOG_SANDBOX"  # names a `Preference`
 
-_LINKS: Final = "a hard link that already stands in a writable folder is the file that it links to"
+_LINKS: Final = "a hard link that is already in a writable folder is the file that it links to"
 _NESTED: Final = "repositories below the top of a writable folder are not protected"
 _SOCKETS: Final = "with network access, unix sockets of the host can be reached too"
-# What a mechanism does not keep, to be told to whoever relies on it.
+# What a mechanism does not protect, as `turnlog doctor` says it.
 LIMITS: Final[Mapping[Mechanism, tuple[str, ...]]] = {
     "bubblewrap": (_LINKS, _NESTED, _SOCKETS),
     "namespaces": (_LINKS, _NESTED, _SOCKETS),

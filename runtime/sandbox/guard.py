@@ -1,8 +1,8 @@
 """The engine reads nothing for the model that a command may not read.
 
-A command cannot read what is hidden from it, but it can leave a link to that: as AGENTS.md, as an
-image, as a file to be changed. So what counts is not the name but what has been opened. Standard
-library only, since the program that applies patches uses it too.
+A command cannot read a hidden file, but it can make a link to it: as AGENTS.md, as an image, as a
+file to be changed. So the check looks at the file that was opened, and not at its name. Standard
+library only, since the program that applies patches uses it, too.
 """
 
 import errno

@@ -57,7 +57,7 @@ class Layout(Struct, frozen=True):
 
     writable: tuple[str, ...] = ()  # the roots: all below them can be written but what follows
     protected: tuple[str, ...] = ()  # exists, and stays as it is
-    absent: tuple[str, ...] = ()  # does not exist, and must not come to be
+    absent: tuple[str, ...] = ()  # does not exist, and must not be made
     hidden: tuple[str, ...] = ()  # can be neither read nor written
     pinned: tuple[str, ...] = ()  # a way to one of these: can be neither renamed nor removed
     links: tuple[str, ...] = ()  # a link to one of these: it stays as it is

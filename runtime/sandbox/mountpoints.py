@@ -1,4 +1,4 @@
-"""Stand-ins for folders that must not come to be: a mount needs something to be mounted on.
+"""Stand-ins for folders that must not be made: a mount needs something to be mounted on.
 
 A stand-in is an empty folder that is made for the time of a command, and removed after it. Each
 command that uses one holds a lock on it, since removing it would take its mount away from all.

@@ -67,7 +67,7 @@ class Player:
 
     A request in which a user's message holds the `only_for` of some responses is answered from
     these alone; where there are several such texts, the one that comes first in the script counts.
-    Other items do not: the prompt of an agent stands in the call that started it, too.
+    Other items do not: the prompt of an agent is in the call that started it, too.
     """
 
     def __init__(self, script: Script) -> None:

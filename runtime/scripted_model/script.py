@@ -70,7 +70,7 @@ class Response(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     delay_ms: NotNegative = 0  # before each chunk
     split: Positive | None = None  # bytes in each chunk; None: one event is one chunk
     bom: bool = False  # the stream begins with a byte order mark
-    garbage_after: NotNegative | None = None  # an event that is no JSON stands after n events
+    garbage_after: NotNegative | None = None  # an event that is not JSON comes after n events
     stall_after: NotNegative | None = None  # nothing more comes, until the client leaves
     cut_after: NotNegative | None = None  # the socket is closed, the HTTP body unfinished
     cut_after_bytes: NotNegative | None = None  # the same, n bytes into the HTTP body

@@ -205,7 +205,7 @@ class _Connection:
             limit = MAX_BODY // 1024 // 1024
             await self._refuse(413, "too_large", f"the body is over {limit} MiB")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the client left; others go on
+            return  # the client left; others continue
 
     async def _read_request(self) -> ReceivedRequest | None:
         """Return the next whole request; None once the client has closed its side."""
@@ -262,7 +262,7 @@ class _Connection:
     async def _refuse(self, status: int, code: str, text: str) -> None:
         """Answer a request that could not be read, if there is still somebody to answer.
 
-        What the client goes on to send is thrown away: closing at once would reset the
+        What the client still sends is thrown away: closing at once would reset the
         connection, and the client might lose the answer.
         """
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:

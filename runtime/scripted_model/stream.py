@@ -218,7 +218,7 @@ def chunks(response: Response, frames: Iterable[bytes]) -> Iterator[bytes | Stop
 
 
 def _pieces(response: Response, frames: Iterable[bytes]) -> Iterator[bytes | Stop]:
-    """Yield whole frames and what stands between them, up to the Stop."""
+    """Yield whole frames and what is between them, up to the Stop."""
     prefix = _BOM if response.bom else b""
     count = 0
     stops = {

@@ -129,8 +129,8 @@ def _text(description: str) -> dict[str, Any]:
 AGENT_TOOLS: Final = (
     _tool(
         "spawn_agent",
-        "Start an agent on a task of its own, and go on at once. Returns its id. It knows nothing "
-        "of this conversation but your message. You are told when it is done.",
+        "Start an agent on a task of its own, and continue at once. Returns its id. It knows "
+        "nothing of this conversation but your message. You are told when it is done.",
         SpawnArguments,
         ["message"],
         message=_text("The task, with everything that the agent must know."),

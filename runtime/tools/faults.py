@@ -1,4 +1,4 @@
-"""What a tool did wrong, in words for the model, and as a traceback for whoever wrote the tool."""
+"""What a tool did wrong: a text for the model, and a traceback for the author of the tool."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ _NOT_THE_TOOL_S: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 
 def fault(error: BaseException) -> BaseException | None:
-    """Return what of `error` a tool is to answer for; None if it must be raised on.
+    """Return the part of `error` that is the tool's fault; None if `error` must be raised further.
 
-    A cancellation and Ctrl-C are not the tool's, nor is what comes together with Ctrl-C. What is
-    raised in place of a cancellation, or beside it, is.
+    A cancellation and Ctrl-C are not the tool's fault, nor is an error that comes together with
+    Ctrl-C. An error that is raised instead of a cancellation, or beside it, is the tool's.
     """
     if isinstance(error, _NOT_THE_TOOL_S):
         return None
@@ -54,7 +54,7 @@ def _one(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:  # an error whose own text raises
-        text = "(its text cannot be had)"
+        text = "(it has no readable text)"
     return storable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

@@ -239,7 +239,7 @@ def _form_of(function: Callable[..., object]) -> _Form:
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
         if parameter.kind not in _BY_NAME:
-            raise ToolInvalid(f"the parameter `{parameter}` has no name that a model could give")
+            raise ToolInvalid(f"the parameter `{parameter}` has no name for a model to use")
         if name not in annotations:
             hint = ". A method is given from an instance" if name == "self" else ""
             raise ToolInvalid(f"the parameter `{name}` needs an annotation: its type{hint}")

@@ -1,4 +1,4 @@
-"""A tool's fault is the tool's: whatever it does wrong costs its call, and never the turn."""
+"""Checks everything a tool does: an error of a tool fails its call, and never the turn."""
 
 from collections.abc import Coroutine, Sequence
 from typing import Final, Protocol, cast
@@ -39,7 +39,7 @@ _NOT_STARTED: Final = (
 
 
 class Planner(Protocol):
-    """What plans a call: a tool, or what the session itself does."""
+    """Plans a call: a tool, or something that the session does itself."""
 
     def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan: ...
 
@@ -50,7 +50,7 @@ class Runner(Protocol):
 
 @attrs.define(eq=False)
 class Guard:
-    """Stands between the engine and one tool, and vouches for what passes.
+    """Is between the engine and one tool, and checks what passes.
 
     Args:
         name: under which the tool is registered.
@@ -63,7 +63,7 @@ class Guard:
     _has_warned: bool = attrs.field(default=False, init=False)  # that it does not say it starts
 
     def plan(self, call: ToolCallItem, settings: TurnSettings) -> ToolPlan:
-        """Return what the tool says of a call; a refusal where it cannot say it."""
+        """Return the tool's plan of a call; a refusal if the tool fails to make one."""
         budget = settings.tool_output_tokens
         try:
             plan: object = self.tool.plan(call, settings)
@@ -87,7 +87,7 @@ class Guard:
         return checked
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
-        """Run a call to its end, as `Tools.run` says. It raises nothing of the tool's."""
+        """Run a call to its end, as `Tools.run` says. No error of the tool is raised."""
         budget = order.settings.tool_output_tokens
         watched = _WatchedMonitor(monitor, budget)
         try:
@@ -108,7 +108,7 @@ class Guard:
         return bounded(checked, budget)
 
     def _blame(self, what: str, trace: str = "") -> str:
-        """Tell of a fault; return what the model is told of it."""
+        """Warn about a fault; return the text that the model gets."""
         text = f"{self.name} failed: {what}"
         self.warn(f"the tool {text}\n{trace}".rstrip())
         return text
@@ -116,7 +116,7 @@ class Guard:
 
 @attrs.define(eq=False)
 class _WatchedMonitor:
-    """The monitor that a tool is given: what it is told wrongly is an error of the tool's."""
+    """The monitor that a tool is given. A wrong use of it is an error of the tool."""
 
     inner: ToolMonitor
     budget: int  # tokens

@@ -1,4 +1,4 @@
-"""The files that a call names or runs: what somebody who allows it has allowed it for.
+"""The files that a call names or runs: an approval of the call holds for these files.
 
 A shell can put a path together in more ways than can be read from its text. What is found: each
 word that is a file or a folder with what is in it, also after `cd`, in quotes, options and

@@ -1,4 +1,4 @@
-"""The registry: owns the specifications that the model is shown, and the handlers behind them."""
+"""The registry: owns the specifications that the model is shown, and the tools that they are of."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,8 +24,8 @@ from turnlog.runtime.tools.tool import Tool
 class ToolRegistry:
     """The `Tools` port. Tools are shown to the model in the order in which they are given.
 
-    Those that lead agents come last, and only in sessions that may have some. A tool's name and
-    specification are asked for once. Whatever a tool does wrong is a failed call.
+    The tools for agents come last, and only in sessions that may have agents. A tool's name and
+    specification are read once. An error in a tool is a failed call.
 
     Args:
         warn: is told of what a tool did wrong.

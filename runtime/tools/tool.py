@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class CallRefused(Exception):
-    """The call makes no sense as it stands. The text is the model's answer."""
+    """The call makes no sense. The text is the answer that the model gets."""
 
 
 class Tool(Protocol):

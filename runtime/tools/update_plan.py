@@ -52,7 +52,7 @@ SPEC: Final[dict[str, Any]] = {
 
 @attrs.frozen
 class UpdatePlan:
-    """The plan stands in the call; a client shows it from there."""
+    """The plan is in the call; a client shows it from there."""
 
     name: str = "update_plan"
     spec: dict[str, Any] = attrs.field(factory=lambda: SPEC)

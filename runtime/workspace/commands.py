@@ -1,8 +1,8 @@
-"""What commands changed that no image names: what an undo removes, or says that it leaves alone.
+"""Changes by commands that no image shows: what an undo removes, or reports as left alone.
 
 A file's ctime tells when it was last changed, and nobody can set it back. So a file that was not
-there before, and whose ctime is in the time of a turn that is undone, was made then, and by nobody
-since.
+there before, and whose ctime is in the time of a turn that is undone, was made in that turn and not
+changed since.
 """
 
 import os

@@ -34,7 +34,7 @@ def image_of(
     digest_limit: int = MAX_DIGEST_BYTES,
     guard: ReadGuard = OPEN,
 ) -> FileImage:
-    """Return what stands at `path` now. Whatever is wrong with it is in the image.
+    """Return what is at `path` now. If something is wrong with it, the image says so.
 
     The last part of the path is not followed if it is a link; folders on the way are.
 
@@ -67,7 +67,7 @@ def image_in_place(
     digest_limit: int = MAX_DIGEST_BYTES,
     guard: ReadGuard = OPEN,
 ) -> FileImage:
-    """Return what stands at `path`: nothing does where the way to it leads through a link."""
+    """Return what is at `path`; `missing` if the way to it leads through a link."""
     if guard.covers(path):
         return FileImage(path, skipped="unreadable")
     if first_link(path) is not None:
@@ -99,7 +99,7 @@ def images_after(
     *,
     guard: ReadGuard = OPEN,
 ) -> tuple[FileImage, ...]:
-    """Return what stands now at the places of `before`, after `written` was to be written there.
+    """Return what is now at the paths of `before`, after `written` should have been written there.
 
     A file that is neither as before nor as written is `changing`: somebody else changed it between
     the image of before and the write, so that the one does not lead to the other.
@@ -151,7 +151,7 @@ def size_of(image: FileImage) -> int:
 
 
 def is_text(name: str) -> bool:
-    """Say whether a name can stand in an event: the log's texts are UTF-8."""
+    """Say whether an event can hold a name: the log's texts are UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

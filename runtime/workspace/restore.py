@@ -1,8 +1,8 @@
 """Decides what bringing files back would do, path by path, without touching anything.
 
-A file is brought back only if it is still what the last known change left behind, so that work
-that somebody did since is never lost without being asked for (`force`). What is replaced is in
-the plan, whole: put it into the log first, and the restore can itself be undone.
+A file is brought back only if it is still as the last known change left it. So later work is never
+lost unless somebody asks for that (`force`). The plan holds the whole content that is replaced: put
+it into the log first, and the restore can itself be undone.
 """
 
 import os
@@ -34,7 +34,7 @@ _BETWEEN: Final = "It was changed by someone else between two of the changes."
 
 
 class PlannedStep(Struct, frozen=True):
-    """One path: `present` is what stands there, `target` what would stand there afterwards."""
+    """One path: `present` is what is there, `target` what would be there afterwards."""
 
     path: str
     action: Action
@@ -85,7 +85,7 @@ def plan_restore(
     limit: int = MAX_IMAGE_BYTES,
     guard: ReadGuard = OPEN,
 ) -> RestorePlan:
-    """Compare every file with what the edits left behind; nothing is written. Blocks.
+    """Compare every file with the result of the edits; nothing is written. Blocks.
 
     Args:
         edits: oldest first; several of one path are undone as one. Those without an `after`
@@ -114,7 +114,7 @@ def plan_restore(
 
 
 def _makes_way(step: PlannedStep | None) -> bool:
-    """Say whether a step takes away what stands at its path, for a folder or for nothing."""
+    """Say whether a step removes what is at its path, for a folder or for nothing."""
     return step is not None and step.acts and (step.target.folder or step.target.missing)
 
 
@@ -130,7 +130,7 @@ def _step(
     nobody_knows = FileImage(path, skipped="unreadable")
     if target.skipped is not None:
         why = SKIPPED[target.skipped]
-        return refused("not_covered", f"What stood there was not kept: {why}.", nobody_knows)
+        return refused("not_covered", f"What was there was not kept: {why}.", nobody_knows)
     if not target.path.startswith("/") or os.path.normpath(path) != path:
         return refused("not_covered", "It is no absolute, normal path.", nobody_knows)
     if ".git" in path.split("/"):
@@ -142,7 +142,7 @@ def _step(
     present = image_in_place(path, limit, guard=guard)
     if present.skipped is not None and present.skipped != "too_large":
         why = SKIPPED[present.skipped]
-        return refused("conflict", f"What stands there could not be kept: {why}.", present)
+        return refused("conflict", f"What is there could not be kept: {why}.", present)
     mode, mode_clashes = _merged_mode(target, after, present)
     target = msgspec.structs.replace(target, mode=mode)
     here = mark_of(present)

@@ -32,7 +32,7 @@ SKIPPED_FOLDERS: Final = frozenset(
     | {".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".cache", ".direnv"}
 )
 # CACHEDIR.TAG is the "Cache Directory Tagging Specification"; cargo, pytest, uv and others write
-# it. pyvenv.cfg stands in every virtual environment (PEP 405).
+# it. pyvenv.cfg is in every virtual environment (PEP 405).
 MARKER_FILES: Final = ("CACHEDIR.TAG", "pyvenv.cfg")
 _OF_TURNLOG: Final = "it is in turnlog's home"
 _EXAMPLES: Final = 3  # of each reason

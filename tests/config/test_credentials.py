@@ -101,7 +101,7 @@ async def test_each_source_says_why_it_has_no_key() -> None:
 )
 async def test_a_command_that_gives_no_key(script: str, why: str) -> None:
     text = await complaint(credential(ProviderConfig(URL, key_command=shell(script))))
-    assert f"the command '/bin/sh' {why}. Mend that," in text
+    assert f"the command '/bin/sh' {why}. Fix that," in text
     assert "hush" not in text
 
 

@@ -310,8 +310,8 @@ missing.__annotations__["count"] = "Nothing"
 
 
 NO_TOOLS: Final[list[tuple[Callable[..., Any], str]]] = [
-    (starred, "the parameter `*counts: int` has no name that a model could give"),
-    (positional, "the parameter `count: int` has no name that a model could give"),
+    (starred, "the parameter `*counts: int` has no name for a model to use"),
+    (positional, "the parameter `count: int` has no name for a model to use"),
     (bare, "the parameter `count` needs an annotation: its type"),
     (Shelves.take, "the parameter `self` needs an annotation: its type. A method is given "),
     (strange, "an annotation cannot be shown to a model: "),

@@ -184,19 +184,19 @@ def test_endings_and_byte_order_marks_survive(source: str, body: str, expected: 
 def test_lines_that_are_not_there_are_shown_with_what_to_do() -> None:
     assert refusal("a\nb\n", "@@\n a\n-c\n+d") == (
         "f: the lines expected by the chunk at patch line 3 are not in the file:\na\nc\n"
-        "Read the file again and repeat its lines as they stand there."
+        "Read the file again and repeat its lines exactly."
     )
     assert refusal("a\nb\n", "-b\n@@\n-a") == (
         "f: the lines expected by the chunk at patch line 4 are not in the file after line 2:\na\n"
-        "They stand at line 1: give chunks in file order, each line once."
+        "They are at line 1: give chunks in file order, each line once."
     )
     assert refusal("a\nb\n", "-a\n*** End of File") == (
         "f: the lines expected by the chunk at patch line 3 are not in the file at its end:\na\n"
-        "They stand at line 1: leave out '*** End of File'."
+        "They are at line 1: leave out '*** End of File'."
     )
     assert refusal("a\n", "@@ class X\n-a") == (
         "f: the context 'class X' of the chunk at patch line 3 is not in the file after line 0. "
-        "Name a line that stands there."
+        "Name a line that is there."
     )
 
 

@@ -254,7 +254,7 @@ def test_what_cannot_be_kept_is_never_replaced(root: Path, force: bool) -> None:
     report = undo(root, *edits, force=force)
     assert [(file.outcome, file.reason) for file in report.files] == [
         ("conflict", "Other files are in this folder, such as 'theirs'."),
-        ("conflict", "What stands there could not be kept: it is a device, a pipe or a socket."),
+        ("conflict", "What is there could not be kept: it is a device, a pipe or a socket."),
     ]
 
 
