@@ -1,4 +1,4 @@
-"""Opening a session: what it costs to go on with one, by the length of its history.
+"""Opening a session: what it costs to continue one, by the length of its history.
 
 The bound is that of an index snapshot: a constant, whatever the history weighs. A fork is made a
 little before the end: from the last snapshot but one.

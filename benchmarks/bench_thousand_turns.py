@@ -2,7 +2,7 @@
 
 Real store, HTTP and commands; the model is scripted. A turn runs a command whose 2,000 characters
 of output are new, and answers. The conversation is compacted whenever it reaches 6,000 tokens.
-Behind the thousandth turn, a hundred more are timed in turns with the first hundred of a new
+After the thousandth turn, a hundred more are timed in turns with the first hundred of a new
 session, which has a store of its own.
 """
 
@@ -27,14 +27,14 @@ from turnlog.runtime.scripted_model.server import serve_script
 
 TURNS = 1000
 EARLY = 100  # turns, and as many late ones
-LOOKS = (10, EARLY, TURNS - EARLY, TURNS)  # turns behind which store and memory are looked at
+LOOKS = (10, EARLY, TURNS - EARLY, TURNS)  # turns after which store and memory are looked at
 LIMIT = 6_000  # tokens
 RESUMES = 15  # of each round
 
 STORE = Claim("bytes of turns 901 to 1,000 against the first 100", 1.1, "x")
 MEMORY = Claim("memory at turn 1,000 against turn 100", 1.1, "x")
-TIME = Claim("turns behind 1,000 against a new session's first 100, time", 1.2, "x")
-RESUME = Claim("resuming behind 1,100 turns against 100", 1.5, "x")
+TIME = Claim("turns after 1,000 against a new session's first 100, time", 1.2, "x")
+RESUME = Claim("resuming after 1,100 turns against 100", 1.5, "x")
 CLAIMS = (STORE, MEMORY, TIME, RESUME)
 
 _OUTPUT = {"cmd": "head -c 1500 /dev/urandom | base64 -w 0", "login": False}

@@ -74,9 +74,9 @@ async def _one_session(bench: Bench, disk: Disk, folder: Path) -> None:
         open_log(folder) as log,
         _engine(MemoryLog()) as in_memory,
         _engine(log) as on_disk,
-        _engine(log, "relaxed") as behind,
+        _engine(log, "relaxed") as relaxed,
     ):
-        engines = {"no disk": in_memory, "relaxed": behind, "4 barriers": on_disk}
+        engines = {"no disk": in_memory, "relaxed": relaxed, "4 barriers": on_disk}
         sessions = {name: await engine.start() for name, engine in engines.items()}
         for session in sessions.values():
             await _turns(session)  # warm

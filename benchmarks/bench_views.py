@@ -95,7 +95,7 @@ async def _append(log: EventLog, session: SessionId, batches: Sequence[Batch]) -
 
 
 async def _branched(log: EventLog, work: Work, batches: list[Batch]) -> SessionId:
-    """Fork a session at its end, and let both go on with different turns."""
+    """Fork a session at its end, and let both continue with different turns."""
     child = SessionId(new_id())
     await log.fork(work.session, work.state.head, child)
     other = Work(child, seed=1)

@@ -85,7 +85,7 @@ class Context:
             TurnSettings(request.settings),
             "[]",
             fragments,
-            text_message("user", "go on"),
+            text_message("user", "continue"),
         )
 
 
@@ -104,7 +104,7 @@ def defaults(durability: Durability = "strict") -> Callable[[str], SessionSettin
 async def turn(session: Session) -> None:
     """Run one turn to its end, and see that it went as planned."""
     last = None
-    async for recorded in session.run("go on"):
+    async for recorded in session.run("continue"):
         last = recorded.event
     assert isinstance(last, TurnEnded), last
     assert last.status == "completed", last

@@ -203,7 +203,7 @@ class CompactionAsked(Opens, frozen=True, tag=117):
 
 
 class Compacted(Decision, frozen=True, tag=118):
-    """The first `replaced` parts of the conversation gave way; what comes behind them stays.
+    """The first `replaced` parts of the conversation were replaced; the parts after them stay.
 
     In their place stand `parts`: a number is the index of a part that stays as it is.
     """
@@ -224,7 +224,7 @@ class CompactionGivenUp(Decision, frozen=True, tag=119):
 
 
 class ChildAsked(Opens, frozen=True, tag=120):
-    """Effect: give a child session a prompt, and wait until it rests. Made if it is not there."""
+    """Effect: give a child session a prompt, and wait until it is idle. It is made if needed."""
 
     child: SessionId
     kind: Literal["agent", "review"]
@@ -265,7 +265,7 @@ class ScanAsked(Opens, frozen=True, tag=124):
 class UndoAsked(Opens, frozen=True, tag=125):
     """Effect: bring back what was there at event `since`."""
 
-    since: int  # sequence; what came behind it is undone
+    since: int  # sequence; what came after it is undone
     turns: int
     files: bool
     conversation: bool

@@ -24,7 +24,7 @@ from turnlog.protocol.usage import RateLimits, TokenUsage
 class Fact(Struct, frozen=True, array_like=True, gc=False):
     """Something that the engine could not have known."""
 
-    ignorable: ClassVar[bool] = False  # a reader that does not know the kind may go on
+    ignorable: ClassVar[bool] = False  # a reader that does not know the kind may skip it
 
 
 class Closes(Fact, frozen=True):
@@ -96,7 +96,7 @@ class TimerFired(Closes, frozen=True, tag=6):
 
 
 class ChildEnded(Closes, frozen=True, tag=7):
-    """A child session has come to rest. Closes `ChildAsked`; its own log has had it before."""
+    """A child session has become idle. Closes `ChildAsked`; the child's log says so before."""
 
     child: SessionId
     status: Literal["completed", "interrupted", "failed"]

@@ -81,7 +81,7 @@ def test_the_strongest_layer_always_counts(tables: list[Table]) -> None:
 
 
 @given(st.lists(TABLES, max_size=4))
-def test_every_key_stands_where_its_origin_says(tables: list[Table]) -> None:
+def test_every_key_is_where_its_origin_says(tables: list[Table]) -> None:
     layers = layers_of(tables)
     by_origin = {layer.origin: layer for layer in layers}
     merged = merge(layers)

@@ -66,7 +66,7 @@ PIPES = st.none() | st.sampled_from("abcd")
 def test_nothing_in_the_background_feeds_or_starts_what_works(
     shape: list[tuple[int, str | None, str | None]],
 ) -> None:
-    """Each process descends from the attendant, or from one that stands before it."""
+    """Each process descends from the attendant, or from one that comes before it."""
     members: list[Member] = []
     for index, (parent, reads, writes) in enumerate(shape):
         above = ATTENDANT if not index or parent >= index else 10 + parent

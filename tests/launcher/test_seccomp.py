@@ -65,7 +65,7 @@ def test_the_filter_lets_all_pass_but_other_sockets(
         expected = ALLOWED if family in families else REFUSED
     else:
         expected = ALLOWED
-    # A family is a C int: what stands in the other half of the argument does not count.
+    # A family is a C int: what is in the other half of the argument does not count.
     argument = family | 7 << 32
     code = program(machine, families=None if families is None else tuple(families))
     assert verdict(code, arch=arch, number=number, arguments=(argument,)) == expected

@@ -377,7 +377,7 @@ async def test_a_proxy_that_cannot_be_used_is_explained(monkeypatch: pytest.Monk
     )
 
 
-async def test_an_https_address_without_tls_behind_it_fails_to_connect() -> None:
+async def test_an_https_address_of_a_server_without_tls_fails_to_connect() -> None:
     async with serve_script(Script.of("hello")) as server:
         _, failure = await attempt(client(server.base_url.replace("http:", "https:")))
     assert failure is not None

@@ -36,7 +36,7 @@ ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 LIMIT = 100  # seconds that a command may take where the clock jumps to its end
 PATIENCE = 240  # seconds for any command: the machine may be slow
 
-# Each goes on for ever in the background, and says that it has begun by a file `begun`.
+# Each runs for ever in the background, and says that it has begun by a file `begun`.
 ATTACKS = {
     "a python process that forks into a new session every millisecond": """
 import os, time

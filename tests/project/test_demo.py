@@ -1,4 +1,4 @@
-"""The demo holds what it says wherever it runs, and leaves nothing behind."""
+"""The demo does what it promises wherever it runs, and leaves nothing on the machine."""
 
 import os
 import re

@@ -130,7 +130,7 @@ async def test_a_cut_after_n_bytes_sends_exactly_these(count: int) -> None:
     assert b"".join(chunks) == (await whole_body())[:count]
 
 
-async def test_a_cut_behind_the_end_never_comes() -> None:
+async def test_a_cut_after_the_end_never_comes() -> None:
     plain = http_chunks(await exchange(told()))
     assert http_chunks(await exchange(told(cut_after=EVENTS + 1))) == plain
     assert http_chunks(await exchange(told(cut_after_bytes=10_000))) == plain
@@ -152,7 +152,7 @@ async def test_no_answer_can_mean_a_closed_socket() -> None:
     assert await exchange(told(no_answer="cut")) == b""
 
 
-async def test_garbage_stands_where_it_was_asked_for_and_the_rest_follows() -> None:
+async def test_garbage_is_where_it_was_asked_for_and_the_rest_follows() -> None:
     plain = http_chunks(await exchange(told()))
     chunks = http_chunks(await exchange(told(garbage_after=2)))
     assert chunks[:2] + chunks[3:] == plain

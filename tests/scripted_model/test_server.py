@@ -355,7 +355,7 @@ async def test_requests_that_hold_a_text_are_answered_by_the_responses_for_it_al
     ours = (only("count", "c1"), only("sort", "s1"), only("count", "c2"))
     summary = only("count", "sum", compaction=True)
     async with served("one", *ours, summary, "two") as (_, client):
-        asked = ["sort it", "go", "count it", "count, and more", "go on"]
+        asked = ["sort it", "go", "count it", "count, and more", "continue"]
         assert [await said(client, text) for text in asked] == ["s1", "one", "c1", "c2", "two"]
         assert await said(client, "count it", COMPACT) == "sum"
         over = await post(client, "count it")

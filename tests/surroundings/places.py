@@ -28,7 +28,7 @@ class Machine:
     has_bubblewrap: bool = False  # whether bwrap is there
 
     def under(self, python: str) -> list[str]:
-        """Return what goes in front of a program's words."""
+        """Return what comes before a program's words."""
         return [python, str(without.__file__), *self.lacks, "--"] if self.lacks else []
 
 

@@ -47,7 +47,7 @@ def filter_without(what: Iterable[str], machine: str) -> bytes:
     if LANDLOCK in taken:
         blocks.append(_answer(_LANDLOCK_CREATE_RULESET, _ENOSYS))
     if NAMESPACES in taken:
-        # Its flags are behind a pointer, which a filter cannot follow. The C library then takes
+        # Its flags are reached by a pointer, which a filter cannot follow. The C library then takes
         # clone, whose flags it can see.
         blocks += [_answer(_CLONE3, _ENOSYS), _answer(setns, _EPERM)]
         blocks += [_answer_new(unshare), _answer_new(clone)]

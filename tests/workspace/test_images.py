@@ -103,7 +103,7 @@ def test_images_cover_missing_folders_and_stand_under_the_path_without_links(roo
     )
 
 
-def test_behind_a_link_on_the_way_nothing_stands_in_place(root: Path) -> None:
+def test_nothing_is_in_place_where_the_way_leads_through_a_link(root: Path) -> None:
     (root / "real").mkdir()
     (root / "real" / "a").write_text("1")
     (root / "link").symlink_to("real")
