@@ -36,8 +36,10 @@ with lmdb.Environment(sys.argv[1], readonly=True, lock=False, max_dbs=16, lib_ve
 
 
 def _commits(store: Path) -> int:
-    """Return how many transactions the store has seen. From outside: LMDB refuses a second
-    environment within a process."""
+    """Return how many transactions the store has seen.
+
+    Asked from another process: LMDB refuses a second environment within one.
+    """
     command = [sys.executable, "-c", _LAST_TRANSACTION, str(store)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -70,6 +70,8 @@ class PatchPreview(Struct, frozen=True, tag_field="kind", tag="patch"):
 
 
 class PlanStep(Struct, frozen=True):
+    """One step of the model's plan."""
+
     step: str
     status: Literal["pending", "in_progress", "completed"] = "pending"
 

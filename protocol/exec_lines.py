@@ -19,37 +19,54 @@ class _Line(Struct, frozen=True, tag_field="type"): ...
 
 
 class ThreadStarted(_Line, frozen=True, tag="thread.started"):
+    """The first line: the session's id."""
+
     thread_id: str
 
 
-class TurnStarted(_Line, frozen=True, tag="turn.started"): ...
+class TurnStarted(_Line, frozen=True, tag="turn.started"):
+    """A turn has begun."""
 
 
 class ItemStarted(_Line, frozen=True, tag="item.started"):
+    """An item has begun: one of `Item`, or a web search."""
+
     item: Raw
 
 
 class ItemUpdated(_Line, frozen=True, tag="item.updated"):
+    """An item has changed, such as a plan."""
+
     item: Raw
 
 
 class ItemCompleted(_Line, frozen=True, tag="item.completed"):
+    """An item has ended."""
+
     item: Raw
 
 
 class TurnCompleted(_Line, frozen=True, tag="turn.completed"):
+    """The turn has ended well."""
+
     usage: TokenUsage  # over the whole session
 
 
 class TurnError(Struct, frozen=True):
+    """Why a turn has failed."""
+
     message: str
 
 
 class TurnFailed(_Line, frozen=True, tag="turn.failed"):
+    """The turn has failed."""
+
     error: TurnError
 
 
 class Error(_Line, frozen=True, tag="error"):
+    """An error of the session, also one that a retry may resolve."""
+
     message: str
 
 
@@ -66,18 +83,24 @@ Line = (
 
 
 class AgentMessage(Struct, frozen=True):
+    """A message of the model."""
+
     id: str
     type: Literal["agent_message"]
     text: str
 
 
 class Reasoning(Struct, frozen=True):
+    """A summary of the model's reasoning."""
+
     id: str
     type: Literal["reasoning"]
     text: str
 
 
 class CommandExecution(Struct, frozen=True):
+    """A command. `exit_code` is None while it runs."""
+
     id: str
     type: Literal["command_execution"]
     command: str
@@ -87,11 +110,15 @@ class CommandExecution(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
+    """One file that a patch changes."""
+
     path: str
     kind: Literal["add", "delete", "update"]
 
 
 class FileChange(Struct, frozen=True):
+    """A patch."""
+
     id: str
     type: Literal["file_change"]
     changes: tuple[Change, ...]
@@ -99,17 +126,23 @@ class FileChange(Struct, frozen=True):
 
 
 class Todo(Struct, frozen=True):
+    """One step of the model's plan."""
+
     text: str
     completed: bool
 
 
 class TodoList(Struct, frozen=True):
+    """The model's plan, as a whole."""
+
     id: str
     type: Literal["todo_list"]
     items: tuple[Todo, ...]
 
 
 class ErrorItem(Struct, frozen=True):
+    """An error or a warning that ends nothing."""
+
     id: str
     type: Literal["error"]
     message: str
@@ -124,6 +157,7 @@ def encode_line(line: Line) -> bytes:
 
 
 def encode_item(item: Item) -> Raw:
+    """Return an item as the JSON that a line holds."""
     return Raw(json_text(item))
 
 

@@ -35,6 +35,8 @@ class SummaryPart(Struct, frozen=True, omit_defaults=True):
 
 
 class Message(Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
+    """A message of the user, of the developer or of the model (`role`)."""
+
     role: str
     content: list[ContentPart]
     id: str | None = None
@@ -42,6 +44,8 @@ class Message(Struct, frozen=True, tag_field="type", tag="message", omit_default
 
 
 class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning", omit_defaults=True):
+    """The model's reasoning, which is sent back encrypted."""
+
     id: str | None = None
     summary: list[SummaryPart] = []
     content: list[SummaryPart] | None = None
@@ -49,6 +53,8 @@ class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning", omit_def
 
 
 class FunctionCall(Struct, frozen=True, tag_field="type", tag="function_call", omit_defaults=True):
+    """A call of a function tool."""
+
     call_id: str
     name: str
     arguments: str  # JSON, as the model wrote it: it may not parse
@@ -59,6 +65,8 @@ class FunctionCall(Struct, frozen=True, tag_field="type", tag="function_call", o
 class CustomToolCall(
     Struct, frozen=True, tag_field="type", tag="custom_tool_call", omit_defaults=True
 ):
+    """A call of a tool that takes free text."""
+
     call_id: str
     name: str
     input: str  # free text
@@ -68,6 +76,8 @@ class CustomToolCall(
 class FunctionCallOutput(
     Struct, frozen=True, tag_field="type", tag="function_call_output", omit_defaults=True
 ):
+    """The answer to a `FunctionCall`."""
+
     call_id: str
     output: str | list[ContentPart]
 
@@ -75,6 +85,8 @@ class FunctionCallOutput(
 class CustomToolCallOutput(
     Struct, frozen=True, tag_field="type", tag="custom_tool_call_output", omit_defaults=True
 ):
+    """The answer to a `CustomToolCall`."""
+
     call_id: str
     output: str | list[ContentPart]
 

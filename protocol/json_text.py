@@ -4,10 +4,10 @@ import msgspec
 
 
 def json_text(value: object) -> bytes:
-    """Return `value` as JSON on one line, without the line end.
+    r"""Return `value` as JSON on one line, without the line end.
 
-    Half of a surrogate pair is written as an escape, such as `\\udcff`. A file name that is not
-    UTF-8 has such halves, and so may what a model sent.
+    Half of a surrogate pair is written as an escape, such as `\udcff`. A file name that is not
+    UTF-8 has such halves, and a text from a model may have them.
 
     Args:
         value: what msgspec can encode: Structs, `Raw` and built-in types.

@@ -15,6 +15,8 @@ class _Notice(Struct, frozen=True, tag_field="type"): ...
 
 
 class AgentMessageDelta(_Notice, frozen=True, tag="agent_message_delta"):
+    """A piece of a message of the model."""
+
     effect: EffectId
     delta: str
 
@@ -27,6 +29,8 @@ class AgentReasoningDelta(_Notice, frozen=True, tag="agent_reasoning_delta"):
 
 
 class AgentReasoningSectionBreak(_Notice, frozen=True, tag="agent_reasoning_section_break"):
+    """A new part of a reasoning summary begins."""
+
     effect: EffectId
 
 

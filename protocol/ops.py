@@ -16,14 +16,20 @@ class _Tagged(Struct, frozen=True, omit_defaults=True, tag_field="type"): ...
 
 
 class TextInput(_Tagged, frozen=True, tag="text"):
+    """A text of the user."""
+
     text: str
 
 
 class ImageInput(_Tagged, frozen=True, tag="image"):
+    """An image by its URL."""
+
     image_url: str  # https: or data:
 
 
 class LocalImageInput(_Tagged, frozen=True, tag="local_image"):
+    """An image in a file of this machine."""
+
     path: str  # absolute; read when the turn starts
 
 
@@ -71,18 +77,24 @@ class PatchApproval(_Tagged, frozen=True, tag="patch_approval"):
 
 
 class AddToHistory(_Tagged, frozen=True, tag="add_to_history"):
+    """Add a prompt to the history of prompts. Not supported yet."""
+
     text: str
 
 
 class GetHistoryEntryRequest(_Tagged, frozen=True, tag="get_history_entry_request"):
+    """Ask for an entry of the history of prompts. Not supported yet."""
+
     offset: int
     log_id: int
 
 
-class ListMcpTools(_Tagged, frozen=True, tag="list_mcp_tools"): ...
+class ListMcpTools(_Tagged, frozen=True, tag="list_mcp_tools"):
+    """Ask for the tools of MCP servers. Not supported yet."""
 
 
-class ListCustomPrompts(_Tagged, frozen=True, tag="list_custom_prompts"): ...
+class ListCustomPrompts(_Tagged, frozen=True, tag="list_custom_prompts"):
+    """Ask for the user's own prompts. Not supported yet."""
 
 
 class Undo(_Tagged, frozen=True, tag="undo"):

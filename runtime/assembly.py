@@ -71,6 +71,7 @@ class Assembly:
 
     @property
     def log(self) -> EventLog:
+        """The event log of its sessions."""
         return self.sessions.log
 
 

@@ -1,5 +1,6 @@
-"""What the model is told when a call did not run to its end. Recorded where used, so a change
-here changes later turns only.
+"""What the model is told when a call did not run to its end.
+
+The log keeps each text that was used, so a change here changes only later turns.
 """
 
 from typing import Final

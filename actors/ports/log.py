@@ -50,7 +50,9 @@ class Ticket(Protocol):
     """The fate of one append, when it is known."""
 
     @property
-    def fate(self) -> Fate | None: ...
+    def fate(self) -> Fate | None:
+        """The fate; None while it is not known."""
+        ...
 
     async def settled(self) -> Fate:
         """Wait for the fate. Any number of tasks may wait, at any time."""
@@ -200,8 +202,9 @@ class EventLog(Protocol):
     async def snapshot(
         self, session: SessionId, *, until: int | None = None
     ) -> StoredSnapshot | None:
-        """Return the session's newest snapshot that is not behind event `until`; of a fork without
-        one, the parent's that is not behind the cut either.
+        """Return the session's newest snapshot at or before event `until`.
+
+        A fork without one gets its nearest ancestor's newest snapshot at or before the cut.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -209,9 +212,9 @@ class EventLog(Protocol):
         ...
 
     def follow(self, session: SessionId, *, after: int = 0) -> AsyncIterator[Recorded]:
-        """Yield the events behind `after`, then each new one, whichever process writes it.
+        """Yield the events after `after`, then each new one, whichever process writes it.
 
-        May be dropped at any time, and goes on after a cancelled wait.
+        The iterator may be dropped at any time, and continues after a cancelled wait.
 
         Raises:
             SessionNotFound: there is no such session, or not any more.

@@ -25,14 +25,20 @@ class ModelRequest(Struct, frozen=True):
 
 
 class ItemDone(Struct, frozen=True):
+    """The model has finished an item."""
+
     item_json: JsonText
 
 
 class TextDelta(Struct, frozen=True):
+    """A piece of a message."""
+
     delta: str
 
 
 class ReasoningDelta(Struct, frozen=True):
+    """A piece of a reasoning summary."""
+
     delta: str
 
 
@@ -41,10 +47,14 @@ class ReasoningBreak(Struct, frozen=True):
 
 
 class RawReasoningDelta(Struct, frozen=True):
+    """A piece of raw reasoning."""
+
     delta: str
 
 
 class LimitsReported(Struct, frozen=True):
+    """The provider has reported its allowances."""
+
     limits: RateLimits
 
 
@@ -75,6 +85,8 @@ class ModelCallFailed(Exception):
 
 
 class ModelClient(Protocol):
+    """The way to the providers of models."""
+
     async def call(
         self, request: ModelRequest, emit: Callable[[ModelSignal], Awaitable[None]]
     ) -> None:

@@ -61,7 +61,9 @@ class ToolMonitor(Protocol):
     """Through which a running tool speaks to its ToolCall actor."""
 
     @property
-    def effect(self) -> EffectId: ...
+    def effect(self) -> EffectId:
+        """The effect that this call closes."""
+        ...
 
     async def started(self) -> None:
         """Say that the world is about to be touched. Await it before doing so."""

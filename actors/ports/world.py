@@ -29,6 +29,8 @@ class ContextRequest(Struct, frozen=True):
 
 
 class ContextLoader(Protocol):
+    """Loads what a turn starts with."""
+
     async def load(self, request: ContextRequest) -> ContextLoaded:
         """Read what a turn starts with: limits, tools, instructions, environment, images.
 
@@ -138,6 +140,8 @@ class Workspace(Protocol):
 
 
 class Clock(Protocol):
+    """The time of the events."""
+
     def now_us(self) -> int:
         """Return the Unix time in microseconds."""
         ...

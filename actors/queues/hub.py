@@ -34,6 +34,7 @@ class Subscription:
         self._behind = self.last < self._hub.published
 
     def offer(self, publication: Publication) -> None:
+        """Take a publication; once the buffer is full, drop it and count notices."""
         if self._behind or len(self._buffer) >= self._capacity:
             self._behind = True
             self._missed += not isinstance(publication, Recorded)
@@ -42,6 +43,7 @@ class Subscription:
         self._news.set()
 
     def wake(self) -> None:
+        """Let a reader look again."""
         self._news.set()
 
     def __aiter__(self) -> "Subscription":
@@ -95,6 +97,7 @@ class Hub:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
         self._subscriptions.discard(subscription)
 
     def publish(self, publication: Publication) -> None:

@@ -1,9 +1,8 @@
-"""Mailboxes: bounded, with a lane for each kind of sender, so that no two actors wait for each
-other.
+"""Mailboxes: bounded, with a lane for each kind of sender, so that actors never wait in a circle.
 
-A message is the encoded fact that the session is going to log. Items of a stream wait for room.
-A client's op is refused when its share is full, an interrupt or an answer has a lane of its own,
-and the message that closes an effect has had its place since the effect began.
+A message is the encoded fact that the session is going to log. Items of a stream wait until
+there is space. A client's op is refused when its lane is full. Interrupts and answers have their
+own lane. The message that closes an effect has a reserved place since the effect began.
 """
 
 from collections import Counter, deque

@@ -197,6 +197,6 @@ def _marked(mark: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _quoted(name: str, prefix: str) -> str:
-    """Return a name as git writes it: in quotes if it has a control character, " or \\."""
+    """Return a name as git writes it: in quotes if it has a control character, " or backslash."""
     escaped = name.translate(_CONTROLS)
     return f"{prefix}{name}" if escaped == name else f'"{prefix}{escaped}"'

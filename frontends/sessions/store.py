@@ -30,6 +30,7 @@ def working_folder(chosen: str | None) -> str:
 
 
 def store_path() -> Path:
+    """Return the folder of the store."""
     return turnlog_home(os.environ) / STORE_FOLDER
 
 

@@ -6,13 +6,12 @@ from turnlog.replay.rollouts.importing import Import
 
 
 async def store_import(log: EventLog, found: Import) -> None:
-    """Write the sessions that a rollout became. Each is stored whole or not at all, as
-    `store_session`.
+    """Write the sessions that a rollout became, each as a whole or not at all.
 
     Raises:
         SessionExists: the store has one of them; nothing was written.
-        UsageError: the rollout's id is no UUID in lower case.
-        LogPaused, WriteLost: the disk is full or failing; what was left behind is named.
+        UsageError: the rollout's id is not a UUID in lower case.
+        LogPaused, WriteLost: the disk is full or fails; the text names what was left in the store.
     """
     for made in found.sessions:
         await require_free(log, made.session)

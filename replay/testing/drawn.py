@@ -71,7 +71,6 @@ def sessions(
         arguments: see `strategies.tool_calls`.
         settings: of the session; the approval policy changes as users change it.
     """
-
     lengths = st.integers(0, most_facts)
 
     @st.composite

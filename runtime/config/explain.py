@@ -9,6 +9,8 @@ from turnlog.runtime.config.schema import MASK, Config, is_secret, key_names
 
 
 class Setting(NamedTuple):
+    """A key, its value, and where the value comes from."""
+
     key: str  # dotted, as TOML writes it
     value: object  # a secret is masked
     origin: Origin

@@ -32,6 +32,8 @@ DEFAULT = Origin("default", "default")
 
 
 class Layer(Struct, frozen=True):
+    """The values of one source."""
+
     origin: Origin
     values: Table
 

@@ -94,6 +94,7 @@ class ProviderConfig(Struct, frozen=True):
 
     @property
     def retry_limits(self) -> RetryLimits:
+        """Return how often a call of this provider is tried again."""
         return RetryLimits(
             request_max_retries=self.request_max_retries,
             stream_max_retries=self.stream_max_retries,

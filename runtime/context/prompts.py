@@ -1,5 +1,6 @@
-"""The texts that the model is given. Each session records them, so a change here changes only later
-turns, which are told about it.
+"""The texts that the model is given.
+
+Each session records them, so a change here changes only later turns, which are told about it.
 """
 
 from typing import Final

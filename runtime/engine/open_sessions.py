@@ -67,6 +67,7 @@ class OpenSessions:
 
     @property
     def log(self) -> EventLog:
+        """The event log of the sessions."""
         return self.ports.log
 
     def running(self, session: SessionId) -> SessionActor | None:

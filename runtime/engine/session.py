@@ -56,6 +56,7 @@ class Session:
 
     @property
     def id(self) -> SessionId:
+        """The session's id."""
         return self._actor.claim.session
 
     @property
@@ -77,8 +78,10 @@ class Session:
 
     @property
     def is_running(self) -> bool:
-        """Whether a turn is open. Ahead of what was published: at a turn's last event it says
-        whether another one follows."""
+        """Whether a turn is open.
+
+        Ahead of what was published: at a turn's last event it says whether another one follows.
+        """
         return self._actor.state.turn is not None
 
     @property

@@ -66,6 +66,7 @@ def command_line(pid: int) -> bytes:
 
 
 def read(path: str, limit: int = -1) -> bytes:
+    """Return the content of a file of /proc, at most `limit` bytes; nothing without one."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(limit) or b""

@@ -52,6 +52,7 @@ class Options:
 
 
 def main(arguments: list[str]) -> NoReturn:
+    """Run a command as the arguments ask, and exit as it does."""
     try:
         options = Options(arguments)
         confine = _confinement(options)

@@ -59,6 +59,7 @@ class Ended:
 
 
 def encode(message: Started | Refused | Ended) -> bytes:
+    """Return a message as one record."""
     if isinstance(message, Started):
         words = ["started", *map(str, (message.namespace, message.attendant, message.leader))]
     elif isinstance(message, Refused):

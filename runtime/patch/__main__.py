@@ -1,5 +1,6 @@
-"""`python -I -X utf8 -m turnlog.runtime.patch --cwd DIR [--hidden DIR]...`: apply the patch on
-standard input. Nothing in a hidden folder is read.
+"""Apply the patch on standard input. Nothing in a hidden folder is read.
+
+    python -I -X utf8 -m turnlog.runtime.patch --cwd DIR [--hidden DIR]...
 
 Exit status 0 and the summary on standard output; 1 and the error on standard error; 2 for a wrong
 command line. Runs confined, so that the kernel judges each write.
@@ -15,6 +16,7 @@ from turnlog.runtime.sandbox.guard import ReadGuard
 
 
 def main(arguments: list[str]) -> int:
+    """Apply the patch on standard input; return the exit status."""
     names, paths = arguments[::2], arguments[1::2]
     wanted = ["--cwd", *["--hidden"] * (len(paths) - 1)]
     if names != wanted or len(paths) != len(names) or not all(map(os.path.isabs, paths)):

@@ -1,4 +1,4 @@
-"""Recognising a shell command that does nothing but call apply_patch. Pure.
+r"""Recognising a shell command that does nothing but call apply_patch. Pure.
 
 Only these two forms, as a whole script, with any delimiter for the here-document:
 
@@ -7,7 +7,7 @@ Only these two forms, as a whole script, with any delimiter for the here-documen
     EOF                            EOF
 
 Everything else is left to the shell. What a shell would expand (an unquoted delimiter with $, `
-or \\ in the text; the same or ~ in DIR) is not recognised, so that text and shell always agree.
+or \ in the text; the same or ~ in DIR) is not recognised, so that text and shell always agree.
 
 Source: the two forms that Codex intercepts.
 """

@@ -59,12 +59,16 @@ class Chunk(NamedTuple):
 
 
 class AddFile(NamedTuple):
+    """A new file. `number` is the hunk's line in the patch, 1-based."""
+
     path: str
     lines: tuple[str, ...]
     number: int
 
 
 class DeleteFile(NamedTuple):
+    """A file that is removed. `number` is the hunk's line in the patch."""
+
     path: str
     number: int
 

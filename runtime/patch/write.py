@@ -41,6 +41,8 @@ class Write(NamedTuple):
 
 
 class Removal(NamedTuple):
+    """Remove `path`, which was `before` when the patch was planned."""
+
     path: str
     before: os.stat_result
 

@@ -73,6 +73,7 @@ class Channel:
                 return message
 
     def is_control(self, descriptor: int) -> bool:
+        """Say whether a descriptor is the engine's end of the control socket."""
         return descriptor == self._control
 
     def drain(self) -> bytes:

@@ -61,9 +61,11 @@ class Running:
         return (trio.current_time() if self._ended is None else self._ended) - self._started
 
     def take(self, chunk: bytes) -> None:
+        """Keep a piece of output."""
         self._buffer.append(chunk)
 
     def end(self) -> None:
+        """Note the time of the end."""
         self._ended = trio.current_time()
 
 

@@ -42,9 +42,11 @@ class Mark:
         return cls(number, os.readlink(f"/proc/self/fd/{output}"))
 
     def put_on(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return `env` with the mark."""
         return {**env, _VARIABLE: self.number}
 
     def is_on(self, pid: int) -> bool:
+        """Say whether a process carries the mark, or prints to the command's pipe."""
         variable = f"{_VARIABLE}={self.number}".encode()
         if variable in _read(f"/proc/{pid}/environ").split(b"\0"):
             return True
@@ -91,6 +93,7 @@ class Process(NamedTuple):
 
     @property
     def is_alive(self) -> bool:
+        """Whether it still runs: it is not a zombie."""
         return self.state not in "ZX"
 
 

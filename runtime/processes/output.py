@@ -59,6 +59,7 @@ class HeadTailBuffer:
 
     @property
     def omitted_bytes(self) -> int:
+        """How many bytes of the stream are left out of `value()`."""
         return self.total_bytes - len(self._head) - len(self._last_half())
 
     def value(self) -> bytes:

@@ -56,6 +56,7 @@ class Names:
     _given: Counter[str] = attrs.field(factory=Counter[str])
 
     def next(self, prefix: str) -> str:
+        """Return a new name."""
         self._given[prefix] += 1
         return f"{prefix}_{self._given[prefix]:04}"
 

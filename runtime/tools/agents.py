@@ -31,47 +31,62 @@ class _Arguments(Struct, frozen=True): ...
 
 
 class SpawnArguments(_Arguments, frozen=True):
+    """The arguments of `spawn_agent`."""
+
     message: str
     nickname: str | None = None
     model: str | None = None
     reasoning_effort: ReasoningEffort | None = None
 
     def request(self) -> AgentRequest:
+        """Return what the session is to do. Raises CallRefused."""
         if not self.message.strip():
             raise CallRefused("failed to parse function arguments: message is empty")
         return SpawnAgent(self.message, self.nickname, self.model, self.reasoning_effort)
 
 
 class SendArguments(_Arguments, frozen=True):
+    """The arguments of `send_input`."""
+
     target: str
     message: str
     interrupt: bool = False
 
     def request(self) -> AgentRequest:
+        """Return what the session is to do. Raises CallRefused."""
         if not self.message.strip():
             raise CallRefused("failed to parse function arguments: message is empty")
         return TellAgent(self.target, self.message, self.interrupt)
 
 
 class WaitArguments(_Arguments, frozen=True):
+    """The arguments of `wait_agent`."""
+
     targets: tuple[str, ...]
     timeout_ms: int = DEFAULT_WAIT_MS
 
     def request(self) -> AgentRequest:
+        """Return what the session is to do. Raises CallRefused."""
         if not self.targets:
             raise CallRefused("failed to parse function arguments: targets is empty")
         return AwaitAgents(self.targets, max(LEAST_WAIT_MS, min(self.timeout_ms, MOST_WAIT_MS)))
 
 
 class CloseArguments(_Arguments, frozen=True):
+    """The arguments of `close_agent`."""
+
     target: str
 
     def request(self) -> AgentRequest:
+        """Return what the session is to do."""
         return CloseAgent(self.target)
 
 
 class ListArguments(_Arguments, frozen=True):
+    """The arguments of `list_agents`: none."""
+
     def request(self) -> AgentRequest:
+        """Return what the session is to do."""
         return ListAgents()
 
 

@@ -56,6 +56,7 @@ class ExecArguments(Struct, frozen=True):
 
     @property
     def argv(self) -> tuple[str, ...]:
+        """The command line: a shell with the command."""
         return (self.shell or _SHELL, "-lc" if self.login else "-c", self.cmd)
 
 

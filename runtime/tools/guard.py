@@ -45,6 +45,8 @@ class Planner(Protocol):
 
 
 class Runner(Protocol):
+    """Runs a call."""
+
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult: ...
 
 

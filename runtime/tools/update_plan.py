@@ -15,6 +15,8 @@ _DONE: Final = "Plan updated"  # models know this answer; measured on Codex 0.16
 
 
 class PlanArguments(Struct, frozen=True):
+    """The arguments of `update_plan`."""
+
     plan: tuple[PlanStep, ...]
     explanation: str | None = None
 

@@ -33,6 +33,7 @@ class RestoreReport(Struct, frozen=True):
 
     @property
     def failed(self) -> tuple[RestoredFile, ...]:
+        """The files that were not restored."""
         return tuple(file for file in self.files if file.outcome in ("failed", "untouched"))
 
 

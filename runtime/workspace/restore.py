@@ -44,6 +44,7 @@ class PlannedStep(Struct, frozen=True):
 
     @property
     def acts(self) -> bool:
+        """Whether the step changes anything."""
         return self.action in ("write", "delete")
 
 
@@ -59,6 +60,7 @@ class RestorePlan(Struct, frozen=True):
 
     @property
     def preview(self) -> tuple[RestoreStep, ...]:
+        """The steps without contents, to be shown to a person."""
         return tuple(RestoreStep(step.path, step.action, step.reason) for step in self.steps)
 
     def only(self, paths: Iterable[str]) -> "RestorePlan":

@@ -40,6 +40,8 @@ _SETTLED_NS: Final = 50_000_000  # how old a change must be for the clock to tel
 
 
 class ScanLimits(Struct, frozen=True):
+    """How much one scan may read and keep."""
+
     max_files: int = 20_000
     max_file_bytes: int = 1 << 20  # a larger one is seen, but its content is not kept
     max_total_bytes: int = 64 << 20  # of all files that are tracked, not only of changed ones

@@ -24,12 +24,12 @@ def test_the_reader_of_a_pipe_that_nobody_fills_works() -> None:
 
 
 def test_what_a_worker_starts_works_with_it() -> None:
-    """`>(while read x; do gzip $x </dev/null; done)`"""
+    """As in `>(while read x; do gzip $x </dev/null; done)`."""
     assert working([member(5, reads="a"), member(6, parent=5), member(7, parent=6)]) == {5, 6, 7}
 
 
 def test_a_pipeline_within_a_substitution_works() -> None:
-    """`tee >(sort | uniq > f)`"""
+    """As in `tee >(sort | uniq > f)`."""
     shell = member(5, reads="a")
     sort = member(6, parent=5, reads="a", writes="b")
     uniq = member(7, parent=5, reads="b")
@@ -37,7 +37,7 @@ def test_a_pipeline_within_a_substitution_works() -> None:
 
 
 def test_a_reader_that_the_background_feeds_does_not_work() -> None:
-    """`tail -f log | grep x | tee f &`"""
+    """As in `tail -f log | grep x | tee f &`."""
     tail = member(5, writes="a")
     grep, tee = member(6, reads="a", writes="b"), member(7, reads="b")
     assert working([tail, grep, tee]) == set()
@@ -51,7 +51,7 @@ def test_a_pipeline_of_a_background_job_does_not_work() -> None:
 
 
 def test_a_worker_beside_a_background_job_works() -> None:
-    """`server & seq 9 | tee >(sort > f)`"""
+    """As in `server & seq 9 | tee >(sort > f)`."""
     assert working([member(5, writes="output"), member(6, reads="a", writes="output")]) == {6}
 
 

@@ -1,5 +1,7 @@
-"""Deterministic simulation: one seed drives the clock, the scheduler, the model, the tools, the
-clients, the disk and the crashes of a whole engine, and what turnlog promises is checked all along.
+"""Deterministic simulation: one seed drives a whole engine and the world around it.
+
+That is the clock, the scheduler, the model, the tools, the clients, the disk and the crashes. What
+turnlog promises is checked all the time.
 
     scenario.py    what may happen, as data; drawn from a seed
     acts.py        what clients, disks and crashes do, one class each: add a new one here

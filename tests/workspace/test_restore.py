@@ -261,7 +261,7 @@ def test_what_cannot_be_kept_is_never_replaced(root: Path, force: bool) -> None:
 def test_what_was_not_kept_is_not_covered(root: Path) -> None:
     image = FileImage(str(root / "a"), mode=0o644, skipped="too_large")
     assert [(file.outcome, file.reason) for file in undo(root, FileEdit(image)).files] == [
-        ("not_covered", "What stood there was not kept: it is too large to be kept.")
+        ("not_covered", "What was there was not kept: it is too large to be kept.")
     ]
 
 

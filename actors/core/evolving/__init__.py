@@ -1,5 +1,7 @@
-"""`evolve`: what it means for the state that an event happened. Total, and part of the schema:
-a logged event is never refused, and an old one always means what it meant.
+"""`evolve`: what it means for the state that an event happened.
+
+It is total, and part of the schema: a logged event is never refused, and an old event always means
+what it meant.
 """
 
 from turnlog.actors.core.evolving.decisions import decided

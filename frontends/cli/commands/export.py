@@ -66,11 +66,11 @@ class Pattern(click.ParamType[re.Pattern[str]]):
 def command(
     session: str, output: Path | None, form: Format, patterns: Sequence[re.Pattern[str]]
 ) -> None:
-    """Write session ID, a fork with all that it has of its parents.
+    r"""Write session ID, a fork with all that it has of its parents.
 
     \b
     turnlog   one event a line; `turnlog import`, `replay` and `check` read it
-    codex     a rollout that `codex resume` goes on with; -o ~/.codex/sessions puts it there
+    codex     a rollout that `codex resume` continues; -o ~/.codex/sessions puts it there
     markdown  a transcript
     html      a transcript on one page that loads nothing
     """

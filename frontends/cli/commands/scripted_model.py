@@ -26,10 +26,10 @@ base_url = "{url}"
 @click.argument("script", type=click.Path(path_type=Path))
 @click.option("--port", type=int, default=0, help="Where to listen. Default: a free port.")
 def command(script: Path, port: int) -> None:
-    """Serve the Responses API from SCRIPT, until Ctrl-C: a .json or .toml script, or a recorded
-    rollout (.jsonl).
+    """Serve the Responses API from SCRIPT, until Ctrl-C.
 
-    Prints the base URL, and behind it the configuration that uses it. No key is needed.
+    SCRIPT is a .json or .toml script, or a recorded rollout (.jsonl). Prints the base URL, and
+    after it the configuration that uses it. No key is needed.
     """
     trio.run(_serve, load_script(script), port)
 

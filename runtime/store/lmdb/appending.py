@@ -31,6 +31,7 @@ def append_batch(
     engine: bytes,
     session: SessionId,
     batch: Batch,
+    *,
     fence: int,
     packed: Packed,
 ) -> Fate:

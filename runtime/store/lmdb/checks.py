@@ -67,6 +67,7 @@ class PageCheck:
         return self.tables(SMALL_TABLES)
 
     def everything(self) -> "PageCheck":
+        """Check all tables."""
         return self.core().tables(LARGE_TABLES)
 
     def _tree(self, table: Table, tree: Tree, file: PageFile) -> list[Leaf]:

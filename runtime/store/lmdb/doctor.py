@@ -70,6 +70,7 @@ class Report:
 
     @property
     def is_healthy(self) -> bool:
+        """Whether nothing is wrong."""
         return not self.findings
 
     def explain(self) -> str:

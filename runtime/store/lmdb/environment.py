@@ -71,6 +71,7 @@ class Environment:
 
     @property
     def read_only(self) -> bool:
+        """Whether the store was opened for reading only."""
         return self._mapped is None
 
     @property
@@ -86,6 +87,7 @@ class Environment:
 
     @property
     def map_size(self) -> int:
+        """Bytes of address space that the file may grow to before its map is enlarged."""
         return self.mapped.size
 
     def close(self) -> None:

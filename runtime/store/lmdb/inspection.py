@@ -58,7 +58,9 @@ class Source(Protocol):
     """What is inspected: an open store, or what was salvaged of one."""
 
     @property
-    def tables(self) -> Tables: ...
+    def tables(self) -> Tables:
+        """The tables of the store."""
+        ...
 
     def read(self, look: Callable[[View], T]) -> T: ...
 

@@ -65,6 +65,7 @@ def recent_key(updated_us: int, session: bytes) -> bytes:
 
 
 def child_key(base: bytes, child: bytes) -> bytes:
+    """Return the key of a fork under its base."""
     return base + child
 
 

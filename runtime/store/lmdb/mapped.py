@@ -71,6 +71,7 @@ class Mapped:
         return cls(store, turn, env.info()["map_size"], env, databases, inode)
 
     def close(self) -> None:
+        """Close the file."""
         self._env.close()
         self.turn.close()
 

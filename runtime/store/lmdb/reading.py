@@ -26,6 +26,8 @@ _REMEMBERED_TEXTS = 64  # of one walk: what every turn refers to comes early in 
 
 @attrs.frozen
 class Damage:
+    """Why an event cannot be read."""
+
     sequence: int
     why: str
 

@@ -36,6 +36,8 @@ class SessionRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class InboxRow(Struct, frozen=True, array_like=True, gc=False):
+    """An op that waits in a session's inbox."""
+
     arrival: int  # ascending within a session's inbox
     submission: Submission
 

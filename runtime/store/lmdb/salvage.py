@@ -104,10 +104,12 @@ class Salvage:
     @overload
     def get(self, key: bytes, default: None = None, *, db: Table) -> bytes | None: ...
     def get(self, key: bytes, default: bytes | None = None, *, db: Table) -> bytes | None:
+        """Return the value of `key`; `default` if it cannot be read."""
         found = self._entries[db].get(key)
         return default if found is None else self._value(key, found)
 
     def cursor(self, *, db: Table) -> "SalvageCursor":
+        """Return a cursor over the keys that can be read."""
         return SalvageCursor(self, db, self.keys(db))
 
     def keys(self, table: Table) -> list[bytes]:

@@ -66,6 +66,7 @@ class States:
         return cls(store, PageFile(file, found[0].page_size))
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self.pages.file)
 
     def metas(self) -> Metas:

@@ -34,6 +34,7 @@ class Txn:
     @overload
     def get(self, key: bytes, default: None = None, *, db: Table) -> bytes | None: ...
     def get(self, key: bytes, default: bytes | None = None, *, db: Table) -> bytes | None:
+        """Return the value of `key`, once the pages that lead to it were checked."""
         if db in LARGE_TABLES:
             self.check(db, key)
         return self._txn.get(key, default, db=self._databases[db])
@@ -51,6 +52,7 @@ class Txn:
         return self._txn.delete(key, db=self._databases[db])
 
     def pop(self, key: bytes, *, db: Table) -> bytes | None:
+        """Remove an entry; return its value, or None. Of a large table: `check_range` first."""
         return self._txn.pop(key, db=self._databases[db])
 
     def drop(self, db: Table, *, delete: bool = False) -> None:

@@ -50,13 +50,33 @@ def all_tables() -> list[Table]:
 class Cursor(Protocol):
     """A place in a table. LMDB's cursor is one."""
 
-    def first(self) -> bool: ...
-    def last(self) -> bool: ...
-    def prev(self) -> bool: ...
-    def set_range(self, key: bytes, /) -> bool: ...
-    def set_key(self, key: bytes, /) -> bool: ...
-    def key(self) -> bytes: ...
-    def item(self) -> tuple[bytes, bytes]: ...
+    def first(self) -> bool:
+        """Go to the first entry; False if there is none."""
+        ...
+
+    def last(self) -> bool:
+        """Go to the last entry; False if there is none."""
+        ...
+
+    def prev(self) -> bool:
+        """Go to the entry before this one; False if there is none."""
+        ...
+
+    def set_range(self, key: bytes, /) -> bool:
+        """Go to the first entry at `key` or after it; False if there is none."""
+        ...
+
+    def set_key(self, key: bytes, /) -> bool:
+        """Go to the entry of `key`; False if there is none."""
+        ...
+
+    def key(self) -> bytes:
+        """Return the key of the entry."""
+        ...
+
+    def item(self) -> tuple[bytes, bytes]:
+        """Return the key and the value of the entry."""
+        ...
 
     @overload
     def iternext(
@@ -67,7 +87,9 @@ class Cursor(Protocol):
     @overload
     def iternext(self, keys: Literal[False], values: Literal[True]) -> Iterator[bytes]: ...
 
-    def iterprev(self, keys: Literal[True], values: Literal[False]) -> Iterator[bytes]: ...
+    def iterprev(self, keys: Literal[True], values: Literal[False]) -> Iterator[bytes]:
+        """Yield keys from this entry back."""
+        ...
 
 
 class View(Protocol):
@@ -78,7 +100,9 @@ class View(Protocol):
     @overload
     def get(self, key: bytes, default: None = None, *, db: Table) -> bytes | None: ...
 
-    def cursor(self, *, db: Table) -> Cursor: ...
+    def cursor(self, *, db: Table) -> Cursor:
+        """Return a cursor over a table."""
+        ...
 
 
 # --- from pages -------------------------------------------------------------------------------
@@ -117,6 +141,7 @@ class PageView:
     @overload
     def get(self, key: bytes, default: None = None, *, db: Table) -> bytes | None: ...
     def get(self, key: bytes, default: bytes | None = None, *, db: Table) -> bytes | None:
+        """Return the value of `key`; `default` if there is none."""
         cursor = self.cursor(db=db)
         return cursor.item()[1] if cursor.set_key(key) else default
 
@@ -124,6 +149,7 @@ class PageView:
         return PageCursor(self, self.tree(db))
 
     def id(self) -> int:
+        """Return the number of the transaction that has left this state."""
         return self.meta.transaction
 
 

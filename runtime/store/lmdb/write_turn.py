@@ -50,6 +50,7 @@ class Turn:
             flock(self._file, LOCK_UN)
 
     def close(self) -> None:
+        """Close the lock file."""
         os.close(self._file)
 
 

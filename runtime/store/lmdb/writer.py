@@ -275,7 +275,13 @@ class Writer:
                 job.fate = Refused("an append before it failed")
             else:
                 job.fate = append_batch(
-                    txn, tables, self.engine, job.session, job.batch, job.fence, packed
+                    txn,
+                    tables,
+                    self.engine,
+                    job.session,
+                    job.batch,
+                    fence=job.fence,
+                    packed=packed,
                 )
             if not isinstance(job.fate, Stored):
                 failed[job.session] = job.era

@@ -76,6 +76,7 @@ class MemoryStore:
     notifier: Notifier = attrs.field(factory=Notifier)
 
     def find(self, session: SessionId) -> _Session:
+        """Return a session, or raise SessionNotFound."""
         if session not in self.sessions:
             raise SessionNotFound(session)
         return self.sessions[session]
@@ -123,6 +124,7 @@ class MemoryLog:
         self._paused = why
 
     def resume(self) -> None:
+        """Let the disk take writes again."""
         self._paused = None
         self._resumed.set()
 
@@ -131,6 +133,7 @@ class MemoryLog:
         self._held = True
 
     def let_go(self) -> None:
+        """Let the disk continue after `hold`."""
         self._held = False
         self._schedule()
 
