@@ -11,7 +11,7 @@ from turnlog.frontends.cli import turnlog as program
 
 _INTRODUCTION = """
 `turnlog help COMMAND` prints the same in a terminal. A command that needs a session takes its id,
-any beginning of the id that no other session shares, its name, or its place in the list of
+any beginning or end of the id that no other session shares, its name, or its place in the list of
 `turnlog sessions`: `@last` or `@1` is the newest one, `@2` the next.
 """
 

@@ -97,7 +97,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Sessions are kept in $TURNLOG_HOME (default: ~/.turnlog). Where a command takes an ID, "
-    "give a session's id, a beginning of it that is unique, its name, @last for the newest session "
+    "give a session's id, a unique beginning or end of it, its name, @last for the newest session "
     "in the list, or @2 for the next. Set TURNLOG_DEBUG=1 to see the traceback of an error.",
 )
 @click.version_option(VERSION, prog_name="turnlog")

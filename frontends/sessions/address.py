@@ -1,6 +1,8 @@
-"""Which session the user means: by its id, the beginning of its id, its name, or its place."""
+"""Which session the user means: by its id, a part of its id, its name, or its place."""
 
 import re
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 from turnlog.actors.ports import EventLog
@@ -12,6 +14,9 @@ from turnlog.replay.views.text import one_line
 
 _MANY: Final = 100_000  # sessions that are looked through
 _ID_LENGTH: Final = 36  # characters of a whole id
+_SHORT: Final = 8  # characters of an id that a list shows
+_LAST_GROUP: Final = 12  # characters after the last hyphen of an id
+_SHORTEST_END: Final = 4  # characters: with fewer, a beginning would seldom be unique
 _TITLE_WIDTH: Final = 60
 _PLACE: Final = re.compile("@(?:last|([1-9][0-9]{0,8}))")
 
@@ -20,8 +25,9 @@ async def find_session(log: EventLog, wanted: str) -> SessionId:
     """Return the session that the user means.
 
     Args:
-        wanted: a whole id; the beginning of one that no other id has; a session's name; or a
-            place in the list of `turnlog sessions`: `@1` or `@last` is the first, `@2` the next.
+        wanted: a whole id; the beginning or the end of one, if no other id has it; a session's
+            name; or a place in the list of `turnlog sessions`: `@1` or `@last` is the first, `@2`
+            the next.
             A text that fits two sessions is never decided for the user.
 
     Raises:
@@ -56,6 +62,18 @@ async def find_stored(wanted: str) -> SessionId:
         return await find_session(log, wanted)
 
 
+def short_length(sessions: Iterable[SessionId]) -> int:
+    """Return how many characters at the end of an id tell all of these apart.
+
+    Ids begin with the time, so those of one day begin alike. Their ends are random.
+    """
+    length = _SHORT
+    for one, other in pairwise(sorted(session[::-1] for session in set(sessions))):
+        while length < len(other) and one[:length] == other[:length]:
+            length += 1
+    return length + 1 if length == _LAST_GROUP + 1 else length  # not a hyphen first
+
+
 def is_listed(summary: SessionSummary) -> bool:
     """Say whether `turnlog sessions` lists a session without `--all`."""
     return not (summary.archived or summary.spawned_by)
@@ -79,7 +97,12 @@ def _at_place(wanted: str, place: int, summaries: list[SessionSummary]) -> Sessi
 
 
 def _fits(summary: SessionSummary, wanted: str) -> bool:
-    return bool(wanted) and (summary.name == wanted or summary.session.startswith(wanted.lower()))
+    part = wanted.lower()
+    return bool(wanted) and (
+        summary.name == wanted
+        or summary.session.startswith(part)
+        or (len(part) >= _SHORTEST_END and summary.session.endswith(part))
+    )
 
 
 def _described(summary: SessionSummary) -> str:

@@ -129,6 +129,21 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
             return _fields(other)
 
 
+def full_text(event: SessionEvent | UnknownEvent) -> str:
+    """Return the text of `event` whole: a tool's output, an item's text, or what `gist` says."""
+    match event:
+        case ToolFinished(preamble=preamble, output=output, full_output=full):
+            return preamble + (output if full is None else full)
+        case CallSettled(output=output):
+            return output
+        case ModelItemReceived(item_json=item):
+            return item_text(item)
+        case OpReceived(op=op):
+            return op_text(op)
+        case other:
+            return gist(other)
+
+
 def _of_conversation(
     event: CompactionAsked | Compacted | CompactionGivenUp | TurnsDropped,
 ) -> str:

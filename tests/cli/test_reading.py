@@ -1,6 +1,7 @@
 """The commands that look: sessions, show, history, doctor, config, schema; and fork and delete."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -35,7 +36,7 @@ async def test_sessions_are_listed_for_people_and_for_programs(told: tuple[User,
     [row] = (await user.run("sessions", "--json")).lines
     heading, line = people.out.splitlines()
     assert heading.split() == ["ID", "UPDATED", "TURNS", "STATUS", "TITLE"]
-    assert line.startswith(thread)
+    assert line.startswith(f"{thread[-8:]}  ")
     assert line.endswith("1  idle         Look around, please.")
     times = row.pop("created"), row.pop("updated")
     assert times == tuple(sorted(times))
@@ -74,8 +75,9 @@ async def test_the_timeline_has_a_line_for_each_event_and_obeys_no_escape(
 ) -> None:
     user, thread = told
     outcome = await user.run("show", thread[:20])
-    lines = outcome.out.splitlines()
+    day, *lines = outcome.out.splitlines()
     events = await user.show(thread)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)
     assert len(lines) == len(events)
     for line, event in zip(lines, events, strict=True):
         mark = "●" if event["role"] == "fact" else "→"

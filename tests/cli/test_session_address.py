@@ -1,4 +1,4 @@
-"""A session is named by its id, the beginning of its id, its name or its place in the list."""
+"""A session is named by its id, a part of its id, its name or its place in the list."""
 
 from collections.abc import AsyncGenerator
 
@@ -37,7 +37,7 @@ async def two(user: User) -> AsyncGenerator[tuple[User, str, str]]:
 async def test_each_form_finds_its_session(two: tuple[User, str, str]) -> None:
     user, older, newer = two
     forms = {
-        older: (older, older[:-1], older.upper(), "@2"),
+        older: (older, older[:-1], older.upper(), older[-8:], older[-8:].upper(), "@2"),
         newer: (newer, newer[:-1], "tidy up", "@1", "@last"),
     }
     for session, names in forms.items():

@@ -32,7 +32,7 @@ async def test_each_agent_and_review_is_a_line_with_its_tokens(user: User) -> No
     total = own["input_tokens"] + 200
     drawn = text.out.splitlines()
     assert (text.code, len(drawn)) == (0, 4)
-    assert drawn[0].startswith(run.thread[:13])
+    assert drawn[0].startswith(run.thread[-8:])
     assert drawn[1].startswith("├─ ")
     assert "agent" in drawn[1]
     assert drawn[1].endswith("100 tokens in, 10 out")

@@ -72,7 +72,8 @@ async def test_people_see_branches_in_columns(family: tuple[User, list[str]]) ->
     length = drawn[0].index(" ")
     expected = [root, f"└─ {child}", f"   └─ {grandchild}", other]
     for line, head in zip(drawn, expected, strict=True):
-        assert line.startswith(head[: head.index(head.lstrip(" └─")) + length] + "  ")
+        session = head.lstrip(" └─")
+        assert line.startswith(f"{head.removesuffix(session)}{session[-length:]}  ")
     assert " fork at turn 1, event 5 · " in drawn[2]
     assert "1 turn" in drawn[0]
 
@@ -99,7 +100,7 @@ async def test_without_a_store_there_is_no_tree(user: User) -> None:
 
 
 def session(number: int) -> SessionId:
-    return SessionId(f"{number:08x}-0000-7000-8000-000000000000")
+    return SessionId(f"01900000-0000-7000-8000-{number:012x}")
 
 
 def node(number: int, depth: int, *, title: str = "t", is_last: bool = True) -> Node:
@@ -155,10 +156,10 @@ def test_a_thousand_generations_are_drawn_in_lines_of_bounded_length() -> None:
 
 def test_ids_are_as_long_as_it_takes_to_tell_them_apart() -> None:
     near = [
-        Node(SessionSummary(SessionId(f"01900000-0000-7000-8000-0000000000{n}0")), None, 0, *rest)
+        Node(SessionSummary(SessionId(f"01900000-0000-7000-8000-00{n}000000000")), None, 0, *rest)
         for n, rest in ((1, (False, True, 1, 0)), (2, (False, True, 1, 0)))
     ]
     assert [click.unstyle(line).split()[0] for line in lines(near)] == [
-        "01900000-0000-7000-8000-00000000001",
-        "01900000-0000-7000-8000-00000000002",
+        "1000000000",
+        "2000000000",
     ]

@@ -9,6 +9,7 @@ from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.stored_state.pages import Pages
 from turnlog.actors.turn_diff.changes import TurnChanges
+from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import UnknownEvent
@@ -30,6 +31,7 @@ class TurnNotFound(UsageError):
 @click.command("changes")
 @click.argument("session", metavar="ID")
 @click.argument("turn", type=click.IntRange(min=1), required=False)
+@paged
 def command(session: str, turn: int | None) -> None:
     """Show what turn TURN of session ID changed, as a unified diff; by default the last one.
 

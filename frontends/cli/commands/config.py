@@ -5,6 +5,7 @@ import os
 import click
 
 from turnlog.frontends.cli.output.json_lines import print_json
+from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
@@ -16,6 +17,7 @@ from turnlog.runtime.config.explain import Setting, explain
 @click.command("config")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @settings_options
+@paged
 def command(as_json: bool, chosen: ChosenSettings) -> None:
     """Show each setting that has a value, and where it comes from. Secrets are masked.
 

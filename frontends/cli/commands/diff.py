@@ -1,5 +1,6 @@
 """`turnlog diff`: where two sessions part, and how what follows differs."""
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -10,7 +11,8 @@ import trio
 from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
-from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.frontends.cli.output.pager import paged
+from turnlog.frontends.cli.output.terminal import columns, secho, style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import reading
@@ -31,7 +33,8 @@ from turnlog.replay.views.text import counted, one_line
 SAME: Final = 0
 DIFFERENT: Final = 1
 TROUBLE: Final = 2
-_GIST_WIDTH: Final = 90
+_WIDTH: Final = 129  # columns, where stdout is not a terminal
+_NARROWEST: Final = 20  # columns of an event's text
 _FIELDS: Final = 8  # of a changed event that are shown
 _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": ("+", "green")}
 
@@ -47,6 +50,7 @@ _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": (
     show_default=True,
     help="At most so many lines of the timeline; all of them with --json.",
 )
+@paged
 def command(left: str, right: str, as_json: bool, limit: int) -> int:
     """Show where sessions A and B part, and how the events behind that place differ.
 
@@ -184,7 +188,9 @@ def _show(entry: Alike | Pair) -> None:
     places = f"{_place(entry.left):>7} {_place(entry.right):>7}"
     recorded = entry.right or entry.left
     assert recorded is not None  # one of them is there
-    text = one_line(gist(recorded.event), _GIST_WIDTH)
+    before = f"{sign} {places}  {recorded.kind:<19} "
+    room = columns(sys.stdout, _WIDTH) - len(before)
+    text = one_line(gist(recorded.event), max(_NARROWEST, room))
     head = style(f"{sign} {places}", fg=colour)
     click.echo(f"{head}  {recorded.kind:<19} {text}".rstrip())
     show_differences(entry.differences, indent=20, most=_FIELDS)

@@ -5,7 +5,8 @@ import sys
 import click
 import trio
 
-from turnlog.frontends.cli.output.terminal import secho
+from turnlog.frontends.cli.output.pager import paged
+from turnlog.frontends.cli.output.terminal import columns, secho
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.items import JsonText
@@ -14,7 +15,7 @@ from turnlog.replay.views.state_at import model_input_at
 from turnlog.replay.views.text import excerpt
 
 _LINES = 20  # of each item that are shown
-_WIDTH = 160
+_WIDTH = 160  # columns, where stdout is not a terminal
 
 
 @click.command("history")
@@ -27,6 +28,7 @@ _WIDTH = 160
     help="At this event; -1, the default, is the last one, -2 the one before it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
+@paged
 def command(session: str, at: int, as_json: bool) -> None:
     """Show what the model would be sent, if session ID were cut at an event and asked again.
 
@@ -41,7 +43,7 @@ def command(session: str, at: int, as_json: bool) -> None:
         secho("Nothing: there is no conversation yet.", dim=True)
     for number, item in enumerate(items, 1):
         secho(f"--- {number}", dim=True)
-        click.echo(excerpt(item_text(item), _LINES, _WIDTH))
+        click.echo(excerpt(item_text(item), _LINES, columns(sys.stdout, _WIDTH)))
 
 
 async def _history(prefix: str, at: int) -> list[JsonText]:

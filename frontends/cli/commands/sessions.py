@@ -1,5 +1,6 @@
 """`turnlog sessions`: the list of sessions."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,15 +9,17 @@ import trio
 from msgspec import Struct
 
 from turnlog.frontends.cli.output.json_lines import print_json
-from turnlog.frontends.cli.output.terminal import secho, style
-from turnlog.frontends.sessions.address import is_listed
+from turnlog.frontends.cli.output.pager import paged
+from turnlog.frontends.cli.output.terminal import columns, secho, style
+from turnlog.frontends.sessions.address import is_listed, short_length
 from turnlog.frontends.sessions.status import MEANINGS, Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
 from turnlog.protocol.summary import SessionSummary
 from turnlog.protocol.times import rfc3339
 from turnlog.replay.views.text import local_time, one_line
 
-_TITLE_WIDTH = 60
+_WIDTH = 120  # columns, where stdout is not a terminal
+_NARROWEST = 10  # columns of a title
 _MOST = 100_000  # sessions that are looked through for those that are listed
 _STATUSES = "\b\nStatus:\n" + "\n".join(f"  {name:12} {what}" for name, what in MEANINGS.items())
 
@@ -65,6 +68,7 @@ def _statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> f
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
 )
+@paged
 def command(
     as_json: bool,
     show_all: bool,
@@ -79,24 +83,29 @@ def command(
     takes a session.
     """
     wanted = _Wanted(working_folder(None) if here else None, statuses, text, show_all)
-    rows = trio.run(_sessions, wanted, limit) if has_store() else []
+    rows, length = trio.run(_sessions, wanted, limit) if has_store() else ([], 0)
     if as_json:
         for summary, standing in rows:
             print_json(_row(summary, standing))
     elif rows:
-        secho(f"{'ID':36}  {'UPDATED':16}  TURNS  {'STATUS':11}  TITLE", bold=True)
+        secho(f"{'ID':{length}}  {'UPDATED':16}  TURNS  {'STATUS':11}  TITLE", bold=True)
+        width = columns(sys.stdout, _WIDTH)
         for summary, standing in rows:
-            click.echo(_line(summary, standing))
+            click.echo(_line(summary, standing, length, width))
     elif here or statuses or text:
         click.echo("No session fits. `turnlog sessions` lists all.", err=True)
     else:
         click.echo(f"There are no sessions in {store_path()}. `turnlog exec` begins one.", err=True)
 
 
-async def _sessions(wanted: _Wanted, limit: int) -> list[tuple[SessionSummary, Standing]]:
+async def _sessions(
+    wanted: _Wanted, limit: int
+) -> tuple[list[tuple[SessionSummary, Standing]], int]:
+    """Return the sessions that are listed, and how many characters of an id tell all apart."""
     rows: list[tuple[SessionSummary, Standing]] = []
     async with reading() as log:
-        for summary in await log.sessions(limit=_MOST):
+        stored = await log.sessions(limit=_MOST)
+        for summary in stored:
             if not wanted.allows(summary):
                 continue
             standing = (await standings(log, [summary]))[summary.session]
@@ -104,7 +113,7 @@ async def _sessions(wanted: _Wanted, limit: int) -> list[tuple[SessionSummary, S
                 rows.append((summary, standing))
             if len(rows) == limit:
                 break
-    return rows
+    return rows, short_length(summary.session for summary in stored)
 
 
 def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
@@ -125,13 +134,19 @@ def _row(summary: SessionSummary, standing: Standing) -> dict[str, Any]:
     }
 
 
-def _line(summary: SessionSummary, standing: Standing) -> str:
+def _line(summary: SessionSummary, standing: Standing, length: int, width: int) -> str:
     updated = f"{local_time(summary.updated_us):%Y-%m-%d %H:%M}"
-    title = one_line(summary.name or summary.title, _TITLE_WIDTH)
-    if summary.archived:
-        title += style("  (archived)", dim=True)
+    row = f"{summary.session[-length:]}  {updated:16}  {summary.turns:5}  {standing:11}  "
+    note = _note(summary, length)
+    room = max(_NARROWEST, width - len(row) - len(note))
+    return row + one_line(summary.name or summary.title, room) + style(note, dim=True)
+
+
+def _note(summary: SessionSummary, length: int) -> str:
+    """Return what is said of a session after its title."""
+    note = "  (archived)" if summary.archived else ""
     if summary.spawned_by is not None:
-        title += style(f"  ({summary.originator} of {summary.spawned_by[:13]})", dim=True)
+        note += f"  ({summary.originator} of {summary.spawned_by[-length:]})"
     if summary.parent is not None:
-        title += style(f"  (fork of {summary.parent[:13]} at {summary.cut})", dim=True)
-    return f"{summary.session:36}  {updated:16}  {summary.turns:5}  {standing:11}  {title}"
+        note += f"  (fork of {summary.parent[-length:]} at {summary.cut})"
+    return note

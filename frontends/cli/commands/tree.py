@@ -1,7 +1,7 @@
 """`turnlog tree`: which session branched from which, and where."""
 
+import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,8 +11,9 @@ import trio
 from rich.cells import cell_len, set_cell_size
 
 from turnlog.frontends.cli.output.json_lines import print_json
-from turnlog.frontends.cli.output.terminal import style
-from turnlog.frontends.sessions.address import find_session
+from turnlog.frontends.cli.output.pager import paged
+from turnlog.frontends.cli.output.terminal import columns, style
+from turnlog.frontends.sessions.address import find_session, short_length
 from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.errors import SessionNotFound
@@ -21,14 +22,16 @@ from turnlog.protocol.times import rfc3339
 from turnlog.replay.views.text import counted, local_time, one_line
 from turnlog.replay.views.tree import Node, fork_tree
 
-_SHORTEST: Final = 13  # characters of an id: its time, to the millisecond
 _TITLE_CELLS: Final = 44
+_FEWEST_CELLS: Final = 16  # of a title, on a narrow terminal
+_WIDTH: Final = 200  # columns, where stdout is not a terminal
 _SHOWN_DEPTH: Final = 12  # branches that are drawn before a session; how many more is said
 
 
 @click.command("tree")
 @click.argument("session", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, parents first.")
+@paged
 def command(session: str | None, as_json: bool) -> None:
     """Show which sessions were forked from which, and at which turn and event; and their agents.
 
@@ -99,19 +102,23 @@ def lines(
         standing: of the sessions. Without one, it is what the summary says.
         notes: what is to be said of a session besides.
     """
-    length = _id_length([node.summary.session for node in nodes])
+    length = short_length(node.summary.session for node in nodes)
+    rests = [_rest(node, standing, notes.get(node.summary.session)) for node in nodes]
+    drawn = _branches(nodes)
+    head = max(map(cell_len, drawn)) + length
+    room = columns(sys.stdout, _WIDTH) - head - max(map(cell_len, rests)) - len("    ")
+    cells = min(_TITLE_CELLS, max(_FEWEST_CELLS, room))
     rows = [
         _Line(
             branches,
-            node.summary.session[:length],
-            _fitting(one_line(node.summary.name or node.summary.title, _TITLE_CELLS)),
-            _rest(node, standing, notes.get(node.summary.session)),
+            node.summary.session[-length:],
+            _fitting(one_line(node.summary.name or node.summary.title, cells), cells),
+            rest,
             node.summary.session == marked,
             node.depth > 0 and node.summary.spawned_by is None,
         )
-        for node, branches in zip(nodes, _branches(nodes), strict=True)
+        for node, branches, rest in zip(nodes, drawn, rests, strict=True)
     ]
-    head = max(cell_len(row.branches) for row in rows) + length
     title = max(cell_len(row.title) for row in rows)
     return [_styled(row, head, title) for row in rows]
 
@@ -124,11 +131,11 @@ def _styled(row: _Line, head: int, title: int) -> str:
     return f"{branches}{session}{padding}  {named}  {style(row.rest, dim=True)}"
 
 
-def _fitting(title: str) -> str:
+def _fitting(title: str, cells: int) -> str:
     """Return a title in at most so many cells of a terminal: a wide character takes two."""
-    if cell_len(title) <= _TITLE_CELLS:
+    if cell_len(title) <= cells:
         return title
-    return set_cell_size(title.removesuffix("…"), _TITLE_CELLS - 1).rstrip() + "…"
+    return set_cell_size(title.removesuffix("…"), cells - 1).rstrip() + "…"
 
 
 def _rest(node: Node, standing: Mapping[SessionId, Standing], note: str | None) -> str:
@@ -159,12 +166,3 @@ def _branches(nodes: Sequence[Node]) -> list[str]:
         drawn.append(f"{before}{''.join(stems[hidden:])}{'└─ ' if node.is_last else '├─ '}")
         stems.append("   " if node.is_last else "│  ")
     return drawn
-
-
-def _id_length(sessions: Sequence[SessionId]) -> int:
-    """Return how many characters of an id tell all of these apart."""
-    length = _SHORTEST
-    for one, other in pairwise(sorted(sessions)):
-        while length < len(other) and one[:length] == other[:length]:
-            length += 1
-    return length + 1 if any(session[length - 1] == "-" for session in sessions) else length

@@ -1,14 +1,16 @@
 """Structural differences, for programs and for people."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 
-from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.frontends.cli.output.terminal import columns, secho, style
 from turnlog.replay.views.structure import ABSENT, Difference, excerpts, path_text
 
-_WIDTH: Final = 90  # of a value that is shown
+_WIDTH: Final = 94  # columns of a value, where stdout is not a terminal
+_NARROWEST: Final = 20
 
 
 def difference_object(change: Difference) -> dict[str, Any]:
@@ -24,7 +26,8 @@ def show_differences(changes: Sequence[Difference], *, indent: int, most: int) -
     """Print where two values differ, both sides of each place below each other."""
     margin = " " * indent
     for change in changes[:most]:
-        left, right = excerpts(change.left, change.right, _WIDTH)
+        room = columns(sys.stdout, _WIDTH + indent) - indent - len("  - ")
+        left, right = excerpts(change.left, change.right, max(_NARROWEST, room))
         click.echo(f"{margin}{path_text(change.path)}")
         for sign, colour, value, text in (
             ("-", "red", change.left, left),

@@ -1,5 +1,6 @@
 """What `turnlog show --at` prints: a session at one of its events."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Any, Final, TypeVar, cast
@@ -11,7 +12,7 @@ from msgspec import Raw
 from turnlog.actors.core.state import Agent, State, Turn
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
-from turnlog.frontends.cli.output.terminal import secho, style
+from turnlog.frontends.cli.output.terminal import columns, secho, style
 from turnlog.protocol.envelope import KIND_NAMES
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -27,7 +28,7 @@ from turnlog.replay.views.state_at import Request, StateAt, state_view
 from turnlog.replay.views.structure import ABSENT, Difference, decoded
 from turnlog.replay.views.text import counted, local_time, one_line, printable
 
-_WIDTH: Final = 90
+_WIDTH: Final = 101  # columns, where stdout is not a terminal
 _LABEL: Final = 10
 _CHANGES: Final = 12  # that are shown
 _ROWS: Final = 8  # of a list of calls, effects or inputs
@@ -78,13 +79,18 @@ def _request_object(request: Request) -> dict[str, Any]:
 # --- for people -------------------------------------------------------------------------------
 
 
+def _width() -> int:
+    """Return the columns of a row after its label."""
+    return columns(sys.stdout, _WIDTH) - _LABEL - 1
+
+
 def print_state_text(found: StateAt) -> None:
     """Print the event, and below it the state, the request and what the event changed."""
     recorded = found.recorded
     title = style(f"event {recorded.sequence} of {found.head}", bold=True)
     time = f"{local_time(recorded.time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3]
     click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {style(time, dim=True)}")
-    if text := one_line(gist(recorded.event), _WIDTH + _LABEL):
+    if text := one_line(gist(recorded.event), _width() + _LABEL):
         click.echo(f"  {text}")
     if trace := traceback_of(recorded.event):
         click.echo(indent(printable(trace.rstrip()), "    "))
@@ -103,12 +109,12 @@ _Rows = tuple[str, Sequence[str]]
 def _state_rows(state: State) -> Iterator[_Rows]:
     summary, settings = state.summary, state.settings
     if summary is not None and summary.title:
-        yield "title", [one_line(summary.title, _WIDTH)]
+        yield "title", [one_line(summary.title, _width())]
     yield "turn", [_turn_text(state)]
     if state.turn is not None:
         yield "calls", _cut(list(_calls(state.turn)))
     yield "open", _cut([_open_text(state, asked) for asked in state.outstanding.values()])
-    yield "queue", _cut([one_line(op_text(op.op), _WIDTH) for op in state.queue])
+    yield "queue", _cut([one_line(op_text(op.op), _width()) for op in state.queue])
     yield "agents", _cut([_agent_text(*pair) for pair in state.agents.items()])
     if (undo := _undo_text(state)) and state.turn is None:
         yield "undo", [undo]
@@ -161,7 +167,7 @@ def _turn_text(state: State) -> str:
 
 def _calls(turn: Turn) -> Iterator[str]:
     for number, call in enumerate(turn.calls, turn.first_call):
-        said = f"  → {one_line(call.output, _WIDTH // 2)}" if call.settled else ""
+        said = f"  → {one_line(call.output, _width() // 2)}" if call.settled else ""
         yield f"{number} {call.item.name} {call.status}{said}"
 
 
@@ -175,9 +181,9 @@ def _open_text(state: State, asked: OpeningDecision) -> str:
         case ApprovalAsked(effect=name, question=question, call=call):
             return f"{name}: question {question} about call {call}"
         case ChildAsked(effect=name):
-            return f"{name}: {asked.kind} {asked.name}, {one_line(asked.prompt, _WIDTH // 2)}"
+            return f"{name}: {asked.kind} {asked.name}, {one_line(asked.prompt, _width() // 2)}"
         case UserShellAsked(effect=name, command=command):
-            return f"{name}: the user's command {one_line(command, _WIDTH // 2)}"
+            return f"{name}: the user's command {one_line(command, _width() // 2)}"
         case _:
             return f"{asked.effect}: {KIND_NAMES[type(asked)].replace('_', ' ')}"
 
@@ -196,7 +202,7 @@ def _request_rows(request: Request) -> Iterator[_Rows]:
         digest += style(f", but the log says {request.recorded_digest}", fg="red")
     yield "", [f"{parts}, {digest}"]
     if request.input:
-        yield "", [f"the last one: {one_line(item_text(request.input[-1]), _WIDTH)}"]
+        yield "", [f"the last one: {one_line(item_text(request.input[-1]), _width())}"]
     if isinstance(request.settings, TurnSettings) and request.tools_json is not None:
         yield "", [f"{_settings_text(request.settings.session)}; {_tools_text(request.tools_json)}"]
 
@@ -214,7 +220,7 @@ def _tools_text(tools_json: str) -> str:
 
 def _tool_name(tool: object) -> str:
     fields = cast(dict[str, object], tool) if isinstance(tool, dict) else {}
-    return one_line(str(fields.get("name") or fields.get("type") or "?"), _WIDTH // 3)
+    return one_line(str(fields.get("name") or fields.get("type") or "?"), _width() // 3)
 
 
 T = TypeVar("T")

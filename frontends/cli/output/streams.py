@@ -9,6 +9,8 @@ import io
 import os
 import select
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 from turnlog.frontends.cli.errors import NobodyReads, OutputUnwritable
@@ -31,6 +33,7 @@ class Door(io.BufferedIOBase):
 
     def __init__(self, descriptor: int, encoding: str) -> None:
         self._descriptor = descriptor
+        self._target = descriptor  # where it leads; a pager's pipe instead of the terminal
         self._encoding = encoding
         self._is_terminal = os.isatty(descriptor)
         self._is_shut = False  # it took something badly; there is no second error
@@ -61,6 +64,16 @@ class Door(io.BufferedIOBase):
             self._send(self._for_terminal(whole) if self._is_terminal else self._for_file(whole))
         return len(whole)
 
+    @contextmanager
+    def sent_to(self, target: int) -> Generator[None]:
+        """Lead to a pager, which shows to the terminal what it is given."""
+        self._target = target
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            self._target, self._is_shut = self._descriptor, False
+
     def _for_terminal(self, data: bytes) -> bytes:
         try:
             text = data.decode()
@@ -73,7 +86,7 @@ class Door(io.BufferedIOBase):
 
     def _send(self, data: bytes) -> None:
         try:
-            _write_all(self._descriptor, data)
+            _write_all(self._target, data)
         except OSError as error:
             self._is_shut = True
             if self._descriptor == STDERR:

@@ -6,7 +6,7 @@ said can look like it. The doors (`streams`) let through what is marked and noth
 
 import os
 import re
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -24,6 +24,25 @@ _OWN_BYTES: Final = re.compile(_OWN.pattern.encode())
 _MARK_BYTES: Final = _MARK.encode()
 
 CLEAR_LINE: Final = f"{_MARK}1G{_MARK}2K"  # and go to its beginning
+
+
+_NARROWEST: Final = 40
+
+
+def columns(stream: TextIO, otherwise: int) -> int:
+    """Return how many columns a line of `stream` may have.
+
+    Args:
+        otherwise: where the stream is not a terminal, or its width is not known.
+    """
+    if not stream.isatty():
+        return otherwise
+    wanted = os.environ.get("COLUMNS", "")
+    try:
+        width = int(wanted) if wanted.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return otherwise
+    return max(width, _NARROWEST) if width else otherwise
 
 
 def style(text: str, **styles: Any) -> str:  # noqa: ANN401 - as `click.style` takes them
