@@ -33,12 +33,13 @@ from turnlog.protocol.envelope import (
     require_known,
     seal,
 )
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import (
-    EnvironmentFault,
-    LogPaused,
-    OpRejected,
+    Rejected,
     StoreError,
+    StorePaused,
     TurnlogError,
+    Unavailable,
     WriteLost,
 )
 from turnlog.protocol.events import (
@@ -134,12 +135,14 @@ class SessionActor:
 
         Raises:
             Overloaded: the mailbox has no room for it; nothing was queued.
-            OpRejected: the session has ended.
-            EventInvalid: the op cannot be stored.
+            Rejected: the session has ended.
+            UsageError: the op cannot be stored.
             TurnlogError: what the session's actor ended with.
         """
         if self.hub.closed:
-            raise self.failure or OpRejected("this session has been closed; resume it to go on")
+            raise self.failure or Rejected(
+                ErrorCode.SESSION_CLOSED, "this session has been closed; resume it to go on"
+            )
         fact = OpReceived(submission.op_id, submission.op, submission.origin)
         message = encode_fact(fact)
         if isinstance(submission.op, _URGENT):
@@ -207,7 +210,9 @@ class SessionActor:
         finally:
             with trio.CancelScope(shield=True), suppress(StoreError):
                 await self.ports.log.release(self.claim)
-            closed = OpRejected("the session was closed before it took this")
+            closed = Rejected(
+                ErrorCode.SESSION_CLOSED, "the session was closed before it took this"
+            )
             self._replies.fail_all(self.failure or closed)
             self.hub.close()
 
@@ -225,7 +230,7 @@ class SessionActor:
                 await self.ports.log.release(self.claim)
                 self.claim = await self.ports.log.claim(self.claim.session)
                 return
-            except LogPaused:
+            except StorePaused:
                 await trio.sleep(CLAIM_PERIOD)
 
     # --- one life, from a fold of the log to the end or to a lost write -------------------------
@@ -359,7 +364,7 @@ class SessionActor:
     def _append(self, batch: Batch) -> Ticket:
         try:
             return self.ports.log.append(self.claim.session, batch, fence=self.claim.fence)
-        except LogPaused as error:  # since there was room; the step is lost, as if refused
+        except StorePaused as error:  # since there was room; the step is lost, as if refused
             return _NotStored(Refused(str(error)))
 
     def _seal(
@@ -438,7 +443,7 @@ def _failure(error: BaseException) -> TurnlogError:
     if group and not causes:
         return WriteLost("the session was cut off before it was closed; resume it")
     if (fault := environment_fault(error)) is not None:
-        return EnvironmentFault(fault)
+        return Unavailable(ErrorCode.ENVIRONMENT_FAULT, fault)
     return WriteLost(f"the session's actor failed ({type(error).__name__}: {error}); resume it")
 
 

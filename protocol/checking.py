@@ -14,7 +14,8 @@ from typing import Final, Generic, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Struct, ValidationError
 
-from turnlog.protocol.errors import ArgumentInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 T = TypeVar("T")
 
@@ -43,15 +44,17 @@ class Argument(Generic[T]):
             name: the argument's, for the error; empty where `value` is the arguments as a whole.
 
         Raises:
-            ArgumentInvalid: it is something else. The text names the place and what is allowed.
+            UsageError: it is something else. The text names the place and what is allowed.
         """
         plain = _plain(name, value, 0)
         try:
             taken: T = msgspec.convert(plain, cast(type[T], self._kind))
         except ValidationError as error:
-            raise ArgumentInvalid(self._explained(name, str(error))) from None
+            raise UsageError(
+                ErrorCode.ARGUMENT_INVALID, self._explained(name, str(error))
+            ) from None
         for why in _left_out(name, value, taken):
-            raise ArgumentInvalid(why)
+            raise UsageError(ErrorCode.ARGUMENT_INVALID, why)
         return taken
 
     def _explained(self, name: str, message: str) -> str:
@@ -74,7 +77,10 @@ class Argument(Generic[T]):
 def _plain(place: str, value: object, depth: int) -> object:
     """Return `value` as what JSON has, or raise at the place that cannot be stored."""
     if depth > MOST_DEPTH:
-        raise ArgumentInvalid(f"{_short(place)}: it is nested deeper than {MOST_DEPTH} levels")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
+            f"{_short(place)}: it is nested deeper than {MOST_DEPTH} levels",
+        )
     match value:
         case None | bool():
             return value
@@ -98,9 +104,10 @@ def _plain(place: str, value: object, depth: int) -> object:
         case PathLike():
             return _plain(place, fspath(cast("PathLike[str]", value)), depth + 1)
         case _:
-            raise ArgumentInvalid(
+            raise UsageError(
+                ErrorCode.ARGUMENT_INVALID,
                 f"{place}: {_described(value)} cannot be stored; give text, a number, true or "
-                "false, None, or a list, mapping or Struct of these"
+                "false, None, or a list, mapping or Struct of these",
             )
 
 
@@ -117,7 +124,9 @@ def _fields(place: str, value: Struct, depth: int) -> dict[str, object]:
 
 def _key(place: str, key: object) -> str:
     if not isinstance(key, str):
-        raise ArgumentInvalid(f"{place}: the key {_described(key)} is not a text")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{place}: the key {_described(key)} is not a text"
+        )
     return _text(place, str.__str__(key))
 
 
@@ -125,22 +134,27 @@ def _text(place: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ArgumentInvalid(
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
             f"{_short(place)}: {_described(text)} is not Unicode text: character {error.start} is "
-            "half of a pair (U+D800 to U+DFFF). Decode bytes with errors='replace'"
+            "half of a pair (U+D800 to U+DFFF). Decode bytes with errors='replace'",
         ) from None
     return text
 
 
 def _number(place: str, number: int) -> int:
     if not _LEAST_INT <= number <= _MOST_INT:
-        raise ArgumentInvalid(f"{place}: a number of more than 64 bits cannot be stored")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{place}: a number of more than 64 bits cannot be stored"
+        )
     return number
 
 
 def _finite(place: str, number: float) -> float:
     if not isfinite(number):
-        raise ArgumentInvalid(f"{place}: {number} is not a number that JSON has")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{place}: {number} is not a number that JSON has"
+        )
     return number
 
 
@@ -191,7 +205,7 @@ def require(holds: bool, why: str) -> None:
     """Check a further condition of an argument.
 
     Raises:
-        ArgumentInvalid: the condition does not hold; `why` is the text.
+        UsageError: the condition does not hold; `why` is the text.
     """
     if not holds:
-        raise ArgumentInvalid(why)
+        raise UsageError(ErrorCode.ARGUMENT_INVALID, why)

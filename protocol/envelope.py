@@ -13,7 +13,8 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 from msgspec import Raw, Struct
 
-from turnlog.protocol.errors import EventInvalid, SchemaTooNew
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreTooNew, UsageError
 from turnlog.protocol.events import Decision, Fact, SessionDecision, SessionEvent, SessionFact
 
 SCHEMA: Final = 2
@@ -134,7 +135,7 @@ def encode_fact(fact: SessionFact) -> EncodedEvent:
     """Return a fact as bytes. Decoding them gives an equal fact, so the session can read it.
 
     Raises:
-        EventInvalid: a value in it is not what its type says, or cannot be stored.
+        UsageError: a value in it is not what its type says, or cannot be stored.
     """
     try:
         encoded = encode_event(fact)
@@ -148,7 +149,7 @@ def require_storable(decision: SessionDecision) -> None:
     """Check that the log will give a decision back as it is: about 1 us.
 
     Raises:
-        EventInvalid: it would not, since a value in it is not what its type says.
+        UsageError: it would not, since a value in it is not what its type says.
     """
     try:
         same = _decode_event(_encode(decision)) == decision
@@ -158,9 +159,11 @@ def require_storable(decision: SessionDecision) -> None:
         raise _invalid(decision, "it would be read back otherwise")
 
 
-def _invalid(event: SessionEvent, why: object) -> EventInvalid:
+def _invalid(event: SessionEvent, why: object) -> UsageError:
     text = f"{why}".encode(errors="replace").decode()
-    return EventInvalid(f"{KIND_NAMES[type(event)]}: it cannot be stored: {text}")
+    return UsageError(
+        ErrorCode.EVENT_INVALID, f"{KIND_NAMES[type(event)]}: it cannot be stored: {text}"
+    )
 
 
 def decode_event(encoded: EncodedEvent) -> SessionEvent:
@@ -257,7 +260,7 @@ def unseal(data: bytes, digest: Digest, load: Callable[[Digest], bytes]) -> Reco
         load: gives a blob by its digest.
 
     Raises:
-        SchemaTooNew: a newer release wrote it, and did not mark it as one to be skipped.
+        StoreTooNew: a newer release wrote it, and did not mark it as one to be skipped.
         msgspec.MsgspecError: these bytes are not an event.
         KeyError: `load` has no such blob.
     """
@@ -299,8 +302,8 @@ def require_known(records: Iterable[Recorded]) -> None:
     """Check that this release may continue from `records`.
 
     Raises:
-        SchemaTooNew: one of them is of an unknown kind that changes what a session is.
+        StoreTooNew: one of them is of an unknown kind that changes what a session is.
     """
     for record in records:
         if isinstance(record.event, UnknownEvent) and not record.event.ignorable:
-            raise SchemaTooNew(found=SCHEMA + 1, known=SCHEMA)
+            raise StoreTooNew(found=SCHEMA + 1, known=SCHEMA)

@@ -1,28 +1,33 @@
-"""One class for each thing that a caller can do about it.
+"""One class for each thing that a caller can do about an error.
 
-`code` is stable: scripts and clients match on it, never on the text. The text says what
-happened, where, and what to do next.
+Every error has a `code` out of the list in `error_codes`. It is stable: scripts and clients match
+on it, never on the text. The text says what happened, where, and what to do next.
 
-* `TurnlogError`
-    * `UsageError`: the request itself is wrong; nothing was done
-        * `ArgumentInvalid`, `ToolInvalid`, `NotOnTrio`, `EventInvalid`, `ConfigInvalid`,
-          `HomeUnknown`, `OpRejected`, `SessionNotFound`, `AmbiguousSession`, `SequenceOutOfRange`,
-          `PatchInvalid`, `ScriptInvalid`, `InputUnreadable`, `PortableInvalid`,
-          `RerecordingRefused`, `RolloutInvalid`, `RolloutEmpty`, `SessionExists`
-    * `SessionBusy`: somebody else is writing; follow, fork or wait
-    * `Overloaded`: the session's mailbox is full; try again later
-    * `StoreError`: the log cannot do it
-        * `LogPaused`, `LogDamaged`, `SchemaTooNew`, `StoreUnsuitable`, `StoreDamaged`, `WriteLost`
-    * `SandboxUnavailable`: commands cannot be confined here as the settings ask
-    * `CredentialMissing`: a key is needed and none was found
-    * `EnvironmentFault`: the machine refuses what it takes
-    * `RecordingMiss`: what is played back was asked for something that it does not hold
+* `TurnlogError`: catch it to handle them all
+    * `UsageError`: the request itself is wrong; correct it
+        * `FileInvalid`: a file is not what was written; restore it, or make it again
+    * `NotFound`: nothing has this name; list what there is
+    * `Busy`: another process works with it; follow, fork or wait
+    * `Rejected`: it does not fit the session's state; resume, wait or interrupt
+    * `Overloaded`: too much waits already; send it again later
+    * `Failed`: it was begun and went wrong; look at what is left, then try again
+    * `Unavailable`: this machine lacks what it takes; provide that
+    * `RecordingMiss`: a recording does not hold what was asked of it; record again
+    * `StoreError`: the event log cannot do it; the text says what to do
+        * `StorePaused`: make room; writing then resumes
+        * `StoreTooNew`: upgrade turnlog
+        * `StoreDamaged`: read and export what is sound, then repair
+            * `LogDamaged`: fork the session before the damage
+        * `WriteLost`: resume the session, send the op again
+
+Ports have typed failures of their own, which never leave the runtime: a model client raises
+`ModelCallFailed`, a tool `CallRefused`. The test kit fails a test with an `AssertionError`.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
-from turnlog.protocol.faults import ENVIRONMENT_FAULT
+from turnlog.protocol.error_codes import ErrorCode
 
 _SHOWN_MATCHES: Final = 10  # sessions that an ambiguous name is answered with
 
@@ -30,381 +35,190 @@ _SHOWN_MATCHES: Final = 10  # sessions that an ambiguous name is answered with
 class TurnlogError(Exception):
     """Base of every error that turnlog raises on purpose.
 
-    Catch it to handle them all; compare `code` to tell them apart.
+    Args:
+        code: a value of `ErrorCode`; or the code that a log has of an error, which a newer
+            turnlog may have written.
+        text: what happened, where, and what to do next.
     """
 
-    code: ClassVar[str] = "turnlog_error"
+    code: str
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code, text)
+        self.code = str(code)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class UsageError(TurnlogError):
-    """The request itself is wrong. Nothing was done.
+    """The request itself is wrong. Nothing was done: correct it as the text says."""
 
-    Correct it as the text says.
+
+class FileInvalid(UsageError):
+    """A portable session file is not what was written. What comes before the line is good.
+
+    Args:
+        name: of the file.
+        line: from 1.
+        flaw: stable: empty, header, version, torn, json, order, time, event, count, digest.
+        why: the rest of a sentence.
     """
-
-    code = "usage_error"
-
-
-class ArgumentInvalid(UsageError, ValueError):
-    """A value that was passed is not allowed. Nothing was stored.
-
-    Pass what the text names as allowed.
-    """
-
-    code = "argument_invalid"
-
-
-class ToolInvalid(UsageError, TypeError):
-    """What was given as a tool cannot be called by a model.
-
-    Correct what the text names; `turnlog.Tool` has what a tool needs.
-    """
-
-    code = "tool_invalid"
-
-
-class NotOnTrio(UsageError, RuntimeError):
-    """An engine was opened outside of a trio program.
-
-    Start one with `trio.run(main)`; in asyncio, run that in a thread, or use trio's guest mode.
-    """
-
-    code = "not_on_trio"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "turnlog runs on trio, and this was not called from a trio program. Start one with "
-            "`trio.run(main)`. In an asyncio program, run it in a thread: `await "
-            "asyncio.to_thread(trio.run, main)`; or side by side in one thread, in trio's guest "
-            "mode: `trio.lowlevel.start_guest_run`."
-        )
-
-
-class EventInvalid(UsageError):
-    """An event holds a value that the log could not give back. It was not stored.
-
-    Correct the value that the text names.
-    """
-
-    code = "event_invalid"
-
-
-class ConfigInvalid(UsageError):
-    """A configuration value, key or file cannot be used. The text names the file and the key.
-
-    Correct it there. `turnlog config` shows where each value comes from.
-    """
-
-    code = "config_invalid"
-
-
-class HomeUnknown(UsageError):
-    """No folder is known in which turnlog could keep anything.
-
-    Set TURNLOG_HOME to an absolute path.
-    """
-
-    code = "home_unknown"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"{why} Set TURNLOG_HOME to an absolute path, such as /srv/turnlog.")
-
-
-class OpRejected(UsageError):
-    """The session refused an op, since it does not fit the session's state.
-
-    The text ends with the refusal's own code. Wait, resume or interrupt as it says.
-    """
-
-    code = "op_rejected"
-
-
-class SessionNotFound(UsageError):
-    """No session has this id, an id that begins like this, this name, or this place in the list.
-
-    List the sessions with `turnlog sessions`.
-    """
-
-    code = "session_not_found"
-
-    def __init__(self, wanted: str) -> None:
-        super().__init__(f"there is no session {wanted!r}. `turnlog sessions` lists them.")
-        self.wanted = wanted
-
-
-class AmbiguousSession(UsageError):
-    """Several sessions have an id that begins like this, or this name.
-
-    Give more of the id.
-    """
-
-    code = "ambiguous_session"
-
-    def __init__(
-        self, wanted: str, matches: Sequence[str], described: Sequence[str] | None = None
-    ) -> None:
-        """Tell which sessions could be meant.
-
-        Args:
-            wanted: what the user gave.
-            matches: the ids.
-            described: a line for each of them, if more than its id is known.
-        """
-        lines = list(matches if described is None else described)
-        shown = "\n  ".join(lines[:_SHOWN_MATCHES])
-        more = len(lines) - _SHOWN_MATCHES
-        rest = f"\n  … and {more} more" if more > 0 else ""
-        super().__init__(
-            f"{wanted!r} could be several sessions; give more of the id:\n  {shown}{rest}"
-        )
-        self.wanted, self.matches = wanted, list(matches)
-
-
-class SequenceOutOfRange(UsageError):
-    """The session has no event with this sequence.
-
-    Give a sequence within the range that the text names.
-    """
-
-    code = "sequence_out_of_range"
-
-    def __init__(self, sequence: int, head: int) -> None:
-        super().__init__(f"there is no event {sequence}; this session has events 1 to {head}.")
-        self.sequence, self.head = sequence, head
-
-
-class PatchInvalid(UsageError):
-    """A patch cannot be parsed, or does not fit the files. No file was changed.
-
-    Read the files again and make a new patch.
-    """
-
-    code = "patch_invalid"
-
-
-class ScriptInvalid(UsageError):
-    """A script for the scripted model cannot be read. The text names the line.
-
-    Correct the script.
-    """
-
-    code = "script_invalid"
-
-
-class InputUnreadable(UsageError):
-    """A file or a stream that the user named cannot be read.
-
-    Check its path and its permissions.
-    """
-
-    code = "input_unreadable"
-
-
-class PortableInvalid(UsageError):
-    """A portable session file is not what was written. What precedes the line is good.
-
-    Restore the file, or export the session again. `flaw` is stable: empty, header, version,
-    torn, json, order, time, event, count, digest.
-    """
-
-    code = "portable_invalid"
 
     def __init__(self, name: str, line: int, flaw: str, why: str) -> None:
         advice = "Restore the file, or export (or record) the session once more."
         if flaw in ("empty", "header"):
             advice = "Name a file that `turnlog export` has written."
-        super().__init__(f"{name}, line {line}: {why}. {advice}")
+        super().__init__(ErrorCode.PORTABLE_INVALID, f"{name}, line {line}: {why}. {advice}")
         self.name, self.line, self.flaw, self.why = name, line, flaw, why
 
 
-class RerecordingRefused(UsageError):
-    """Today's decisions do not fit the recorded facts. The file was left alone.
+class NotFound(TurnlogError):
+    """No session, event, turn or question has this name. List what there is."""
 
-    Record the session once more with today's code.
+
+class Busy(TurnlogError):
+    """Another process works with the session. Follow it, fork it, or wait."""
+
+
+class Rejected(TurnlogError):
+    """It does not fit the session's state. Nothing was done: resume, wait or interrupt.
+
+    For an op that the session refused, the code is that of the decision `op_refused`.
     """
-
-    code = "rerecording_refused"
-
-    def __init__(self, sequence: int, why: str) -> None:
-        super().__init__(
-            f"the change at event {sequence} cannot be accepted: {why}. Record the session once "
-            "more with today's code."
-        )
-        self.sequence, self.why = sequence, why
-
-
-class RolloutInvalid(UsageError):
-    """A file to be imported holds no line of a recorded session.
-
-    Name a rollout of Codex, or a file that `turnlog export` has written.
-    """
-
-    code = "rollout_invalid"
-
-
-class RolloutEmpty(RolloutInvalid):
-    """A file to be imported is empty.
-
-    Name another file.
-    """
-
-    code = "rollout_empty"
-
-
-class SessionExists(UsageError):
-    """The store already has a session with the id of the imported one.
-
-    Import the file under an id of its own, with `--new-id`.
-    """
-
-    code = "session_exists"
-
-    def __init__(self, session: str) -> None:
-        super().__init__(
-            f"there is a session {session} already; nothing was changed. See it with `turnlog "
-            f"show {session}`, or import the file under an id of its own with --new-id."
-        )
-        self.session = session
-
-
-class SessionBusy(TurnlogError):
-    """Another engine is the session's writer.
-
-    Follow the session, fork it, or wait until it is released.
-    """
-
-    code = "session_busy"
-
-    def __init__(self, session: str, owner: str) -> None:
-        super().__init__(
-            f"session {session} is open in {owner}. Follow it with `turnlog show {session} "
-            "--follow`, branch from it with `turnlog fork`, or wait until it is released."
-        )
-        self.session, self.owner = session, owner
 
 
 class Overloaded(TurnlogError):
-    """Too many ops wait for the session. Nothing was queued.
+    """Too many ops wait for the session. Nothing was queued: send the op again later."""
 
-    Send the op again later.
+
+class Failed(TurnlogError):
+    """It was begun and went wrong. Look at what is left of it, then try again.
+
+    For a turn that failed, the code is that of the decision `turn_ended`.
     """
 
-    code = "overloaded"
+
+class Unavailable(TurnlogError):
+    """This machine lacks what it takes: a sandbox, a program, a key, memory. Provide that.
+
+    Args:
+        tried: why each way that was tried does not work; none if that is not the reason.
+    """
+
+    def __init__(self, code: str, text: str, tried: Sequence[str] = ()) -> None:
+        super().__init__(code, text)
+        self.tried = tuple(tried)
+
+
+class RecordingMiss(TurnlogError):
+    """A recording does not hold what was asked of it. Nothing was called live: record again."""
 
 
 class StoreError(TurnlogError):
-    """The event log cannot do what was asked.
+    """The event log cannot do what was asked. Do what the text says."""
 
-    Do what the text says; `turnlog doctor` checks the store.
+
+class StorePaused(StoreError):
+    """The disk is full or fails. Sessions can be read, not written: make room."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.LOG_PAUSED, text)
+
+
+class StoreTooNew(StoreError):
+    """A newer turnlog has written this. Upgrade turnlog.
+
+    Args:
+        found: the schema of what was read.
+        known: the newest schema that this turnlog reads.
     """
-
-    code = "store_error"
-
-
-class LogPaused(StoreError):
-    """The disk is full or fails. Sessions can be read, not written.
-
-    Make room. Writing resumes by itself.
-    """
-
-    code = "log_paused"
-
-
-class LogDamaged(StoreError):
-    """Stored bytes are not what was written. The rest of the store stays readable.
-
-    Fork the session before the damage; `turnlog doctor` reports all of it.
-    """
-
-    code = "log_damaged"
-
-    def __init__(self, session: str, sequence: int, why: str) -> None:
-        super().__init__(
-            f"session {session} is damaged at event {sequence}: {why}. What comes before it is "
-            f"intact: fork with `turnlog fork {session} --at {sequence - 1}`; `turnlog doctor` "
-            "reports all damage."
-        )
-        self.session, self.sequence, self.why = session, sequence, why
-
-
-class SchemaTooNew(StoreError):
-    """A newer turnlog has written this.
-
-    Upgrade turnlog.
-    """
-
-    code = "schema_too_new"
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
+            ErrorCode.SCHEMA_TOO_NEW,
             f"this was written with schema {found}; this turnlog knows up to {known}. "
-            "Upgrade turnlog to open it."
+            "Upgrade turnlog to open it.",
         )
         self.found, self.known = found, known
 
 
-class StoreUnsuitable(StoreError):
-    """The folder cannot hold a store: a network file system, a file, no permission.
-
-    Choose another folder with `TURNLOG_HOME`, or correct what the text names.
-    """
-
-    code = "store_unsuitable"
-
-
 class StoreDamaged(StoreError):
-    """Pages of the store's file are not what was written, so that it is not written to.
+    """Pages of the store's file are not what was written. Export what is sound, then repair."""
 
-    What is sound can be read and exported; a repair moves it into a new file.
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.STORE_DAMAGED, text)
+
+
+class LogDamaged(StoreError):
+    """Events of a session are not what was written. Fork the session before the damage.
+
+    Args:
+        sequence: of the first event that is damaged.
+        why: the rest of a sentence.
     """
 
-    code = "store_damaged"
+    def __init__(self, session: str, sequence: int, why: str) -> None:
+        super().__init__(
+            ErrorCode.LOG_DAMAGED,
+            f"session {session} is damaged at event {sequence}: {why}. What comes before it is "
+            f"intact: fork with `turnlog fork {session} --at {sequence - 1}`; `turnlog doctor` "
+            "reports all damage.",
+        )
+        self.session, self.sequence, self.why = session, sequence, why
 
 
 class WriteLost(StoreError):
-    """A write was refused or unanswered, so the session's state in memory was dropped.
+    """A write was refused or unanswered. Resume the session; send the op again with the same id.
 
-    Resume the session. Send the op again with the same id: it is done once.
+    The session's state in memory was dropped. An op with the same id is done once.
     """
 
-    code = "write_lost"
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.WRITE_LOST, text)
 
 
-class SandboxUnavailable(TurnlogError):
-    """Commands cannot be confined on this machine as the settings ask. Nothing was run.
+def with_code(text: str, code: str) -> str:
+    """Return an error's text as people read it. Scripts find the code at its end, in brackets."""
+    return f"{text} [{code}]"
 
-    Do what the text names for each mechanism, or choose another `sandbox_mode`.
+
+def session_not_found(wanted: str) -> NotFound:
+    """Return the error for a session that does not exist; `wanted` is what the user gave."""
+    return NotFound(
+        ErrorCode.SESSION_NOT_FOUND,
+        f"there is no session {wanted!r}. `turnlog sessions` lists them.",
+    )
+
+
+def event_not_found(sequence: int, head: int) -> NotFound:
+    """Return the error for an event that a session of `head` events does not have."""
+    return NotFound(
+        ErrorCode.SEQUENCE_OUT_OF_RANGE,
+        f"there is no event {sequence}; this session has events 1 to {head}.",
+    )
+
+
+def ambiguous_session(wanted: str, matches: Sequence[str]) -> UsageError:
+    """Return the error for a name that fits several sessions.
+
+    Args:
+        wanted: what the user gave.
+        matches: for each session its id, and what else is known of it, on one line.
     """
-
-    code = "sandbox_unavailable"
-
-    def __init__(self, text: str, tried: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.tried = tuple(tried)  # why each mechanism does not work; none if that is not why
-
-
-class CredentialMissing(TurnlogError):
-    """A provider needs an API key, and none was found.
-
-    Set the variable that the text names, or `env_key`, `key_command` or `keyring`.
-    """
-
-    code = "credential_missing"
+    shown = "\n  ".join(matches[:_SHOWN_MATCHES])
+    more = len(matches) - _SHOWN_MATCHES
+    rest = f"\n  … and {more} more" if more > 0 else ""
+    return UsageError(
+        ErrorCode.AMBIGUOUS_SESSION,
+        f"{wanted!r} could be several sessions; give more of the id:\n  {shown}{rest}",
+    )
 
 
-class EnvironmentFault(TurnlogError):
-    """The machine refused something: files, memory, threads, permission. The text says what to do.
-
-    Nothing is wrong with turnlog, nor with the request.
-    """
-
-    code = ENVIRONMENT_FAULT
-
-
-class RecordingMiss(TurnlogError):
-    """Something was asked of a recording that it does not hold. Nothing was called live.
-
-    Compare with the nearest entry that the text shows. Record again if the change is meant.
-    """
-
-    code = "recording_miss"
+def session_busy(session: str, owner: str) -> Busy:
+    """Return the error for a session that another engine writes; `owner` describes that."""
+    return Busy(
+        ErrorCode.SESSION_BUSY,
+        f"session {session} is open in {owner}. Follow it with `turnlog show {session} "
+        "--follow`, branch from it with `turnlog fork`, or wait until it is released.",
+    )

@@ -4,8 +4,6 @@ import errno
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-ENVIRONMENT_FAULT: Final = "environment_fault"  # the code of such an error, for its readers
-
 _OUT_OF_MEMORY: Final = (
     "Give this process more: end other programs, or raise its limit (`ulimit -v`, or that of its "
     "container)."

@@ -10,7 +10,8 @@ import attrs
 import trio
 
 from turnlog.actors.ports import EventLog, ModelClient, Ports
-from turnlog.protocol.errors import NotOnTrio
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.runtime.config.credentials import Credential
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.config.load import load_config
@@ -35,6 +36,13 @@ from turnlog.runtime.tools.shape import checked_tools
 from turnlog.runtime.tools.tool import Tool
 from turnlog.runtime.tools.update_plan import UpdatePlan
 from turnlog.runtime.workspace.files import WorkspaceFiles
+
+_NOT_ON_TRIO = (
+    "turnlog runs on trio, and this was not called from a trio program. Start one with "
+    "`trio.run(main)`. In an asyncio program, run it in a thread: `await "
+    "asyncio.to_thread(trio.run, main)`; or side by side in one thread, in trio's guest mode: "
+    "`trio.lowlevel.start_guest_run`."
+)
 
 
 @attrs.frozen
@@ -95,14 +103,13 @@ async def open_assembly(
             told of a question that waits.
 
     Raises:
-        ArgumentInvalid, ToolInvalid: a value is not allowed, or something is no tool.
-        NotOnTrio: this is not called from a trio program.
-        ConfigInvalid: the configuration cannot be used.
-        StoreUnsuitable: the home folder cannot hold a store, or holds something else.
-        SchemaTooNew: a newer turnlog has written there.
+        UsageError: a value is not allowed, something is no tool, the configuration cannot be
+            used, or this is not called from a trio program. Its code says which.
+        StoreError: the home folder cannot hold a store, or holds something else.
+        StoreTooNew: a newer turnlog has written there.
     """
     if not trio.lowlevel.in_trio_task():
-        raise NotOnTrio
+        raise UsageError(ErrorCode.NOT_ON_TRIO, _NOT_ON_TRIO)
     tell = safely(doors.callback("warn", warn) or log_warning)
     ephemeral = doors.FLAG.take("ephemeral", ephemeral)
     checked = checked_tools(tools)
@@ -162,7 +169,7 @@ async def open_sandbox(
     On leaving, no process that was started for it is left.
 
     Raises:
-        ConfigInvalid: $TURNLOG_SANDBOX names no mechanism.
+        UsageError: $TURNLOG_SANDBOX names no mechanism.
     """
     kept = kept_by_engine(environ, turnlog_home(environ), config or Config())
     async with Spawner() as spawner:

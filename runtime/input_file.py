@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 
 def read_input(path: Path, *, limit: int) -> bytes:
@@ -12,14 +13,16 @@ def read_input(path: Path, *, limit: int) -> bytes:
         limit: bytes that it may have.
 
     Raises:
-        InputUnreadable: it cannot be read, or it is larger.
+        UsageError: it cannot be read, or it is larger.
     """
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
         why = problem.strerror if isinstance(problem, OSError) else problem
-        raise InputUnreadable(f"{path} cannot be read: {why}.") from problem
+        raise UsageError(ErrorCode.INPUT_UNREADABLE, f"{path} cannot be read: {why}.") from problem
     if len(data) > limit:
-        raise InputUnreadable(f"{path} is larger than {limit:,} bytes. Split it.")
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"{path} is larger than {limit:,} bytes. Split it."
+        )
     return data

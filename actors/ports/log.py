@@ -109,8 +109,8 @@ class EventLog(Protocol):
         parent may be claimed, by any engine.
 
         Raises:
-            SessionNotFound: there is no `parent`.
-            SequenceOutOfRange: it has no event `cut`.
+            NotFound: there is no `parent`.
+            NotFound: it has no event `cut`.
             UsageError: the child's id is in use, or no UUID in lower case.
         """
         ...
@@ -119,8 +119,8 @@ class EventLog(Protocol):
         """Become the session's writer.
 
         Raises:
-            SessionNotFound: there is none.
-            SessionBusy: a living engine holds it, perhaps this one; the error names it.
+            NotFound: there is none.
+            Busy: a living engine holds it, perhaps this one; the error names it.
             LogDamaged: it is in quarantine.
         """
         ...
@@ -138,7 +138,7 @@ class EventLog(Protocol):
         Awaited writes take their turn behind the appends before them.
 
         Raises:
-            LogPaused: the disk is full; nothing was queued.
+            StorePaused: the disk is full; nothing was queued.
         """
         ...
 
@@ -154,7 +154,7 @@ class EventLog(Protocol):
         """Return who runs the session, as that engine's `owner` has it; None if nobody does.
 
         Raises:
-            SessionNotFound: there is no such session.
+            NotFound: there is no such session.
         """
         ...
 
@@ -162,7 +162,7 @@ class EventLog(Protocol):
         """Return where the session stands on disk.
 
         Raises:
-            SessionNotFound: there is no such session.
+            NotFound: there is no such session.
         """
         ...
 
@@ -174,7 +174,7 @@ class EventLog(Protocol):
         10,000 at most, whatever the limit: a long read keeps old versions of the store alive.
 
         Raises:
-            SessionNotFound: there is no such session.
+            NotFound: there is no such session.
             LogDamaged: an event cannot be read; `read` up to the one before it still works.
         """
         ...
@@ -185,8 +185,8 @@ class EventLog(Protocol):
         Ask for some thousands at most: a long read keeps old versions of the store alive.
 
         Raises:
-            SessionNotFound: there is no such session.
-            SequenceOutOfRange: it has no such event.
+            NotFound: there is no such session.
+            NotFound: it has no such event.
             LogDamaged: one of them cannot be read.
         """
         ...
@@ -207,7 +207,7 @@ class EventLog(Protocol):
         A fork without one gets its nearest ancestor's newest snapshot at or before the cut.
 
         Raises:
-            SessionNotFound: there is no such session.
+            NotFound: there is no such session.
         """
         ...
 
@@ -217,7 +217,7 @@ class EventLog(Protocol):
         The iterator may be dropped at any time, and continues after a cancelled wait.
 
         Raises:
-            SessionNotFound: there is no such session, or not any more.
+            NotFound: there is no such session, or not any more.
             LogDamaged: the next event cannot be read.
         """
         ...
@@ -230,7 +230,7 @@ class EventLog(Protocol):
         """Return the one session whose id begins with `prefix`.
 
         Raises:
-            SessionNotFound, AmbiguousSession
+            NotFound, UsageError
         """
         ...
 
@@ -238,7 +238,7 @@ class EventLog(Protocol):
         """Remove a session. Its forks keep the events that they refer to.
 
         Raises:
-            SessionNotFound, SessionBusy
+            NotFound, Busy
         """
         ...
 

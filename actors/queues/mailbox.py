@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from turnlog.protocol.envelope import EncodedEvent
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import Overloaded
 
 Lane = Literal["item", "op", "urgent", "reserved"]
@@ -84,7 +85,10 @@ class Mailbox:
 
     def _bounded(self, lane: Lane, capacity: int, message: EncodedEvent) -> None:
         if self._waiting[lane] >= capacity:
-            raise Overloaded(f"{capacity} ops are waiting for this session already; try again.")
+            raise Overloaded(
+                ErrorCode.OVERLOADED,
+                f"{capacity} ops are waiting for this session already; try again.",
+            )
         self.put(lane, message)
 
     async def send(self, message: EncodedEvent) -> None:

@@ -7,8 +7,13 @@ import attrs
 import trio
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected, TurnlogError
+from turnlog.protocol.errors import Rejected, TurnlogError
 from turnlog.protocol.events import OpRefused
+
+
+def rejection(refused: OpRefused) -> Rejected:
+    """Return the error for an op that a session refused. It has the code of the refusal."""
+    return Rejected(refused.code, refused.reason)
 
 
 @attrs.define(eq=False)
@@ -27,7 +32,7 @@ class Waiter:
         """Return the step that dealt with the op, once it is on disk.
 
         Raises:
-            OpRejected: the session refused it; the refusal is in the log.
+            Rejected: the session refused it; the refusal is in the log.
             TurnlogError: the session ended before it could deal with it.
         """
         await self._answered.wait()
@@ -36,7 +41,7 @@ class Waiter:
         assert self._answer is not None  # the event says so
         for recorded in self._answer:
             if isinstance(recorded.event, OpRefused):
-                raise OpRejected(f"{recorded.event.reason} ({recorded.event.code})")
+                raise rejection(recorded.event)
         return self._answer
 
 

@@ -12,7 +12,7 @@ async def folded(log: EventLog, session: SessionId, *, until: int | None = None)
     """Return the state after event `until`, by default the last one. It begins at a snapshot.
 
     Raises:
-        SessionNotFound: there is no such session.
+        NotFound: there is no such session.
         LogDamaged: an event that is needed cannot be read.
     """
     until = (await log.head(session)).sequence if until is None else until

@@ -36,7 +36,7 @@ class Pages:
         """Return the next page.
 
         Raises:
-            SessionNotFound: there is no such session.
+            NotFound: there is no such session.
             LogDamaged: the next event cannot be read. All events before it came first.
         """
         if self.until is not None and self.after >= self.until:
@@ -61,7 +61,7 @@ async def read_whole(log: EventLog, session: SessionId) -> list[Recorded]:
     """Return all events of a session, from the first one.
 
     Raises:
-        SessionNotFound: there is no such session.
+        NotFound: there is no such session.
         LogDamaged: one of them cannot be read.
     """
     return [recorded async for page in Pages(log, session) for recorded in page]

@@ -29,7 +29,8 @@ from turnlog.actors.tasks.task import AbsentTask, AnswerTask, Task, TimerTask
 from turnlog.actors.tasks.tool_call import ToolCallTask, plan_again
 from turnlog.actors.tasks.workspace import scan, undo
 from turnlog.protocol.envelope import EncodedEvent, encode_fact
-from turnlog.protocol.errors import EventInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
@@ -50,7 +51,7 @@ from turnlog.protocol.events import (
     UndoAsked,
     UserShellAsked,
 )
-from turnlog.protocol.faults import ENVIRONMENT_FAULT, environment_fault
+from turnlog.protocol.faults import environment_fault
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.notices import Notice
 
@@ -178,7 +179,7 @@ def _crashed(effect: EffectId, error: Exception) -> EffectClosed:
     if isinstance(error, RecordedCrash):
         return EffectClosed(effect, "crashed", error.message, error.code)
     if (fault := environment_fault(error)) is not None:
-        return EffectClosed(effect, "crashed", _as_text(fault), ENVIRONMENT_FAULT)
+        return EffectClosed(effect, "crashed", _as_text(fault), str(ErrorCode.ENVIRONMENT_FAULT))
     why = f"{type(error).__name__}: {error}"
     return EffectClosed(effect, "crashed", _as_text(why))
 
@@ -192,5 +193,5 @@ def _encoded(effect: EffectId, closing: ClosingFact) -> EncodedEvent:
     """Return a closing fact as bytes. One that cannot be stored is a crash of its maker."""
     try:
         return encode_fact(closing)
-    except EventInvalid as error:
+    except UsageError as error:
         return encode_fact(_crashed(effect, error))

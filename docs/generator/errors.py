@@ -1,172 +1,136 @@
-"""The page of errors: every code that turnlog gives, what happened, and what to do.
+"""The page of errors: every code of `error_codes`, its class, what happened and what to do.
 
-An error's docstring is its text here: the first paragraph says what happened, the rest says what
-to do. Codes inside events are found in the source of the cores.
+The source says where a code comes from: which class of error is raised with it, and whether it is
+the code of a refused op, of a failed turn or of a failed attempt at the model.
 """
 
 import ast
-import importlib
-import inspect
-import pkgutil
-import typing
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final, get_args
 
 import turnlog
 from docs.generator.fields import documentation
 from docs.generator.markdown import code, page, prose, section, table
-from turnlog.actors import core
-from turnlog.protocol import calls
+from turnlog.protocol import errors as classes
+from turnlog.protocol.calls import FailureCode
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import TurnlogError
 
 _INTRODUCTION = """
 Every error has a code. Codes are stable: scripts and clients compare the code, never the text.
 
 The command line prints the code in brackets at the end of the message. In Python every error that
-turnlog raises on purpose is a `turnlog.protocol.errors.TurnlogError` and has the attribute `code`.
-An error that is none of these ends a command with `[internal_error]`: that is a defect, please
-report it. What is in the log is safe.
+turnlog raises on purpose is a `turnlog.TurnlogError` and has the attribute `code`. Its class says
+what you can do about it: catch the class, and compare the code where that is too coarse.
 """
 
-_REFUSED = """
-A session can refuse an op. Python gets `OpRejected`, whose text ends with one of these codes. The
-log has the decision `op_refused` with the code.
-"""
-
-_TURN = """
-A turn that fails says why in its last event, `turn_ended`. Besides the codes of the model below,
-these are possible:
-"""
-
-_MODEL = """
-One attempt at the model ends with the fact `model_failed`. turnlog tries again where that can help;
-the code of the last attempt becomes the code of the turn.
-"""
-
-
-class ErrorCode(NamedTuple):
-    code: str
-    kind: type[TurnlogError]
-    happened: str
-    advice: str  # empty: the docstring has one paragraph only
+_LIST: Final = "error_codes.py"
+_ORIGINS: Final = {
+    "OpRefused": "a refused op: `Rejected` in Python, `op_refused` in the log",
+    "ErrorInfo": "a failed turn: `Failed` in Python, `turn_ended` in the log",
+    "ModelFailure": "a failed attempt at the model: `model_failed` in the log; the code of the "
+    "last attempt becomes the code of the turn",
+}
+_CODE_AT: Final = {"OpRefused": 1, "ErrorInfo": 0}  # position of the code among the arguments
+_HOW_CLOSED: Final = (ErrorCode.CRASHED, ErrorCode.FAILED)  # effects; each becomes a turn's code
+_ELSEWHERE: Final = "the command line, for an exception that turnlog does not raise on purpose"
 
 
 def errors() -> str:
     """Return the page."""
+    kinds = [(code(kind.__name__), _first_paragraph(kind)) for kind in error_classes()]
     return page(
         "Errors",
         _INTRODUCTION,
-        section(2, "Errors of turnlog", *(_error(one) for one in error_codes())),
-        section(
-            2, "Refused ops", _REFUSED.strip(), table(("code", "reason"), _called("OpRefused", 1))
-        ),
-        section(2, "Failed turns", _TURN.strip(), table(("code", "reason"), _failed_turns())),
-        section(
-            2,
-            "Failed attempts at the model",
-            _MODEL.strip(),
-            table(("code", "meaning"), _model_failures()),
-        ),
+        section(2, "What you can do", table(("class", "when it is raised"), kinds)),
+        section(2, "Codes", *(_entry(one) for one in ErrorCode)),
     )
 
 
-def _error(error: ErrorCode) -> str:
-    return section(3, error.code, error.happened, f"*What to do.* {error.advice}")
+def _entry(one: ErrorCode) -> str:
+    where = {_ORIGINS.get(maker, code(maker)) for maker in makers()[one]} or {_ELSEWHERE}
+    return section(
+        3,
+        one,
+        one.happened,
+        f"*What to do.* {one.advice}",
+        f"*Where.* {'; '.join(sorted(where))}.",
+    )
 
 
-def error_codes() -> list[ErrorCode]:
-    """Return all errors of turnlog by code."""
-    import_everything()
-    found: list[ErrorCode] = []
-    for kind in _below(TurnlogError):
-        if kind.__module__.startswith("turnlog.") and "code" in vars(kind):
-            text = prose(documentation(kind))
-            happened, _, advice = text.partition("\n\n")
-            found.append(ErrorCode(kind.code, kind, happened, advice))
-    return sorted(found, key=lambda one: one.code)
+def _first_paragraph(kind: type[TurnlogError]) -> str:
+    return " ".join(prose(documentation(kind)).partition("\n\n")[0].split())
 
 
-def import_everything() -> None:
-    """Import each module of turnlog, so that every class is known."""
-    for module in pkgutil.walk_packages(turnlog.__path__, "turnlog."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+def error_classes() -> list[type[TurnlogError]]:
+    """Return the classes of errors, in the order in which they are written."""
+    found = vars(classes).values()
+    return [one for one in found if isinstance(one, type) and issubclass(one, TurnlogError)]
 
 
-def _below(kind: type[TurnlogError]) -> Iterator[type[TurnlogError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _below(child)
+@cache
+def makers() -> Mapping[str, set[str]]:
+    """Return for each code that the source gives what it makes with it.
 
-
-def _failed_turns() -> list[tuple[str, str]]:
-    reasons = {
-        "`crashed`": "a tool or a task of turnlog raised an exception; the text has it",
-        "`failed`": "an effect ended without a result of its own; the text says why",
-    }
-    return sorted({**dict(_called("ErrorInfo", 0)), **reasons}.items())
-
-
-def _model_failures() -> list[tuple[str, str]]:
-    """Return the codes with the comments after them in the source."""
-    source = inspect.getsource(calls)
-    lines = [line.strip() for line in source.splitlines()]
-    rows: list[tuple[str, str]] = []
-    for name in typing.get_args(calls.FailureCode):
-        (line,) = [line for line in lines if line.startswith(f'"{name}",')]
-        rows.append((code(name), line.partition("#")[2].strip()))
-    return rows
-
-
-def _called(name: str, position: int) -> list[tuple[str, str]]:
-    """Return the codes that the cores give to calls of `name`, each with its reasons."""
-    found: dict[str, list[str]] = {}
-    for module in pkgutil.walk_packages(core.__path__, f"{core.__name__}."):
-        tree = ast.parse(inspect.getsource(importlib.import_module(module.name)))
-        for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef):
-                for given, reasons in _calls_in(function, name, position):
-                    found.setdefault(given, []).extend(reasons)
-    return sorted((code(given), "; or: ".join(dict.fromkeys(why))) for given, why in found.items())
-
-
-def _calls_in(
-    function: ast.FunctionDef, name: str, position: int
-) -> Iterator[tuple[str, list[str]]]:
-    for node in ast.walk(function):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+    That is a class of errors, or what the log keeps of one: see `_ORIGINS`. The set is empty
+    where the code is given to something else.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in source_files():
+        text = path.read_text()
+        if not any(name in text for name in ("ErrorCode", *_CODE_AT)):
             continue
-        if node.func.id != name or len(node.args) < position + 2:
-            continue
-        given, reason = node.args[position : position + 2]
-        if isinstance(given, ast.Constant) and isinstance(given.value, str):
-            yield given.value, _texts(reason, function)
+        for given, maker in _given_in(ast.parse(text)):
+            found[given].update({maker} & _known())
+    for failure in get_args(FailureCode):
+        found[failure].add("ModelFailure")
+    for how in _HOW_CLOSED:
+        found[how].add("ErrorInfo")
+    return found
 
 
-def _texts(reason: ast.expr, function: ast.FunctionDef) -> list[str]:
-    """Return what a reason may say: a text, or each text that a variable is given."""
-    match reason:
-        case ast.Constant(value=str(text)):
-            return [text]
-        case ast.JoinedStr(values=parts):
-            return ["".join(_piece(part) for part in parts)]
-        case ast.IfExp(body=body, orelse=orelse):
-            return [*_texts(body, function), *_texts(orelse, function)]
-        case ast.Name(id=wanted):
-            return [
-                text
-                for node in ast.walk(function)
-                if isinstance(node, ast.Assign)
-                and any(isinstance(one, ast.Name) and one.id == wanted for one in node.targets)
-                for text in _texts(node.value, function)
-            ]
-        case ast.Attribute(attr=attr):
-            from turnlog.actors.core import texts
+@cache
+def _known() -> set[str]:
+    return {*_ORIGINS, *(kind.__name__ for kind in error_classes())}
 
-            return [" ".join(str(getattr(texts, attr, "")).split())]
+
+def source_files() -> Iterator[Path]:
+    """Yield each file of turnlog's source, but for the list of codes."""
+    for root in turnlog.__path__:
+        for folder in sorted(Path(root).iterdir()):
+            yield from (one for one in sorted(folder.rglob("*.py")) if one.name != _LIST)
+
+
+def _given_in(tree: ast.AST, maker: str = "", kind: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each code that is given below `tree`, with the name of what is called with it.
+
+    Args:
+        maker: the name of the call around `tree`.
+        kind: the class around it, which a call of `__init__` makes: one of the known classes, or
+            else the class that it derives from.
+    """
+    match tree:
+        case ast.Attribute(value=ast.Name(id="ErrorCode"), attr=name):
+            yield ErrorCode[name], maker
+        case ast.ClassDef(name=name, bases=bases):
+            kind = name if name in _known() or not bases else _name(bases[0])
+        case ast.Call(func=called, args=arguments):
+            maker = kind if _name(called) == "__init__" else _name(called)
+            given = arguments[_CODE_AT[maker] :] if maker in _CODE_AT else []
+            if given and isinstance(given[0], ast.Constant) and isinstance(given[0].value, str):
+                yield given[0].value, maker
         case _:
-            return []
+            pass
+    for child in ast.iter_child_nodes(tree):
+        yield from _given_in(child, maker, kind)
 
 
-def _piece(part: ast.expr) -> str:
-    return str(part.value) if isinstance(part, ast.Constant) else "…"
+def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Final
 
 import click
 
-from turnlog.protocol.errors import StoreError, TurnlogError, UsageError
-from turnlog.protocol.faults import ENVIRONMENT_FAULT, advice_in, environment_fault
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError, TurnlogError, with_code
+from turnlog.protocol.faults import advice_in, environment_fault
 
 FAILED: Final = 1
 UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
@@ -15,24 +16,6 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 FOLDER_GONE: Final = (
     "the current folder has been removed. Go to another one, or give an absolute path."
 )
-
-
-class PromptMissing(UsageError):
-    """No prompt was given, neither as an argument nor on stdin.
-
-    Give one.
-    """
-
-    code: ClassVar[str] = "prompt_missing"
-
-
-class OutputUnwritable(UsageError):
-    """A file that the user named, or stdout, cannot be written.
-
-    Name a file in a folder that exists and that you may write.
-    """
-
-    code: ClassVar[str] = "output_unwritable"
 
 
 class NobodyReads(BrokenPipeError):
@@ -54,23 +37,27 @@ def tell(error: BaseException) -> int:
             return INTERRUPTED
         case NobodyReads():
             return FAILED
-        case TurnlogError() as known:
-            click.echo(f"Error: {_with_advice(known)} [{known.code}]", err=True)
-            return FAILED
-        case FileNotFoundError(filename=None) if not _stands_somewhere():
-            click.echo(f"Error: {FOLDER_GONE} [{ENVIRONMENT_FAULT}]", err=True)
-            return FAILED
-        case other if (fault := environment_fault(other)) is not None:
-            click.echo(f"Error: {fault} [{ENVIRONMENT_FAULT}]", err=True)
-            return FAILED
         case other:
-            click.echo(
-                f"Error: {type(other).__name__}: {other}. This is a bug in turnlog: what is in "
-                "the log is safe. Set TURNLOG_DEBUG=1 for the traceback, and report it. "
-                "[internal_error]",
-                err=True,
-            )
+            text, code = _described(other)
+            click.echo(f"Error: {with_code(text, code)}", err=True)
             return FAILED
+
+
+def _described(error: BaseException) -> tuple[str, str]:
+    """Return what a person reads of an error, and its code."""
+    match error:
+        case TurnlogError():
+            return _with_advice(error), error.code
+        case FileNotFoundError(filename=None) if not _stands_somewhere():
+            return FOLDER_GONE, ErrorCode.ENVIRONMENT_FAULT
+        case _ if (fault := environment_fault(error)) is not None:
+            return fault, ErrorCode.ENVIRONMENT_FAULT
+        case _:
+            text = (
+                f"{type(error).__name__}: {error}. This is a bug in turnlog: what is in the log is "
+                "safe. Set TURNLOG_DEBUG=1 for the traceback, and report it."
+            )
+            return text, ErrorCode.INTERNAL_ERROR
 
 
 def cause(error: BaseException) -> BaseException:

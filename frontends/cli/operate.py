@@ -11,6 +11,7 @@ import click
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.actors.queues.replies import rejection
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.signals import until_stopped
 from turnlog.frontends.sessions.address import find_session
@@ -18,8 +19,10 @@ from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.frontends.sessions.store import has_store, working_folder
+from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected, SessionBusy, SessionNotFound, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Busy, Failed, Rejected, session_not_found
 from turnlog.protocol.events import (
     ChildAsked,
     Compacted,
@@ -50,45 +53,6 @@ STAYS: Final = "It stays in the session's inbox: whoever runs the session next t
 _PATIENCE: Final = 2.0  # seconds without an event, before we ask whether that process lives
 
 
-class NotTaken(TurnlogError):
-    """The op waits in the session's inbox: the process that runs it did not take it in time.
-
-    Nothing is lost. The op is done when a process takes it.
-    """
-
-    code = "not_taken"
-
-    def __init__(self, session: SessionId) -> None:
-        super().__init__(
-            f"the process that runs session {session} has not taken this yet. {STAYS} "
-            f"`turnlog show -f {session}` shows it then."
-        )
-
-
-class NotDone(TurnlogError):
-    """The session took the op, but could not do it. The text says why.
-
-    Correct the cause, then give the command again.
-    """
-
-    code = "not_done"
-
-
-class TurnCutOff(TurnlogError):
-    """The session's last turn was cut off, and has to end first.
-
-    Resume the session with `turnlog exec resume ID`.
-    """
-
-    code = "turn_cut_off"
-
-    def __init__(self, session: SessionId) -> None:
-        super().__init__(
-            f"the last turn of session {session} was cut off, and this would end it. "
-            f"`turnlog exec resume {session}` finishes it; then try again."
-        )
-
-
 async def operate(
     prefix: str,
     op: Op,
@@ -111,19 +75,19 @@ async def operate(
         warn: is told what the user should know, where the op lets a model run commands.
 
     Raises:
-        ArgumentInvalid: the op or a setting cannot be stored.
-        ConfigInvalid: the configuration cannot be used.
-        InputUnreadable: the chosen folder is no folder.
-        SessionNotFound, AmbiguousSession
-        TurnCutOff: as `on_recovery` says.
-        OpRejected: the session refuses it, and says why.
-        NotTaken: the session is busy, and its process does not answer.
-        NotDone: the session took it, and it failed or was interrupted.
+        UsageError: the op or a setting cannot be stored.
+        UsageError: the configuration cannot be used.
+        UsageError: the chosen folder is no folder.
+        NotFound, UsageError
+        Rejected: as `on_recovery` says.
+        Rejected: the session refuses it, and says why.
+        Busy: the session is busy, and its process does not answer.
+        Failed: the session took it, and it failed or was interrupted.
         click.exceptions.Exit: a signal came first.
     """
     op = doors.op("op", op)
     if not has_store():
-        raise SessionNotFound(prefix)
+        raise session_not_found(prefix)
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
         cwd = standing_folder() if chosen.folder is None else working_folder(chosen.folder)
@@ -157,7 +121,7 @@ async def _operate(
     op_id = new_id()
     try:
         live = await opened(assembly.engine, log, session, on_recovery)
-    except SessionBusy:
+    except Busy:
         await log.leave(session, Submission(op_id, op, ORIGIN))
         try:
             step = await taken(log, session, op_id, head)
@@ -177,6 +141,14 @@ async def _operate(
         raise
 
 
+def _cut_off(session: SessionId) -> Rejected:
+    return Rejected(
+        ErrorCode.TURN_CUT_OFF,
+        f"the last turn of session {session} was cut off, and this would end it. "
+        f"`turnlog exec resume {session}` finishes it; then try again.",
+    )
+
+
 async def opened(
     engine: Engine, log: EventLog, session: SessionId, on_recovery: OnRecovery | None
 ) -> Session:
@@ -186,43 +158,51 @@ async def opened(
         on_recovery: what becomes of a turn that was cut off. None: it stays as it is.
 
     Raises:
-        TurnCutOff: as `on_recovery` says.
-        SessionBusy: another engine runs it.
+        Rejected: as `on_recovery` says.
+        Busy: another engine runs it.
     """
     if on_recovery is None and (await folded(log, session)).turn is not None:
         live = await engine.resume(session, on_recovery="leave")
         if live.is_running:
-            raise TurnCutOff(session)
+            raise _cut_off(session)
         await live.close()  # the turn was ended meanwhile; opened like this, it takes no work
     return await engine.resume(session, on_recovery=on_recovery or "continue")
+
+
+def _not_taken(session: SessionId) -> Busy:
+    return Busy(
+        ErrorCode.NOT_TAKEN,
+        f"the process that runs session {session} has not taken this yet. {STAYS} "
+        f"`turnlog show -f {session}` shows it then.",
+    )
 
 
 async def taken(log: EventLog, session: SessionId, op_id: str, head: int) -> list[Recorded]:
     """Wait until the session's own process has taken an op; return the step that dealt with it.
 
     Raises:
-        NotTaken: it has not in time; the op stays where it is.
-        OpRejected: the session refused it.
+        Busy: it has not in time; the op stays where it is.
+        Rejected: the session refused it.
     """
     with trio.move_on_after(TAKEN_SECONDS):
         async for recorded in log.follow(session, after=head):
             event = recorded.event
             if isinstance(event, OpReceived) and event.op_id == op_id:
                 return [recorded, *await _decided(log, session, recorded.sequence)]
-    raise NotTaken(session)
+    raise _not_taken(session)
 
 
 async def _decided(log: EventLog, session: SessionId, fact: int) -> list[Recorded]:
     """Return the decisions about a fact. They are on disk with it.
 
     Raises:
-        OpRejected: it is an op, and was refused.
+        Rejected: it is an op, and was refused.
     """
     page = await log.read(session, after=fact)
     decided = list(takewhile(lambda recorded: recorded.cause == fact, page))
     for recorded in decided:
         if isinstance(recorded.event, OpRefused):
-            raise OpRejected(f"{recorded.event.reason} ({recorded.event.code})")
+            raise rejection(recorded.event)
     return decided
 
 
@@ -230,11 +210,11 @@ def require_no_failure(step: Sequence[Recorded], vain: str) -> None:
     """Check that the session dealt with an op.
 
     Raises:
-        NotDone: deciding about it failed.
+        Failed: deciding about it failed.
     """
     for recorded in step:
         if isinstance(recorded.event, StepFailed):
-            raise NotDone(f"{vain}: {recorded.event.message} (step_failed)")
+            raise Failed(ErrorCode.STEP_FAILED, f"{vain}: {recorded.event.message}")
 
 
 @attrs.define(eq=False)
@@ -255,7 +235,7 @@ class Work:
         What another turn does that runs before it is left out.
 
         Raises:
-            NotDone: the end was no good one.
+            Failed: the end was no good one.
         """
         queued = False
         for recorded in step:
@@ -302,9 +282,10 @@ class Work:
             elif self.elsewhere and await self.log.holder(self.session) is None:
                 if await self.log.read(self.session, after=seen, limit=1):
                     continue  # its last words came while we asked
-                raise NotDone(
+                raise Failed(
+                    ErrorCode.NOT_DONE,
                     f"{self.vain}: the process that ran session {self.session} has ended. "
-                    f"`turnlog exec resume {self.session}` goes on with its turn."
+                    f"`turnlog exec resume {self.session}` goes on with its turn.",
                 )
 
     def _is_end(self, recorded: Recorded) -> bool:
@@ -323,15 +304,16 @@ class Work:
 
     def _require_good(self, end: Recorded) -> None:
         match end.event:
-            case TurnEnded(status="failed" | "interrupted" as status, error=error):
-                why = f"{error.message} ({error.code})" if error else f"the turn was {status}"
+            case TurnEnded(status="failed" | "interrupted", error=ErrorInfo(code, message)):
+                raise Failed(code, f"{self.vain}: {message}")
+            case TurnEnded(status="failed" | "interrupted" as status):
+                raise Failed(ErrorCode.NOT_DONE, f"{self.vain}: the turn was {status}")
             case StepFailed(message=message):
-                why = f"{message} (step_failed)"
+                raise Failed(ErrorCode.STEP_FAILED, f"{self.vain}: {message}")
             case SessionClosed():
-                why = "the session was closed before"
+                raise Failed(ErrorCode.NOT_DONE, f"{self.vain}: the session was closed before")
             case _:
-                return
-        raise NotDone(f"{self.vain}: {why}")
+                pass
 
 
 async def _tell(text: str) -> None:

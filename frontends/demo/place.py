@@ -6,14 +6,15 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import attrs
 import trio
 
 from turnlog.frontends.demo import stage, story
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed, Unavailable, with_code
 from turnlog.protocol.events import ToolFinished, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SandboxPolicy
@@ -44,15 +45,6 @@ base_url = "{base_url}"
 """
 
 
-class DemoFailed(TurnlogError):
-    """Something that the demo shows does not hold here.
-
-    The text has the reason; `turnlog doctor` says what this machine lacks.
-    """
-
-    code: ClassVar[str] = "demo_failed"
-
-
 @attrs.define
 class Demo:
     """One run, in a folder of its own."""
@@ -61,7 +53,7 @@ class Demo:
     base_url: str
     session: SessionId = _NOT_YET
     before_the_patch: int = 0  # sequence of the event that the branch begins at
-    unconfined: SandboxUnavailable | None = None  # why commands cannot be confined here
+    unconfined: Unavailable | None = None  # why commands cannot be confined here
     started: list["subprocess.Popen[bytes]"] = attrs.field(factory=list["subprocess.Popen[bytes]"])
 
     @property
@@ -108,7 +100,7 @@ class Demo:
         config = _CONFIG.format(mode=mode, base_url=self.base_url)
         (self.home / "config.toml").write_text(config)
 
-    async def _complaint(self) -> SandboxUnavailable | None:
+    async def _complaint(self) -> Unavailable | None:
         async with open_sandbox(self.environment) as sandbox:
             return await sandbox.complaint(
                 POLICY, workspace=str(self.project), env=self.environment
@@ -139,7 +131,7 @@ class Demo:
         """Run a command of the command line to its end; return what it printed.
 
         Raises:
-            DemoFailed: it failed.
+            Failed: it failed.
         """
         done = await trio.run_process(
             [sys.executable, "-m", "turnlog", *words],
@@ -171,7 +163,7 @@ class Demo:
         """Open the store, once a process has made it and begun the session there.
 
         Raises:
-            DemoFailed: the process ended before that.
+            Failed: the process ended before that.
         """
         await until(lambda: (self.store / "data.mdb").exists() or process.poll() is not None)
         self._require_runs(process)
@@ -210,7 +202,9 @@ class Demo:
                     case ToolFinished(outcome="failed") as event:
                         said.append(f"event {recorded.sequence}: {event.preamble}{event.output}")
                     case TurnEnded(error=error) if error is not None:
-                        said.append(f"event {recorded.sequence}: {error.message} [{error.code}]")
+                        said.append(
+                            with_code(f"event {recorded.sequence}: {error.message}", error.code)
+                        )
                     case _:
                         pass
         return "\n".join([*said, self.complaint_of(process)])
@@ -232,9 +226,9 @@ def choose_environment() -> None:
 
 
 def require(holds: bool, what: str) -> None:
-    """Raises DemoFailed if something does not hold."""
+    """Raises Failed if something does not hold."""
     if not holds:
-        raise DemoFailed(what)
+        raise Failed(ErrorCode.DEMO_FAILED, what)
 
 
 async def until(condition: Callable[[], bool]) -> None:

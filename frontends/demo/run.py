@@ -14,14 +14,9 @@ import turnlog
 from turnlog.actors.core.history import LEDGER
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.demo import stage, story
-from turnlog.frontends.demo.place import (
-    POLICY,
-    Demo,
-    DemoFailed,
-    choose_environment,
-    require,
-    until,
-)
+from turnlog.frontends.demo.place import POLICY, Demo, choose_environment, require, until
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed
 from turnlog.protocol.events import ApprovalAsked, ToolFinished, ToolStarted
 from turnlog.protocol.items import Message, message_text, read_item
 from turnlog.protocol.ops import prompt
@@ -38,7 +33,7 @@ def main() -> int:
     """Run the demo; return the exit code.
 
     Raises:
-        TurnlogError: something does not work here; DemoFailed: or not as the demo says.
+        TurnlogError: something does not work here; Failed: or not as the demo says.
     """
     choose_environment()
     stage.remark("turnlog: one agent session, from its first prompt to the proof.")
@@ -111,7 +106,10 @@ async def _session_runs_and_is_killed(demo: Demo) -> None:
     if started == 4:
         await until(lambda: bool(demo.deploy_log) or process.poll() is not None)
     if process.poll() is not None:
-        raise DemoFailed(f"the session ended before it could be killed:\n{await demo.why(process)}")
+        raise Failed(
+            ErrorCode.DEMO_FAILED,
+            f"the session ended before it could be killed:\n{await demo.why(process)}",
+        )
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     stage.good(f"killed: kill -9 {process.pid}, while `{story.SLOW_COMMAND}` ran")
@@ -130,7 +128,9 @@ async def _session_continues(demo: Demo) -> None:
         async for _ in demo.events(log, process, after=before):
             pass
     if process.returncode != 0:
-        raise DemoFailed(f"`turnlog exec resume` failed:\n{await demo.why(process)}")
+        raise Failed(
+            ErrorCode.DEMO_FAILED, f"`turnlog exec resume` failed:\n{await demo.why(process)}"
+        )
     require(
         demo.deploy_log == "deploying\n",
         f"the command that was cut off ran once, and not again; it wrote {demo.deploy_log!r}",

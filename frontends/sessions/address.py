@@ -7,7 +7,7 @@ from typing import Final
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.sessions.store import reading
-from turnlog.protocol.errors import AmbiguousSession, SessionNotFound
+from turnlog.protocol.errors import NotFound, ambiguous_session, session_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.replay.views.text import one_line
@@ -31,8 +31,8 @@ async def find_session(log: EventLog, wanted: str) -> SessionId:
             A text that fits two sessions is never decided for the user.
 
     Raises:
-        SessionNotFound: no session fits.
-        AmbiguousSession: several do.
+        NotFound: no session fits.
+        UsageError: several do.
     """
     if len(wanted) == _ID_LENGTH and wanted.count("-") == 4:
         return await _whole_id(log, wanted)
@@ -41,13 +41,11 @@ async def find_session(log: EventLog, wanted: str) -> SessionId:
         return _at_place(wanted, int(place[1] or 1), summaries)
     found = [one for one in summaries if _fits(one, wanted)]
     if len(found) > 1:
-        raise AmbiguousSession(
-            wanted, [one.session for one in found], [_described(one) for one in found]
-        )
+        raise ambiguous_session(wanted, [_described(one) for one in found])
     if found:
         return found[0].session
     if not wanted:
-        raise SessionNotFound(wanted)
+        raise session_not_found(wanted)
     return await log.resolve(wanted)  # it may have no event yet
 
 
@@ -55,8 +53,8 @@ async def find_stored(wanted: str) -> SessionId:
     """Return the session that the user means, out of the store, which is only read.
 
     Raises:
-        SessionNotFound, AmbiguousSession
-        StoreUnsuitable, SchemaTooNew: the store cannot be opened.
+        NotFound, UsageError
+        StoreError, StoreTooNew: the store cannot be opened.
     """
     async with reading(wanted) as log:
         return await find_session(log, wanted)
@@ -82,7 +80,7 @@ def is_listed(summary: SessionSummary) -> bool:
 async def _whole_id(log: EventLog, wanted: str) -> SessionId:
     try:
         return await log.resolve(wanted)
-    except SessionNotFound:
+    except NotFound:
         for summary in await log.sessions(limit=_MANY):
             if summary.name == wanted:
                 return summary.session
@@ -92,7 +90,7 @@ async def _whole_id(log: EventLog, wanted: str) -> SessionId:
 def _at_place(wanted: str, place: int, summaries: list[SessionSummary]) -> SessionId:
     listed = [one.session for one in summaries if is_listed(one)]
     if place > len(listed):
-        raise SessionNotFound(wanted)
+        raise session_not_found(wanted)
     return listed[place - 1]
 
 

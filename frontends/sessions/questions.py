@@ -13,7 +13,7 @@ from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionNotFound
+from turnlog.protocol.errors import NotFound
 from turnlog.protocol.events import ApprovalAsked, ChildAsked, SessionClosed
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer
@@ -127,7 +127,7 @@ async def tell_questions(
         try:
             await log.head(child)
             break
-        except SessionNotFound:  # it is about to be made
+        except NotFound:  # it is about to be made
             await trio.sleep(_PERIOD)
     async for recorded in log.follow(child):
         if recorded.time_us < asked.time_us:

@@ -6,10 +6,11 @@ import attrs
 
 from turnlog.protocol.calls import CommandReport, PatchReport
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import with_code
 from turnlog.protocol.events import ToolFinished
 
-_MARK: Final = f"({SandboxUnavailable.code})"  # how a tool ends the text of such a refusal
+_MARK: Final = with_code("", ErrorCode.SANDBOX_UNAVAILABLE)  # ends what a tool says of a refusal
 
 
 @attrs.define
@@ -36,11 +37,12 @@ class Refusals:
     def explain(self) -> str:
         """Return what a person is told where all were refused."""
         commands = "the one command" if self.refused == 1 else f"all {self.refused} commands"
-        return (
+        text = (
             f"{commands} of this run could not be confined here, and nothing of it was run. "
             "`turnlog doctor` says what each sandbox lacks on this machine. If nothing has to be "
-            f"confined, choose `-s danger-full-access`. [{SandboxUnavailable.code}]"
+            "confined, choose `-s danger-full-access`."
         )
+        return with_code(text, ErrorCode.SANDBOX_UNAVAILABLE)
 
 
 def _is_refusal(event: ToolFinished) -> bool:

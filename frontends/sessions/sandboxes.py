@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import trio
 from msgspec import Struct
 
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.assembly import open_sandbox
 from turnlog.runtime.sandbox.confinement import Mechanism, MechanismReport
@@ -48,10 +48,10 @@ def examine_sandboxes(folder: str) -> SandboxReport:
 async def _examine(folder: str) -> SandboxReport:
     async with open_sandbox(os.environ) as sandbox:
         used: Mechanism | None = None
-        complaint: SandboxUnavailable | None
+        complaint: Unavailable | None
         try:
             used = (await sandbox.probe()).mechanism
-        except SandboxUnavailable as error:
+        except Unavailable as error:
             complaint = error
         else:
             complaint = await sandbox.complaint(_WRITING, workspace=folder, env=os.environ)

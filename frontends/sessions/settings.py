@@ -28,7 +28,7 @@ class ChosenSettings(Struct, frozen=True):
             options: keys that further options stand for; they win.
 
         Raises:
-            ConfigInvalid: the configuration cannot be used.
+            UsageError: the configuration cannot be used.
         """
         from turnlog.runtime.config.load import load_config
 
@@ -44,7 +44,7 @@ class ChosenSettings(Struct, frozen=True):
         """Return what changes in a session that exists: what the command line names, no more.
 
         Raises:
-            ConfigInvalid: the name of `cwd` is not UTF-8.
+            UsageError: the name of `cwd` is not UTF-8.
         """
         named = self.named(config, cwd)
         fields = SettingsUpdate.__struct_fields__  # the others stay what they were at the start
@@ -54,7 +54,7 @@ class ChosenSettings(Struct, frozen=True):
         """Return the fields of `SessionSettings` that the command line names, with their values.
 
         Raises:
-            ConfigInvalid: the name of `cwd` is not UTF-8.
+            UsageError: the name of `cwd` is not UTF-8.
         """
         settings = config.session_settings(cwd)
         fields = set(config.settings_set_in(self._layers))

@@ -18,9 +18,9 @@ def read_file(name: str) -> tuple[SessionId, list[Recorded]]:
     """Return a file's session and its events, from the first one on.
 
     Raises:
-        InputUnreadable: it cannot be read.
-        PortableInvalid: it is damaged, or no such file.
-        SchemaTooNew: a newer release wrote it.
+        UsageError: it cannot be read.
+        FileInvalid: it is damaged, or no such file.
+        StoreTooNew: a newer release wrote it.
     """
     path = Path(name)
     try:

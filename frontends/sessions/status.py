@@ -6,7 +6,7 @@ from typing import Final, Literal
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.sessions.questions import open_questions
-from turnlog.protocol.errors import SessionNotFound, TurnlogError
+from turnlog.protocol.errors import NotFound, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 
@@ -42,7 +42,7 @@ async def _standing(log: EventLog, summary: SessionSummary) -> Standing:
     try:
         is_held = await log.holder(summary.session) is not None
         asks = any(open_questions(await folded(log, summary.session)))
-    except SessionNotFound:  # deleted since it was listed
+    except NotFound:  # deleted since it was listed
         return "idle"
     except TurnlogError:  # damaged: whoever opens it is told
         asks = False

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnlog.frontends.cli.errors import FOLDER_GONE
-from turnlog.protocol.errors import InputUnreadable, SessionNotFound, StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError, UsageError, session_not_found
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ def working_folder(chosen: str | None) -> str:
     """Return the folder to work in, absolute: `-C`, or where the process stands.
 
     Raises:
-        InputUnreadable: it is no folder.
+        UsageError: it is no folder.
     """
     try:
         folder = os.path.abspath(chosen or os.getcwd())
     except FileNotFoundError:
-        raise InputUnreadable(FOLDER_GONE) from None
+        raise UsageError(ErrorCode.INPUT_UNREADABLE, FOLDER_GONE) from None
     if not os.path.isdir(folder):
-        raise InputUnreadable(f"{folder} is no folder that a session could work in.")
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"{folder} is no folder that a session could work in."
+        )
     return folder
 
 
@@ -38,7 +41,7 @@ def has_store() -> bool:
     """Say whether there is a store; an empty folder is none yet.
 
     Raises:
-        StoreUnsuitable: nobody can tell, or it is no folder.
+        StoreError: nobody can tell, or it is no folder.
     """
     path = store_path()
     try:
@@ -46,11 +49,14 @@ def has_store() -> bool:
     except FileNotFoundError:
         return False
     except NotADirectoryError:
-        raise StoreUnsuitable(
-            f"{path} is a file. A store is a folder; set TURNLOG_HOME to another place."
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE,
+            f"{path} is a file. A store is a folder; set TURNLOG_HOME to another place.",
         ) from None
     except OSError as error:
-        raise StoreUnsuitable(f"{path} cannot be read: {error.strerror}.") from None
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE, f"{path} cannot be read: {error.strerror}."
+        ) from None
 
 
 @asynccontextmanager
@@ -61,12 +67,12 @@ async def reading(session: str | None = None) -> AsyncGenerator["LmdbLog"]:
         session: which one is wanted, for the error that says that there is none.
 
     Raises:
-        SessionNotFound: there is no store yet.
-        StoreUnsuitable, SchemaTooNew: it cannot be opened.
+        NotFound: there is no store yet.
+        StoreError, StoreTooNew: it cannot be opened.
     """
     from turnlog.runtime.store.lmdb.log import open_log
 
     if session is not None and not has_store():
-        raise SessionNotFound(session)
+        raise session_not_found(session)
     async with open_log(store_path(), read_only=True) as log:
         yield log

@@ -36,7 +36,8 @@ from turnlog.actors.ports import (
 )
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.events import (
     CallPlanned,
     ChildEnded,
@@ -191,15 +192,6 @@ class PlayedContext:
         await trio.sleep_forever()
 
 
-class NothingRecorded(TurnlogError):
-    """A replay needs something that did not happen in the recording.
-
-    Accept the changed decisions, or record the session again.
-    """
-
-    code = "nothing_recorded"
-
-
 @attrs.define(eq=False)
 class PlayedChildren:
     """`Children` that give the recorded ends and run nothing."""
@@ -216,7 +208,9 @@ class PlayedChildren:
         await trio.lowlevel.checkpoint()
         if (result := self._result(order)) is not None:
             return result
-        raise NothingRecorded(f"the end of {order.asked.child} was not recorded")
+        raise RecordingMiss(
+            ErrorCode.NOTHING_RECORDED, f"the end of {order.asked.child} was not recorded"
+        )
 
     def _result(self, order: ChildOrder) -> ChildResult | None:
         for fact in self.facts.of(order.asked.effect):

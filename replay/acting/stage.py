@@ -31,7 +31,8 @@ from turnlog.protocol.envelope import (
     encode_event,
     unseal,
 )
-from turnlog.protocol.errors import SchemaTooNew, TurnlogError, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreTooNew, TurnlogError, UsageError
 from turnlog.protocol.events import (
     EffectClosed,
     OpReceived,
@@ -88,7 +89,7 @@ def replay_acting(records: Sequence[Recorded], seed: int = 0) -> list[LogDiffere
 
     Raises:
         UsageError: these are no session from its first event on.
-        SchemaTooNew: an event is of a kind that this release cannot act out.
+        StoreTooNew: an event is of a kind that this release cannot act out.
         TurnlogError: what the session's actor failed with.
     """
     stage = Stage(records, Random(seed))
@@ -376,7 +377,7 @@ def _runs(records: Sequence[Recorded]) -> Iterator[Run]:
     for record in records:
         match record.event:
             case UnknownEvent():
-                raise SchemaTooNew(found=SCHEMA + 1, known=SCHEMA)
+                raise StoreTooNew(found=SCHEMA + 1, known=SCHEMA)
             case SessionStarted() | SessionForked() as beginning:
                 if run is not None:
                     yield run
@@ -389,7 +390,10 @@ def _runs(records: Sequence[Recorded]) -> Iterator[Run]:
                     yield run
                     run = Run(run.session, None, opened, [])
             case _ if run is None:
-                raise UsageError("these events do not begin with the first event of a session")
+                raise UsageError(
+                    ErrorCode.USAGE_ERROR,
+                    "these events do not begin with the first event of a session",
+                )
             case _ if record.role == "fact":
                 run.facts.append(record)
             case _:

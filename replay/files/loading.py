@@ -9,13 +9,8 @@ from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, Claim, EventLog, Stored
 from turnlog.protocol.envelope import Record, UnknownEvent, seal
-from turnlog.protocol.errors import (
-    PortableInvalid,
-    SessionExists,
-    SessionNotFound,
-    StoreError,
-    WriteLost,
-)
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import FileInvalid, NotFound, StoreError, UsageError, WriteLost
 from turnlog.protocol.events import SessionForked, SessionImported
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
@@ -36,10 +31,10 @@ async def load_portable(
             say under which id they came to be, and what a fork does not take over is closed.
 
     Raises:
-        PortableInvalid: the file is damaged, or lacks a text that it refers to.
-        SessionExists: the store has a session of this id.
+        FileInvalid: the file is damaged, or lacks a text that it refers to.
+        UsageError: the store has a session of this id.
         UsageError: the id is no UUID in lower case.
-        LogPaused, WriteLost: the disk is full or failing; what was left behind is named.
+        StorePaused, WriteLost: the disk is full or failing; what was left behind is named.
     """
     events = list(reader)
     _require_whole(reader, events)
@@ -61,13 +56,17 @@ async def require_free(log: EventLog, session: SessionId) -> None:
     """Check that the store has no session of this id.
 
     Raises:
-        SessionExists: it has.
+        UsageError: it has.
     """
     try:
         await log.head(session)
-    except SessionNotFound:
+    except NotFound:
         return
-    raise SessionExists(session)
+    raise UsageError(
+        ErrorCode.SESSION_EXISTS,
+        f"there is a session {session} already; nothing was changed. See it with `turnlog "
+        f"show {session}`, or import the file under an id of its own with --new-id.",
+    )
 
 
 async def store_session(
@@ -83,7 +82,7 @@ async def store_session(
 
     Raises:
         UsageError: the id is in use, or no UUID in lower case.
-        LogPaused, WriteLost: the disk is full or failing.
+        StorePaused, WriteLost: the disk is full or failing.
     """
     claim = await log.create(session)
     try:
@@ -110,12 +109,12 @@ async def _removed(log: EventLog, claim: Claim) -> bool:
 
 def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> None:
     if not events:
-        raise PortableInvalid(reader.name, 1, "empty", "there is no event in this session")
+        raise FileInvalid(reader.name, 1, "empty", "there is no event in this session")
     for number, event in enumerate(events, 2):
         found = event.recorded.event
         if isinstance(found, UnknownEvent) and set(found.blobs) - set(event.record.blobs):
             why = f"the texts of this {event.line.kind} are not in the file"
-            raise PortableInvalid(reader.name, number, "event", why)
+            raise FileInvalid(reader.name, number, "event", why)
 
 
 def _step(state: State, fact: SessionForked | SessionImported) -> Iterable[Record]:

@@ -33,7 +33,7 @@ from turnlog.protocol.envelope import (
     encode_event,
     unseal,
 )
-from turnlog.protocol.errors import PortableInvalid, SchemaTooNew
+from turnlog.protocol.errors import FileInvalid, StoreTooNew
 from turnlog.protocol.events import Decision, SessionEvent, SessionForked, SessionStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.version import VERSION
@@ -118,7 +118,7 @@ def write_portable(
         redacted: whether texts have been taken out of `records`.
 
     Raises:
-        PortableInvalid: there is no event, or none that says which session this is.
+        FileInvalid: there is no event, or none that says which session this is.
     """
     lines: list[EventLine] = []
     origin = b""
@@ -130,7 +130,7 @@ def write_portable(
             started = recorded.event
     session = session or (started.session if started is not None else None)
     if session is None or not lines:
-        raise PortableInvalid("the session", 1, "empty", "it has no event that says which it is")
+        raise FileInvalid("the session", 1, "empty", "it has no event that says which it is")
     header = Header(FORMAT, session, VERSION, SCHEMA, 0, "", redacted=redacted)
     if isinstance(started, SessionForked):
         header = msgspec.structs.replace(header, parent=started.parent, cut=started.cut)
@@ -227,7 +227,7 @@ class PortableReader:
         """Yield the events; what precedes damage is good.
 
         Raises:
-            PortableInvalid: this line, or the file as a whole, is not what was written.
+            FileInvalid: this line, or the file as a whole, is not what was written.
         """
         digest, time_us, sequence = GENESIS, 0, 0
         for number, text in enumerate(self._lines, 2):
@@ -286,8 +286,8 @@ class PortableReader:
             line.sequence, line.time_us, line.role, line.cause, line.turn, digest, event
         )
 
-    def _invalid(self, line: int, flaw: Flaw, why: str) -> PortableInvalid:
-        return PortableInvalid(self.name, line, flaw, why)
+    def _invalid(self, line: int, flaw: Flaw, why: str) -> FileInvalid:
+        return FileInvalid(self.name, line, flaw, why)
 
 
 def read_portable(lines: Iterable[bytes], *, name: str = "the file") -> PortableReader:
@@ -298,24 +298,24 @@ def read_portable(lines: Iterable[bytes], *, name: str = "the file") -> Portable
         name: of the file, for errors.
 
     Raises:
-        PortableInvalid: the first line is no header, or one of a later version of the format.
-        SchemaTooNew: the events are of a later schema.
+        FileInvalid: the first line is no header, or one of a later version of the format.
+        StoreTooNew: the events are of a later schema.
     """
     iterator = iter(lines)
     first = next(iterator, b"")
     if not is_portable(first):
         why = "this is no turnlog file" if first.strip() else "the file is empty"
-        raise PortableInvalid(name, 1, "header" if first.strip() else "empty", why)
+        raise FileInvalid(name, 1, "header" if first.strip() else "empty", why)
     version = _loose(first).get("turnlog")
     if version != FORMAT:
         why = f"this is version {version} of the format, and this turnlog knows version {FORMAT}"
-        raise PortableInvalid(name, 1, "version", why)
+        raise FileInvalid(name, 1, "version", why)
     try:
         header = _decode_header(first)
     except msgspec.MsgspecError as error:
-        raise PortableInvalid(name, 1, "header", f"this is no header: {error}") from None
+        raise FileInvalid(name, 1, "header", f"this is no header: {error}") from None
     if header.schema > SCHEMA:
-        raise SchemaTooNew(header.schema, SCHEMA)
+        raise StoreTooNew(header.schema, SCHEMA)
     return PortableReader(header, name, iterator)
 
 

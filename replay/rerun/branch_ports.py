@@ -76,7 +76,7 @@ async def branch_ports(
         config: of live ports. None: it is loaded if it is needed.
 
     Raises:
-        ConfigInvalid: the configuration cannot be used.
+        UsageError: the configuration cannot be used.
     """
     environ = branching.environ
     if config is None and (not plan.is_recorded or plan.changes):

@@ -9,7 +9,7 @@ import trio
 from msgspec import UNSET, Struct, structs
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected, WriteLost
+from turnlog.protocol.errors import Rejected, WriteLost
 from turnlog.protocol.events import (
     ApprovalAsked,
     OpReceived,
@@ -200,7 +200,7 @@ class RecordedUser:
     async def _submit(self, given: Input) -> None:
         key = op_key(given.at)
         self.order.sent(key)
-        with suppress(OpRejected):  # as it was then; the refusal is in the log
+        with suppress(Rejected):  # as it was then; the refusal is in the log
             step = await self.session.submit(given.op)
             self._needed = max(self._needed, step[-1].sequence)
         self.order.done(key)
@@ -243,7 +243,7 @@ class RecordedUser:
             await self.order.before(known.answered_at, sends=True)
             self.order.sent(answer_key(known.answered_at))
         if answer is not None:
-            with suppress(OpRejected):  # the turn was stopped meanwhile
+            with suppress(Rejected):  # the turn was stopped meanwhile
                 await self.session.answer(asked.question, answer)
         if known is not None and known.answered_at is not None:
             self.order.done(answer_key(known.answered_at))

@@ -9,6 +9,7 @@ import attrs
 import msgspec
 from msgspec import Struct
 
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.replay.rerun.recording import Exchange, call_key
@@ -51,9 +52,10 @@ class UnrecordedRequest(RecordingMiss):
 
     def __init__(self, mismatch: Mismatch) -> None:
         super().__init__(
+            ErrorCode.RECORDING_MISS,
             f"{mismatch.text}\n"
             "Nothing was called. If the difference does not matter, allow it with --tolerate or "
-            "--replace."
+            "--replace.",
         )
         self.mismatch = mismatch
 

@@ -17,7 +17,8 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.pages import read_whole
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SequenceOutOfRange, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError, event_not_found
 from turnlog.protocol.events import OpReceived, TurnOpened
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import OverrideTurnContext, TextInput, UserInput, UserTurn, prompt
@@ -45,15 +46,6 @@ from turnlog.runtime.engine.engine import running
 from turnlog.runtime.store.lmdb.log import open_log
 
 _NOTHING: Mapping[str, Any] = {}
-
-
-class NothingToRerun(UsageError):
-    """No input of a user follows the chosen event.
-
-    Choose an earlier event with `--at`.
-    """
-
-    code = "nothing_to_rerun"
 
 
 class RerunReport(Struct, frozen=True):
@@ -102,8 +94,8 @@ async def rerun(
         warn: is given each text for the user, as `open_engine` does.
 
     Raises:
-        NothingToRerun: there are no inputs after `at`, and there is no `text`.
-        SessionNotFound, AmbiguousSession, SequenceOutOfRange, ConfigInvalid, LogDamaged
+        UsageError: there are no inputs after `at`, and there is no `text`.
+        NotFound, UsageError, NotFound, UsageError, LogDamaged
     """
     plan = Plan(
         at=at,
@@ -144,8 +136,8 @@ async def simulate(
         warn: is given each text for the user, as `open_engine` does.
 
     Raises:
-        NothingToRerun: no input follows.
-        SessionNotFound, AmbiguousSession, SequenceOutOfRange, ConfigInvalid, LogDamaged
+        UsageError: no input follows.
+        NotFound, UsageError, NotFound, UsageError, LogDamaged
     """
     plan = Plan(
         at=at,
@@ -193,7 +185,7 @@ async def _branch(
     inputs = _inputs(records, cut, plan)
     settings = rebuild(records[:cut]).settings
     if settings is None:
-        raise NothingToRerun(f"the session has not begun at event {cut}.")
+        raise UsageError(ErrorCode.NOTHING_TO_RERUN, f"the session has not begun at event {cut}.")
     whole, recording = record_ports(records), record_ports(records, after=cut)
     child_ids = ChildIds(frozenset(run.asked.child for run in whole.children))
     playback = Playback(_recorded_order(records, cut, recording, plan), child_ids)
@@ -242,11 +234,11 @@ def _cut(records: Sequence[Recorded], plan: Plan) -> int:
     """Return the last event that counts.
 
     Raises:
-        SequenceOutOfRange, NothingToRerun
+        NotFound, UsageError
     """
     if plan.at is not None:
         if not 1 <= plan.at <= len(records):
-            raise SequenceOutOfRange(plan.at, len(records))
+            raise event_not_found(plan.at, len(records))
         return plan.at if plan.one_by_one else _before_turn(records, plan.at)
     for record in records:
         if isinstance(record.event, OpReceived) and isinstance(
@@ -255,7 +247,9 @@ def _cut(records: Sequence[Recorded], plan: Plan) -> int:
             return record.sequence - 1
     if plan.text is not None:
         return len(records)
-    raise NothingToRerun("this session has no input that could be given again.")
+    raise UsageError(
+        ErrorCode.NOTHING_TO_RERUN, "this session has no input that could be given again."
+    )
 
 
 def _before_turn(records: Sequence[Recorded], at: int) -> int:
@@ -296,8 +290,9 @@ def _inputs(records: Sequence[Recorded], cut: int, plan: Plan) -> list[Input]:
         else:
             inputs[first] = Input(inputs[first].at, _reworded(inputs[first], plan.text))
     if not any(given.speaks for given in inputs):
-        raise NothingToRerun(
-            f"no input of a user comes after event {cut}. Give a prompt, or an earlier event."
+        raise UsageError(
+            ErrorCode.NOTHING_TO_RERUN,
+            f"no input of a user comes after event {cut}. Give a prompt, or an earlier event.",
         )
     lasting = {n: v for n, v in plan.changes.items() if n in SettingsUpdate.__struct_fields__}
     if lasting:  # they hold also for whoever continues the branch later

@@ -108,7 +108,7 @@ async def serve_recording(
     """Serve a recording while the block runs.
 
     Raises:
-        AddressUnavailable: the server cannot listen there.
+        UsageError: the server cannot listen there.
     """
     named = (exchange.settings.session.model for exchange in player.exchanges)
     models = tuple(dict.fromkeys(named))

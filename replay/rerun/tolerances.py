@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import UsageError
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.json_values import is_list, is_object
@@ -59,15 +60,6 @@ _TOLD_BY_CLIENTS: Final = (
 )
 
 
-class ToleranceUnknown(UsageError):
-    """A tolerance has no such name, or its pattern is not a regular expression.
-
-    Use one of the names that the text lists.
-    """
-
-    code = "tolerance_unknown"
-
-
 @attrs.define
 class Tolerances:
     """Brings parts into the form in which they are compared. Without any, that is the text.
@@ -77,7 +69,7 @@ class Tolerances:
         replacements: further patterns, and what stands for all that they match.
 
     Raises:
-        ToleranceUnknown: see there.
+        UsageError: see there.
     """
 
     names: Sequence[str] = ()
@@ -90,15 +82,18 @@ class Tolerances:
     def __attrs_post_init__(self) -> None:
         for name in self.names:
             if name not in NAMES:
-                raise ToleranceUnknown(
-                    f"there is no tolerance {name!r}; there are {', '.join(NAMES)}."
+                raise UsageError(
+                    ErrorCode.TOLERANCE_UNKNOWN,
+                    f"there is no tolerance {name!r}; there are {', '.join(NAMES)}.",
                 )
         self._patterns = [pair for name in self.names for pair in _REPLACED.get(name, ())]
         for pattern, text in self.replacements:
             try:
                 self._patterns.append((re.compile(pattern), text.replace("\\", "\\\\")))
             except re.error as error:
-                raise ToleranceUnknown(f"{pattern!r} is no regular expression: {error}.") from None
+                raise UsageError(
+                    ErrorCode.TOLERANCE_UNKNOWN, f"{pattern!r} is no regular expression: {error}."
+                ) from None
 
     @property
     def is_strict(self) -> bool:

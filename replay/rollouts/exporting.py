@@ -17,6 +17,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.state import Call, State
 from turnlog.protocol.codex_rollout import PRIVATE_KEY
 from turnlog.protocol.envelope import Digest, Recorded, chain
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import (
     ContextLoaded,
@@ -59,7 +60,9 @@ def export_codex(records: Iterable[Recorded]) -> Iterator[bytes]:
     """
     events = list(records)
     if not events or not any(isinstance(r.event, SessionStarted) for r in events):
-        raise UsageError("this session has no event yet, so there is nothing to export.")
+        raise UsageError(
+            ErrorCode.USAGE_ERROR, "this session has no event yet, so there is nothing to export."
+        )
     yield from _Writer(events, _last_id(events)).lines()
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import msgspec
 
-from turnlog.protocol.errors import InputUnreadable, RolloutInvalid
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_object, text_of
 from turnlog.replay.rollouts.reading import (
     Note,
@@ -90,7 +90,7 @@ def finder(given: Mapping[str, RolloutFile], beside: Path) -> Find:
         for path in _candidates(beside, session):
             try:
                 found = read_rollout(path)
-            except (InputUnreadable, RolloutInvalid):
+            except UsageError:
                 continue
             if found.session == session:
                 return found

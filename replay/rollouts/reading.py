@@ -12,7 +12,8 @@ import attrs
 from msgspec import Struct
 
 from turnlog.protocol.codex_rollout import MAX_FILE, RolloutLine, rollout_lines
-from turnlog.protocol.errors import RolloutEmpty, RolloutInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.json_values import is_object
 from turnlog.protocol.times import time_us
@@ -86,9 +87,9 @@ def read_rollout(path: Path) -> RolloutFile:
     """Read a rollout file.
 
     Raises:
-        InputUnreadable: it cannot be read, or is over MAX_FILE bytes.
-        RolloutEmpty: there is nothing in it.
-        RolloutInvalid: not one of its lines is a rollout's.
+        UsageError: it cannot be read, or is over MAX_FILE bytes.
+        UsageError: there is nothing in it.
+        UsageError: not one of its lines is a rollout's.
     """
     return parse_rollout(read_input(path, limit=MAX_FILE), str(path))
 
@@ -97,18 +98,22 @@ def parse_rollout(data: bytes, name: str) -> RolloutFile:
     """Return what the rollout in `data` holds; `name` is its file's.
 
     Raises:
-        RolloutEmpty, RolloutInvalid: as `read_rollout`.
+        UsageError: as `read_rollout`.
     """
     if not data.strip(b"\0 \t\r\n"):
-        raise RolloutEmpty(f"{name} is empty: the process that was to write it had not begun.")
+        raise UsageError(
+            ErrorCode.ROLLOUT_EMPTY,
+            f"{name} is empty: the process that was to write it had not begun.",
+        )
     reader = _Reader(RolloutFile(name))
     last = data.count(b"\n") + 1
     for number, text, line in rollout_lines(data):
         reader.take(number, text, line, is_last=number == last)
     if not reader.file.lines:
-        raise RolloutInvalid(
+        raise UsageError(
+            ErrorCode.ROLLOUT_INVALID,
             f"{name} is no rollout: none of its {reader.file.count} lines is a JSON object with "
-            "`timestamp`, `type` and `payload`."
+            "`timestamp`, `type` and `payload`.",
         )
     return reader.file
 

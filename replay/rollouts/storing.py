@@ -9,9 +9,9 @@ async def store_import(log: EventLog, found: Import) -> None:
     """Write the sessions that a rollout became, each as a whole or not at all.
 
     Raises:
-        SessionExists: the store has one of them; nothing was written.
+        UsageError: the store has one of them; nothing was written.
         UsageError: the rollout's id is not a UUID in lower case.
-        LogPaused, WriteLost: the disk is full or fails; the text names what was left in the store.
+        StorePaused, WriteLost: the disk is full or fails. The text names what is left.
     """
     for made in found.sessions:
         await require_free(log, made.session)

@@ -80,7 +80,7 @@ class Cassette:
 
         Raises:
             CassetteMissing: there is none.
-            PortableInvalid: the file is damaged.
+            FileInvalid: the file is damaged.
         """
         try:
             with self.path.open("rb") as lines:

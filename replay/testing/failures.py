@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionNotFound
+from turnlog.protocol.errors import NotFound
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.loading import load_portable
 from turnlog.replay.files.portable import read_portable, write_portable
@@ -41,6 +41,6 @@ def save_records(name: str, records: Iterable[Recorded], *, folder: Path = FAILU
 async def _write(store: Path, session: SessionId, portable: bytes) -> None:
     async with open_log(store) as log:
         for failed_before in await log.sessions():
-            with suppress(SessionNotFound):
+            with suppress(NotFound):
                 await log.delete(failed_before.session)
         await load_portable(log, read_portable(portable.splitlines(keepends=True)))

@@ -18,7 +18,7 @@ import trio
 from turnlog.actors.ports import Batch, ContextLoader, ModelClient
 from turnlog.actors.stored_state.pages import read_whole
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import ApprovalAsked, OpReceived, StepFailed, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, Op, prompt
@@ -232,7 +232,7 @@ class _User:
                 self.shown.append(publication)
                 match publication.event:
                     case ApprovalAsked(question=question):
-                        with suppress(OpRejected):  # it is a question of a turn that is over
+                        with suppress(Rejected):  # it is a question of a turn that is over
                             await self.session.answer(question, self.answer)
                     case TurnEnded() | StepFailed():
                         self._ended.set()

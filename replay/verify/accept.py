@@ -13,7 +13,8 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import decisions
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import SCHEMA, Recorded, UnknownEvent, chain
-from turnlog.protocol.errors import RerecordingRefused
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import (
     Decision,
     SessionEvent,
@@ -34,7 +35,7 @@ def rerecord(header: Header, events: Iterable[PortableEvent]) -> tuple[Header, l
         events: all of a file's.
 
     Raises:
-        RerecordingRefused: a later fact would not fit: it closes an effect that today's code
+        UsageError: a later fact would not fit: it closes an effect that today's code
             does not open, or none closes one that it does; or today's code fails.
     """
     recording = _Recording(keep_lines=header.schema == SCHEMA)
@@ -105,7 +106,7 @@ class _Recording:
                 counterpart is None or counterpart.recorded.event != decision
             ):
                 why = f"today's code fails there: {decision.message}"
-                raise RerecordingRefused(first.recorded.sequence, why)
+                raise refused(first.recorded.sequence, why)
             self._add(decision, cause, first, counterpart)
         for event in reversed(waiting):
             if isinstance(event.recorded.event, UnknownEvent):
@@ -155,13 +156,22 @@ class _Recording:
         then, now = self._recorded.outstanding.keys(), self._today.outstanding.keys()
         if never := then - now:
             names = ", ".join(sorted(never))
-            raise RerecordingRefused(
+            raise refused(
                 sequence, f"what follows is about {names}, which today's code does not start"
             )
         if unheard := now - then:
             names = ", ".join(sorted(unheard))
-            raise RerecordingRefused(
+            raise refused(
                 sequence, f"today's code starts {names}, and no fact tells how that ended"
             )
         if (self._recorded.turn is None) != (self._today.turn is None):
-            raise RerecordingRefused(sequence, "today's code ends the turn at another place")
+            raise refused(sequence, "today's code ends the turn at another place")
+
+
+def refused(sequence: int, why: str) -> UsageError:
+    """Return the error for a change that cannot be accepted: at which event, and why."""
+    return UsageError(
+        ErrorCode.RERECORDING_REFUSED,
+        f"the change at event {sequence} cannot be accepted: {why}. Record the session once "
+        "more with the code of today.",
+    )

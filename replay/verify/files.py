@@ -11,15 +11,10 @@ from typing import Final, NoReturn
 
 from msgspec import structs
 
-from turnlog.protocol.errors import (
-    InputUnreadable,
-    PortableInvalid,
-    RerecordingRefused,
-    SchemaTooNew,
-    SequenceOutOfRange,
-)
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import FileInvalid, StoreTooNew, UsageError, event_not_found
 from turnlog.replay.files.portable import SUFFIX, is_portable, read_portable, write_lines
-from turnlog.replay.verify.accept import rerecord
+from turnlog.replay.verify.accept import refused, rerecord
 from turnlog.replay.verify.report import ReplayReport, replay
 from turnlog.replay.verify.verdict import Verdict, failed, verdict_of
 from turnlog.replay.verify.workers import in_processes
@@ -48,12 +43,13 @@ def portable_files(folder: Path) -> list[Path]:
     Hidden files and folders are left out: a file that is being written is hidden, too.
 
     Raises:
-        InputUnreadable: it is no folder, or it or one below it cannot be read.
+        UsageError: it is no folder, or it or one below it cannot be read.
     """
     if not folder.is_dir():
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"{folder} is no folder. Give one that holds exported sessions; `turnlog replay FILE` "
-            "replays one."
+            "replays one.",
         )
     found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_fail):
@@ -76,10 +72,10 @@ def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
         start: sequence from which on divergences are reported.
 
     Raises:
-        InputUnreadable: it cannot be read.
-        PortableInvalid: it has no header to begin with; what is wrong behind it is reported.
-        SchemaTooNew: a newer release wrote it.
-        SequenceOutOfRange: it has no event `start`.
+        UsageError: it cannot be read.
+        FileInvalid: it has no header to begin with; what is wrong behind it is reported.
+        StoreTooNew: a newer release wrote it.
+        NotFound: it has no event `start`.
     """
     try:
         with path.open("rb") as stream:
@@ -88,7 +84,7 @@ def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
     except OSError as error:
         raise unreadable(path, error) from None
     if start > max(report.events, 1) and report.damage is None:
-        raise SequenceOutOfRange(start, report.events)
+        raise event_not_found(start, report.events)
     return report
 
 
@@ -105,14 +101,16 @@ def check_file(path: Path, *, accept: bool = False) -> Verdict:
             return verdict
         try:
             accept_file(path)
-        except RerecordingRefused as error:
-            return structs.replace(verdict, code=error.code, message=str(error))
-        except InputUnreadable as error:
-            return structs.replace(verdict, status="error", code=error.code, message=str(error))
+        except FileInvalid:
+            raise
+        except UsageError as error:
+            is_refused = error.code == ErrorCode.RERECORDING_REFUSED
+            status = verdict.status if is_refused else "error"
+            return structs.replace(verdict, status=status, code=error.code, message=str(error))
         return structs.replace(verdict, status="accepted")
-    except PortableInvalid as error:
+    except FileInvalid as error:
         return Verdict(name, "damaged", code=error.code, message=str(error))
-    except (InputUnreadable, SchemaTooNew) as error:
+    except (UsageError, StoreTooNew) as error:
         return failed(name, error)
 
 
@@ -123,9 +121,9 @@ def accept_file(path: Path) -> None:
     What did not change keeps its line.
 
     Raises:
-        RerecordingRefused: today's decisions do not fit the recorded facts.
-        PortableInvalid, SchemaTooNew: it cannot be read as it should be.
-        InputUnreadable: it cannot be read, or not be written.
+        UsageError: today's decisions do not fit the recorded facts.
+        FileInvalid, StoreTooNew: it cannot be read as it should be.
+        UsageError: it cannot be read, or not be written.
     """
     try:
         with path.open("rb") as stream:
@@ -139,11 +137,13 @@ def accept_file(path: Path) -> None:
     again = read_portable(io.BytesIO(written), name=str(path))
     for found in replay(header.session, again.recorded()).divergences:
         why = "today's code decides otherwise when it is asked once more"
-        raise RerecordingRefused(found.sequence, why)
+        raise refused(found.sequence, why)
     try:
         _replace(path, written)
     except OSError as error:
-        raise InputUnreadable(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"{path} cannot be written: {error.strerror or error}."
+        ) from None
 
 
 def check_files(
@@ -186,12 +186,19 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def unreadable(path: Path, error: OSError) -> InputUnreadable:
+def unreadable(path: Path, error: OSError) -> UsageError:
     """Return what is told of a file that cannot be opened or read."""
     if isinstance(error, IsADirectoryError):
-        return InputUnreadable(f"{path} is a folder: `turnlog check` replays what is in one.")
-    return InputUnreadable(f"{path} cannot be read: {error.strerror or error}.")
+        return UsageError(
+            ErrorCode.INPUT_UNREADABLE,
+            f"{path} is a folder: `turnlog check` replays what is in one.",
+        )
+    return UsageError(
+        ErrorCode.INPUT_UNREADABLE, f"{path} cannot be read: {error.strerror or error}."
+    )
 
 
 def _fail(error: OSError) -> NoReturn:
-    raise InputUnreadable(f"{error.filename} cannot be read: {error.strerror or error}.")
+    raise UsageError(
+        ErrorCode.INPUT_UNREADABLE, f"{error.filename} cannot be read: {error.strerror or error}."
+    )

@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from turnlog.protocol.envelope import KIND_NAMES, Recorded
-from turnlog.protocol.errors import LogDamaged, PortableInvalid
+from turnlog.protocol.errors import FileInvalid, LogDamaged
 from turnlog.protocol.events import SessionDecision, StepFailed
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import event_object, record_object
@@ -81,14 +81,14 @@ def replay(session: SessionId, records: Iterable[Recorded], *, start: int = 1) -
     found = Replay(session, start)
     try:
         found.take(records)
-    except (PortableInvalid, LogDamaged) as error:
+    except (FileInvalid, LogDamaged) as error:
         return found.finish(damage_of(error, found.events))
     return found.finish()
 
 
-def damage_of(error: PortableInvalid | LogDamaged, events: int) -> Damage:
+def damage_of(error: FileInvalid | LogDamaged, events: int) -> Damage:
     """Return what an error says is damaged, behind so many good events."""
-    about = not (isinstance(error, PortableInvalid) and error.flaw in ("digest", "count"))
+    about = not (isinstance(error, FileInvalid) and error.flaw in ("digest", "count"))
     return Damage(error.code, str(error), events + 1 if about else 0)
 
 

@@ -11,7 +11,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.pages import Pages
-from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, TurnlogError
+from turnlog.protocol.errors import LogDamaged, TurnlogError, event_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.verify.report import Damage, Replay, ReplayReport, damage_of
 from turnlog.replay.verify.verdict import Verdict, failed, verdict_of
@@ -36,8 +36,8 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
         home: where the store is. Default: `$TURNLOG_HOME`, `~/.turnlog`.
 
     Raises:
-        ArgumentInvalid: a value is not allowed.
-        SessionNotFound, AmbiguousSession, LogDamaged, StoreUnsuitable
+        UsageError: a value is not allowed.
+        NotFound, UsageError, LogDamaged, StoreError
     """
     prefix = doors.TEXT.take("prefix", prefix)
     environ = dict(os.environ) if home is None else {"TURNLOG_HOME": doors.path("home", home)}
@@ -83,12 +83,12 @@ async def replay_stored(
         seen: is told how many events are done, and how many there are.
 
     Raises:
-        SessionNotFound: there is none.
-        SequenceOutOfRange: it has no event `start`.
+        NotFound: there is none.
+        NotFound: it has no event `start`.
     """
     head = (await log.head(session)).sequence
     if not 1 <= start <= max(head, 1):
-        raise SequenceOutOfRange(start, head)
+        raise event_not_found(start, head)
     found = Replay(session, start)
     damage: Damage | None = None
     try:

@@ -18,7 +18,7 @@ from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.orders import model_request, summary_request
 from turnlog.protocol.envelope import GENESIS, KIND_NAMES, Recorded, chain
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.errors import event_not_found
 from turnlog.protocol.events import CompactionAsked, ModelAsked
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import JsonText
@@ -68,8 +68,8 @@ async def state_at_event(log: EventLog, session: SessionId, at: int) -> StateAt:
         at: sequence; a negative one counts from the end, and -1 is the last event.
 
     Raises:
-        SessionNotFound: there is no such session.
-        SequenceOutOfRange: it has no such event.
+        NotFound: there is no such session.
+        NotFound: it has no such event.
         LogDamaged: an event up to `at` cannot be read.
     """
     head = (await log.head(session)).sequence
@@ -95,11 +95,11 @@ def _sequence_of(at: int, head: int) -> int:
     """Return the sequence of the event that `at` names: a negative one counts from the end.
 
     Raises:
-        SequenceOutOfRange: there is no such event among the first `head`.
+        NotFound: there is no such event among the first `head`.
     """
     sequence = head + 1 + at if at < 0 else at
     if not 1 <= sequence <= head:
-        raise SequenceOutOfRange(at, head)
+        raise event_not_found(at, head)
     return sequence
 
 

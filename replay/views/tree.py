@@ -8,7 +8,7 @@ from typing import Final, Literal
 import attrs
 
 from turnlog.actors.ports import EventLog
-from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, SessionNotFound
+from turnlog.protocol.errors import LogDamaged, NotFound, session_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 
@@ -59,7 +59,7 @@ async def fork_tree(log: EventLog, family_of: SessionId | None = None) -> list[N
         family_of: only the tree that this session is in.
 
     Raises:
-        SessionNotFound: there is no session `family_of`.
+        NotFound: there is no session `family_of`.
     """
     summaries = await log.sessions(limit=sys.maxsize)
     if family_of is not None:
@@ -79,7 +79,7 @@ async def fork_tree(log: EventLog, family_of: SessionId | None = None) -> list[N
 async def _events(log: EventLog, session: SessionId) -> int:
     try:
         return (await log.head(session)).sequence
-    except SessionNotFound:  # deleted since it was listed
+    except NotFound:  # deleted since it was listed
         return 0
 
 
@@ -87,7 +87,7 @@ def _family(summaries: Sequence[SessionSummary], member: SessionId) -> list[Sess
     """Return the sessions that have the same oldest ancestor as `member`."""
     by_id = {summary.session: summary for summary in summaries}
     if member not in by_id:
-        raise SessionNotFound(member)
+        raise session_not_found(member)
     root, seen = member, {member}
     while (link := parent_link(by_id[root])) and link.parent in by_id and link.parent not in seen:
         root = link.parent
@@ -170,7 +170,7 @@ async def _cut_turns(log: EventLog, places: Iterable[_Place]) -> Mapping[_Place,
         cuts.setdefault(session, set()).add(event)
     turns: dict[_Place, int] = {}
     for session, events in cuts.items():
-        with suppress(LogDamaged, SequenceOutOfRange, SessionNotFound):  # then it is not known
+        with suppress(LogDamaged, NotFound):  # then it is not known
             for event, turn in (await _turns_at(log, session, sorted(events))).items():
                 turns[session, event] = turn
     return turns

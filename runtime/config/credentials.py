@@ -14,7 +14,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from turnlog.protocol.errors import CredentialMissing
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.runtime.config.schema import ProviderConfig
 
 _MAX_KEY: Final = 64 << 10  # bytes that a command may print
@@ -41,7 +42,7 @@ class Credential:
         """Return the key; None if the provider is configured to need none.
 
         Raises:
-            CredentialMissing: no source has one; the text says what to set.
+            Unavailable: no source has one; the text says what to set.
         """
         async with self._lock:
             if self._key is None:
@@ -67,7 +68,7 @@ class Credential:
             reasons.append(str(error))
         if not reasons:
             return None
-        raise CredentialMissing(self._advice(reasons))
+        raise Unavailable(ErrorCode.CREDENTIAL_MISSING, self._advice(reasons))
 
     def _advice(self, reasons: list[str]) -> str:
         table = f"[model_providers.{self.provider_id}]"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from turnlog.protocol.errors import HomeUnknown
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 SYSTEM_FILE: Final = Path("/etc/turnlog/config.toml")
 CONFIG_NAME: Final = "config.toml"
@@ -23,7 +24,7 @@ def turnlog_home(environ: Mapping[str, str]) -> Path:
     Without HOME, the user's home is what the password file says. The folder need not exist.
 
     Raises:
-        HomeUnknown: no variable and no entry names a folder; HOME is relative; a name is not
+        UsageError: no variable and no entry names a folder; HOME is relative; a name is not
             UTF-8; or a store would be made in a folder that is called `~`, which somebody will
             remove one day.
     """
@@ -32,15 +33,15 @@ def turnlog_home(environ: Mapping[str, str]) -> Path:
     try:
         str(home).encode()
     except UnicodeEncodeError:
-        raise HomeUnknown(f"the name of the folder {os.fsencode(home)!r} is not UTF-8.") from None
+        raise _unknown(f"the name of the folder {os.fsencode(home)!r} is not UTF-8.") from None
     if _TILDE in home.parts:
-        raise HomeUnknown(f"{home} has a folder in it that is called `~`.")
+        raise _unknown(f"{home} has a folder in it that is called `~`.")
     return home
 
 
 def _chosen(text: str, environ: Mapping[str, str]) -> Path:
     if "\0" in text:
-        raise HomeUnknown(f"TURNLOG_HOME is {text!r}, which no folder can be called.")
+        raise _unknown(f"TURNLOG_HOME is {text!r}, which no folder can be called.")
     if text == _TILDE or text.startswith("~/"):
         return Path(os.path.abspath(f"{_user_home(environ)}{text[1:]}"))
     if text.startswith(_TILDE):
@@ -48,25 +49,25 @@ def _chosen(text: str, environ: Mapping[str, str]) -> Path:
     try:
         return Path(os.path.abspath(text))
     except FileNotFoundError:
-        raise HomeUnknown(
-            f"TURNLOG_HOME is {text!r}, which is relative, and the current folder has been removed."
+        raise _unknown(
+            f"TURNLOG_HOME is {text!r}, a relative path, and the current folder has been removed.",
         ) from None
 
 
 def _user_home(environ: Mapping[str, str]) -> Path:
     if home := environ.get("HOME"):
         if not os.path.isabs(home):
-            raise HomeUnknown(f"HOME is {home!r}, which is not absolute.")
+            raise _unknown(f"HOME is {home!r}, which is not absolute.")
         return Path(home)
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
-        raise HomeUnknown(
-            f"HOME is not set, and user {os.getuid()} has no entry in the password file."
+        raise _unknown(
+            f"HOME is not set, and user {os.getuid()} has no entry in the password file.",
         ) from None
     if not os.path.isabs(entry.pw_dir):
-        raise HomeUnknown(
-            f"HOME is not set, and the password file names no home of user {os.getuid()}."
+        raise _unknown(
+            f"HOME is not set, and the password file names no home of user {os.getuid()}.",
         )
     return Path(entry.pw_dir)
 
@@ -77,4 +78,9 @@ def _home_of_another(text: str) -> str:
     try:
         return os.path.join(pwd.getpwnam(name).pw_dir, rest)
     except KeyError:
-        raise HomeUnknown(f"TURNLOG_HOME is {text!r}, and there is no user {name!r}.") from None
+        raise _unknown(f"TURNLOG_HOME is {text!r}, and there is no user {name!r}.") from None
+
+
+def _unknown(why: str) -> UsageError:
+    text = f"{why} Set TURNLOG_HOME to an absolute path, such as /srv/turnlog."
+    return UsageError(ErrorCode.HOME_UNKNOWN, text)

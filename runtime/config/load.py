@@ -18,7 +18,8 @@ from typing import Final
 
 import attrs
 
-from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.runtime.config.foreign import without_foreign
 from turnlog.runtime.config.home import CONFIG_NAME, PROJECT_FOLDER, SYSTEM_FILE, turnlog_home
 from turnlog.runtime.config.layers import Layer, LayerName, Origin, Table, dotted, merge
@@ -66,7 +67,7 @@ def load_config(
         options: keys that other command-line options stand for; they win over everything.
 
     Raises:
-        ConfigInvalid: a file cannot be read, or keys are wrong; the text has all of those.
+        UsageError: a file cannot be read, or keys are wrong; the text has all of those.
     """
     user_file = turnlog_home(environ) / CONFIG_NAME
     files = [
@@ -105,8 +106,9 @@ def _fold(layers: list[Layer]) -> Config:
     for layer in layers:
         refused = _REFUSED.get(layer.origin.layer, frozenset()) & layer.values.keys()
         if refused:
-            raise ConfigInvalid(
-                f"{layer.origin}: {', '.join(sorted(refused))}: {_WHY[layer.origin.layer]}."
+            raise UsageError(
+                ErrorCode.CONFIG_INVALID,
+                f"{layer.origin}: {', '.join(sorted(refused))}: {_WHY[layer.origin.layer]}.",
             )
     merged, warnings = without_foreign(merge(layers))
     return attrs.evolve(structure(merged), warnings=warnings)
@@ -114,9 +116,10 @@ def _fold(layers: list[Layer]) -> Config:
 
 def _profile_layers(files: list[Layer], name: str, config: Config) -> list[Layer]:
     if name not in config.profiles:
-        raise ConfigInvalid(
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID,
             f"there is no profile {name!r}: no file has a table [{dotted(('profiles', name))}]."
-            + suggestion(name, config.profiles)
+            + suggestion(name, config.profiles),
         )
     return [
         Layer(Origin("profile", f"{file.origin.where} [{dotted(('profiles', name))}]"), table)

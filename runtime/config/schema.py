@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal
 import attrs
 from msgspec import Meta, Struct, field, structs
 
-from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.settings import (
     AgentLimits,
     ApprovalPolicy,
@@ -211,15 +212,16 @@ class Config:
         """Return the settings of a new session that works in `cwd`.
 
         Raises:
-            ConfigInvalid: the folder's name is not UTF-8, so that the log could not hold it.
+            UsageError: the folder's name is not UTF-8, so that the log could not hold it.
         """
         folder = os.path.abspath(cwd)
         try:
             folder.encode()
         except UnicodeEncodeError:
-            raise ConfigInvalid(
+            raise UsageError(
+                ErrorCode.CONFIG_INVALID,
                 f"{os.fsencode(folder)!r}: the working folder's name is not UTF-8. Rename it, or "
-                "work in another one."
+                "work in another one.",
             ) from None
         workspace = self.sandbox_workspace_write
         return SessionSettings(
@@ -259,14 +261,15 @@ class Config:
             asks_model: whether the turn needs the session's provider.
 
         Raises:
-            ConfigInvalid: the session's provider is configured no longer.
+            UsageError: the session's provider is configured no longer.
         """
         provider = self.model_providers.get(session.model_provider)
         if provider is None and asks_model:
-            raise ConfigInvalid(
+            raise UsageError(
+                ErrorCode.CONFIG_INVALID,
                 f"this session uses the model provider {session.model_provider!r}, which is not "
                 f"configured here. Add [model_providers.{session.model_provider}], or start a "
-                "session with another one."
+                "session with another one.",
             )
         return TurnSettings(
             session=session,

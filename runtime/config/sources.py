@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_object
 from turnlog.runtime.config.files import read_regular
 from turnlog.runtime.config.layers import (
@@ -43,7 +44,7 @@ def file_layer(name: LayerName, path: Path) -> Layer | None:
     """Return what a TOML file says; None if there is none.
 
     Raises:
-        ConfigInvalid: it cannot be read (it is a folder, is larger than 1 MiB, ...), or it is
+        UsageError: it cannot be read (it is a folder, is larger than 1 MiB, ...), or it is
             not TOML; then the text names the line.
     """
     try:
@@ -51,9 +52,10 @@ def file_layer(name: LayerName, path: Path) -> Layer | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigInvalid(
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID,
             f"{path}: the configuration cannot be read: {error.strerror}. "
-            "Fix it, move it away, or choose another folder with TURNLOG_HOME."
+            "Fix it, move it away, or choose another folder with TURNLOG_HOME.",
         ) from None
     return Layer(Origin(name, str(path)), _parse(data, path))
 
@@ -64,14 +66,17 @@ def _parse(data: bytes, path: Path) -> Table:
         _check_depth(values, _MAX_DEPTH)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigInvalid(
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID,
             f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8, which TOML is "
-            "written in. Save the file as UTF-8."
+            "written in. Save the file as UTF-8.",
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(_syntax_error(str(error), data, path)) from None
+        raise UsageError(ErrorCode.CONFIG_INVALID, _syntax_error(str(error), data, path)) from None
     except RecursionError:
-        raise ConfigInvalid(f"{path}: tables or lists are nested too deeply.") from None
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID, f"{path}: tables or lists are nested too deeply."
+        ) from None
     return values
 
 
@@ -107,7 +112,7 @@ def assignment_layer(assignment: str) -> Layer:
     """Return what `-c KEY=VALUE` says: a dotted TOML key, and a TOML value or else a text.
 
     Raises:
-        ConfigInvalid: it has no `=`, or what comes before it is not a key.
+        UsageError: it has no `=`, or what comes before it is not a key.
     """
     _text(assignment, "-c")
     for equals in re.finditer("=", assignment):  # a quoted key may hold one
@@ -115,9 +120,10 @@ def assignment_layer(assignment: str) -> Layer:
         if key is not None:
             break
     else:
-        raise ConfigInvalid(
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID,
             f"-c {assignment}: expected KEY=VALUE, with a key such as model or "
-            "sandbox_workspace_write.network_access."
+            "sandbox_workspace_write.network_access.",
         )
     value = _value(assignment[equals.end() :].strip())
     for part in reversed(key):
@@ -153,5 +159,5 @@ def _text(value: str, where: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ConfigInvalid(f"{where}: the value is not UTF-8.") from None
+        raise UsageError(ErrorCode.CONFIG_INVALID, f"{where}: the value is not UTF-8.") from None
     return value

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from turnlog.protocol.errors import ConfigInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_object
 from turnlog.runtime.config.layers import KeyPath, Merged, dotted, quote
 from turnlog.runtime.config.schema import Config, key_names
@@ -20,7 +21,7 @@ def structure(merged: Merged) -> Config:
     does not name its key, so a wrong one is walked again, with cattrs (see `problems`).
 
     Raises:
-        ConfigInvalid: names each wrong key with its file, what was expected and what was found.
+        UsageError: names each wrong key with its file, what was expected and what was found.
     """
     try:
         config = msgspec.convert(merged.values, Config)
@@ -49,12 +50,14 @@ def _is_known(path: KeyPath, config: Config) -> bool:
     return True
 
 
-def invalid(merged: Merged, problems: Iterable[tuple[KeyPath, str]]) -> ConfigInvalid:
+def invalid(merged: Merged, problems: Iterable[tuple[KeyPath, str]]) -> UsageError:
     """Return the error that lists `problems`, each with the origin of its key."""
     lines = [f"{merged.origin(path)}: {dotted(path)}: {text}" for path, text in problems]
     if len(lines) == 1:
-        return ConfigInvalid(lines[0])
-    return ConfigInvalid("the configuration has errors:\n  " + "\n  ".join(lines))
+        return UsageError(ErrorCode.CONFIG_INVALID, lines[0])
+    return UsageError(
+        ErrorCode.CONFIG_INVALID, "the configuration has errors:\n  " + "\n  ".join(lines)
+    )
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

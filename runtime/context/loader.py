@@ -12,7 +12,8 @@ from msgspec import structs
 
 from turnlog.actors.ports import Clock, ContextRequest, Tools
 from turnlog.protocol.calls import ContextFragment
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.items import JsonText
 from turnlog.protocol.ops import UserInputItem
@@ -59,9 +60,9 @@ class TurnContextLoader:
         """Return the fact that closes `request`.
 
         Raises:
-            InputUnreadable: the working folder is not there, or an image cannot be read.
-            ConfigInvalid: the session's provider is configured no longer.
-            SandboxUnavailable: a folder that should be writable cannot safely be.
+            UsageError: the working folder is not there, or an image cannot be read.
+            UsageError: the session's provider is configured no longer.
+            Unavailable: a folder that should be writable cannot safely be.
         """
         settings = request.settings
         _check_folder(settings.cwd)
@@ -146,7 +147,8 @@ async def _message(items: tuple[UserInputItem, ...], guard: ReadGuard) -> JsonTe
 
 def _check_folder(cwd: str) -> None:
     if not os.path.isdir(cwd):
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"the session's working folder {cwd} is not there, or is no folder. "
-            "Make it, or continue in another one: `turnlog exec -C FOLDER resume ID PROMPT`."
+            "Make it, or continue in another one: `turnlog exec -C FOLDER resume ID PROMPT`.",
         )

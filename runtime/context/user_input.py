@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from errno import EFBIG
 from pathlib import Path
 
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.images import MAX_IMAGE_BYTES, URL_BEGINNINGS, data_url, image_type
 from turnlog.protocol.items import ContentPart, JsonText, Message, encode_item
 from turnlog.protocol.ops import ImageInput, LocalImageInput, TextInput, UserInputItem
@@ -32,7 +33,7 @@ def user_message(items: Iterable[UserInputItem], guard: ReadGuard = OPEN) -> Jso
         guard: refuses images that must not be read for the model.
 
     Raises:
-        InputUnreadable: an image cannot be read, is of a type that is not sent, or is too
+        UsageError: an image cannot be read, is of a type that is not sent, or is too
             large, or the URL of one is not http, https or data.
     """
     return encode_item(Message("user", list(_parts(items, guard))))
@@ -65,9 +66,10 @@ def _image_part(url: str) -> ContentPart:
 def _remote_image(url: str) -> ContentPart:
     if not url.startswith(URL_BEGINNINGS):
         shown = url if len(url) <= 80 else url[:80] + "…"
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"the image {shown!r} has no https:, http: or data:image/ URL. For a file on this "
-            "machine, give it as a local image."
+            "machine, give it as a local image.",
         )
     return _image_part(url)
 
@@ -77,16 +79,18 @@ def _read_image(path: str, room: int, guard: ReadGuard) -> bytes:
         return read_regular(Path(path), room, guard=guard)
     except OSError as error:
         limit = f" Images may have {MAX_IMAGE_BYTES} bytes in one message, all together."
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"the image {path} cannot be read: {error.strerror}."
-            + (limit if error.errno == EFBIG else "")
+            + (limit if error.errno == EFBIG else ""),
         ) from None
 
 
 def _data_url(data: bytes, path: str) -> str:
     media_type = image_type(data)
     if media_type is None:
-        raise InputUnreadable(
-            f"the image {path} is not PNG, JPEG, GIF or WebP by its content; those can be sent."
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
+            f"the image {path} is not PNG, JPEG, GIF or WebP by its content; those can be sent.",
         )
     return data_url(data, media_type)

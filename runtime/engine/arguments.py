@@ -9,7 +9,8 @@ from msgspec import UNSET, structs
 
 from turnlog.actors.ports import ModelClient
 from turnlog.protocol.checking import Argument
-from turnlog.protocol.errors import ArgumentInvalid, InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.ops import (
     ApprovalAnswer,
     LocalImageInput,
@@ -41,7 +42,7 @@ def count(name: str, value: object) -> int:
     """Return a number from 0 on, such as a limit; a larger one than any list has is that.
 
     Raises:
-        ArgumentInvalid: it is none.
+        UsageError: it is none.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return _at_least(name, 0, min(int(value), 1 << 62))
@@ -52,7 +53,7 @@ def sequence(name: str, value: object) -> int:
     """Return the sequence of an event. Whether there is one is not asked here.
 
     Raises:
-        ArgumentInvalid: it is no whole number.
+        UsageError: it is no whole number.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)  # of any size: there is no such event
@@ -63,12 +64,14 @@ def folder(name: str, value: object) -> str:
     """Return a folder to work in, as an absolute path: a relative one begins where we stand.
 
     Raises:
-        ArgumentInvalid: it is no text and no path.
-        InputUnreadable: there is no such folder, or no current one to begin at.
+        UsageError: it is no text and no path.
+        UsageError: there is no such folder, or no current one to begin at.
     """
     path = _absolute(name, TEXT.take(name, value))
     if not os.path.isdir(path):
-        raise InputUnreadable(f"{path} is no folder that a session could work in.")
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"{path} is no folder that a session could work in."
+        )
     return path
 
 
@@ -76,7 +79,7 @@ def path(name: str, value: object) -> str:
     """Return a path as the system takes it: it may hold bytes that are no text.
 
     Raises:
-        ArgumentInvalid: it is no text and no path, or has a NUL character.
+        UsageError: it is no text and no path, or has a NUL character.
     """
     if isinstance(value, os.PathLike):
         value = os.fspath(cast("os.PathLike[str]", value))
@@ -89,11 +92,13 @@ def header(name: str, value: object) -> str:
     """Return a text that can stand in a header of HTTP.
 
     Raises:
-        ArgumentInvalid: it cannot.
+        UsageError: it cannot.
     """
     text = TEXT.take(name, value)
     if not (text.isascii() and text.isprintable()):
-        raise ArgumentInvalid(f"{name}: {text!r} is not allowed; use printable ASCII")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{name}: {text!r} is not allowed; use printable ASCII"
+        )
     return text
 
 
@@ -101,8 +106,8 @@ def settings_update(name: str, value: object) -> SettingsUpdate | None:
     """Return a change of settings that can be stored, its folder as an absolute path.
 
     Raises:
-        ArgumentInvalid: a field has a value that is not allowed. The text names both.
-        InputUnreadable: its folder is none.
+        UsageError: a field has a value that is not allowed. The text names both.
+        UsageError: its folder is none.
     """
     update = _UPDATE.take(name, value)
     return None if update is None else _grounded(name, update)
@@ -112,8 +117,8 @@ def op(name: str, value: object) -> Op:
     """Return an op that can be stored, with absolute paths.
 
     Raises:
-        ArgumentInvalid: it is none, or a field has a value that is not allowed.
-        InputUnreadable: the folder that it names is none.
+        UsageError: it is none, or a field has a value that is not allowed.
+        UsageError: the folder that it names is none.
     """
     match _OP.take(name, value):
         case OverrideTurnContext(update=update):
@@ -131,10 +136,12 @@ def configuration(name: str, value: object) -> Config:
     """Return a configuration each of whose keys has a value that is allowed.
 
     Raises:
-        ArgumentInvalid: it is none, or a key has another value.
+        UsageError: it is none, or a key has another value.
     """
     if not isinstance(value, Config):
-        raise ArgumentInvalid(f"{name}: {type(value).__name__} is not allowed; use Config")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{name}: {type(value).__name__} is not allowed; use Config"
+        )
     config = _CONFIG.take(name, {key: getattr(value, key) for key in key_names(Config)})
     return attrs.evolve(config, origins=value.origins, warnings=value.warnings)
 
@@ -143,7 +150,7 @@ def model(name: str, value: object) -> tuple[str | None, ModelClient | None]:
     """Return a model's name, or what answers instead of a provider; None and None for neither.
 
     Raises:
-        ArgumentInvalid: it is something else, or an empty name.
+        UsageError: it is something else, or an empty name.
     """
     if value is None:
         return None, None
@@ -151,12 +158,15 @@ def model(name: str, value: object) -> tuple[str | None, ModelClient | None]:
         return None, cast("ModelClient", value)
     if not isinstance(value, str):
         kind = value.__name__ if isinstance(value, type) else type(value).__name__
-        raise ArgumentInvalid(
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
             f"{name}: {kind} is not allowed; use a model's name, or a model such as "
-            "turnlog.testing.scripted(...)"
+            "turnlog.testing.scripted(...)",
         )
     if not value.strip():
-        raise ArgumentInvalid(f"{name}: {value!r} is not allowed; use a model's name")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{name}: {value!r} is not allowed; use a model's name"
+        )
     return TEXT.take(name, value), None
 
 
@@ -164,11 +174,13 @@ def callback(name: str, value: T) -> T:
     """Return a function that will be called and not awaited, or None.
 
     Raises:
-        ArgumentInvalid: it is something else.
+        UsageError: it is something else.
     """
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         kind = "`async def`" if callable(value) else type(value).__name__
-        raise ArgumentInvalid(f"{name}: {kind} is not allowed; use a plain function")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{name}: {kind} is not allowed; use a plain function"
+        )
     return value
 
 
@@ -179,9 +191,10 @@ def _grounded(name: str, update: SettingsUpdate) -> SettingsUpdate:
     if update.sandbox is not UNSET:
         for index, root in enumerate(update.sandbox.writable_roots):
             if not os.path.isabs(_without_nul(f"{name}.sandbox.writable_roots[{index}]", root)):
-                raise ArgumentInvalid(
+                raise UsageError(
+                    ErrorCode.ARGUMENT_INVALID,
                     f"{name}.sandbox.writable_roots[{index}]: {root!r} is not allowed; use an "
-                    "absolute path"
+                    "absolute path",
                 )
     for field, fewest in _FEWEST.items():
         if isinstance(number := getattr(update, field), int):
@@ -206,20 +219,26 @@ def _absolute(name: str, path: str) -> str:
     try:
         found = os.path.abspath(_without_nul(name, path))
     except FileNotFoundError:
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"{name}: {path!r} is a relative path, and the current folder is gone. Give an "
-            "absolute one."
+            "absolute one.",
         ) from None
     return TEXT.take(name, found)  # the current folder's name may be no text
 
 
 def _without_nul(name: str, path: str) -> str:
     if "\0" in path:
-        raise ArgumentInvalid(f"{name}: {path!r} is not allowed; a path has no NUL character")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
+            f"{name}: {path!r} is not allowed; a path has no NUL character",
+        )
     return path
 
 
 def _at_least(name: str, fewest: int, number: int) -> int:
     if number < fewest:
-        raise ArgumentInvalid(f"{name}: {number} is not allowed; use {fewest} or more")
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID, f"{name}: {number} is not allowed; use {fewest} or more"
+        )
     return number

@@ -17,7 +17,8 @@ from turnlog.actors.session_actor import SessionActor
 from turnlog.actors.stored_state.fold import folded
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected, Overloaded, SessionNotFound, WriteLost
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import NotFound, Overloaded, Rejected, WriteLost
 from turnlog.protocol.events import (
     ChildTold,
     OpReceived,
@@ -116,14 +117,14 @@ class ChildSessions:
                 run.count_steering(-1)
         if run is not None:
             await run.over.wait()  # so that its parent hears of its end first
-        raise OpRejected(f"the agent {told.child} is idle; give it a prompt")
+        raise Rejected(ErrorCode.AGENT_IDLE, f"the agent {told.child} is idle; give it a prompt")
 
     async def _stored(self, child: SessionId) -> State | None:
         """Return the state that a child has in its log, if it has one."""
         await self._sessions.until_released(child)
         try:
             return await folded(self._sessions.log, child)
-        except SessionNotFound:
+        except NotFound:
             return None
 
     async def _open(self, order: ChildOrder, state: State | None) -> SessionActor:
@@ -168,7 +169,7 @@ async def _send(actor: SessionActor, op_id: str, op: Op, origin: str = "parent")
             await trio.sleep(RETRY_PERIOD)
         except WriteLost:
             await trio.lowlevel.checkpoint()
-        except OpRejected:
+        except Rejected:
             return False
     return True
 

@@ -3,7 +3,7 @@
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.pages import Pages
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange
+from turnlog.protocol.errors import LogDamaged, event_not_found
 from turnlog.protocol.ids import SessionId
 
 _PAGE = 16  # events; most steps have fewer
@@ -15,13 +15,13 @@ async def end_of_step(log: EventLog, session: SessionId, at: int | None) -> Reco
     If the rest of that step is damaged, it is the last event of the step before.
 
     Raises:
-        SequenceOutOfRange: the session has no such event.
+        NotFound: the session has no such event.
         LogDamaged: the event itself is damaged, or the first step is.
     """
     head = (await log.head(session)).sequence
     at = head if at is None else at
     if not 1 <= at <= head:
-        raise SequenceOutOfRange(at, head)
+        raise event_not_found(at, head)
     (end,) = await log.read_at(session, [at])
     try:
         async for page in Pages(log, session, after=at, until=head, at_once=_PAGE):

@@ -43,10 +43,10 @@ class Engine:
             on_recovery: what becomes of the turn if the store loses a write of this session.
 
         Raises:
-            ArgumentInvalid: a value is not allowed. Nothing was stored.
-            InputUnreadable: `cwd` is no folder.
-            ConfigInvalid: the settings cannot be used there.
-            LogPaused: the disk is full.
+            UsageError: a value is not allowed. Nothing was stored.
+            UsageError: `cwd` is no folder.
+            UsageError: the settings cannot be used there.
+            StorePaused: the disk is full.
         """
         originator = doors.TEXT.take("originator", originator)
         on_recovery = doors.ON_RECOVERY.take("on_recovery", on_recovery)
@@ -72,8 +72,8 @@ class Engine:
                 left for it to do.
 
         Raises:
-            ArgumentInvalid: a value is not allowed.
-            SessionNotFound, AmbiguousSession, SessionBusy, LogDamaged, SchemaTooNew
+            UsageError: a value is not allowed.
+            NotFound, UsageError, Busy, LogDamaged, StoreTooNew
         """
         on_recovery = doors.ON_RECOVERY.take("on_recovery", on_recovery)
         session = await self._sessions.log.resolve(doors.TEXT.take("prefix", prefix))
@@ -88,8 +88,8 @@ class Engine:
                 of the fork tells where it was made. None: at the head.
 
         Raises:
-            ArgumentInvalid: a value is not allowed.
-            SessionNotFound, AmbiguousSession, SequenceOutOfRange, LogDamaged
+            UsageError: a value is not allowed.
+            NotFound, UsageError, NotFound, LogDamaged
         """
         at = None if at is None else doors.sequence("at", at)
         parent = await self._sessions.log.resolve(doors.TEXT.take("prefix", prefix))
@@ -103,7 +103,7 @@ class Engine:
             limit: how many at most, from 0 on.
 
         Raises:
-            ArgumentInvalid: it is no such number.
+            UsageError: it is no such number.
         """
         return await self._sessions.log.sessions(limit=doors.count("limit", limit))
 

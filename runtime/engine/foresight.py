@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from turnlog.actors.ports import ContextLoader, ContextRequest
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.settings import SessionSettings
 from turnlog.runtime.processes.environment import child_environment
@@ -56,7 +56,7 @@ class ForeseeingLoader:
         return await self.loader.load(request)
 
 
-def warning(error: SandboxUnavailable) -> str:
+def warning(error: Unavailable) -> str:
     """Return, in one line, what is to be expected and why."""
     why = "; ".join(error.tried) or str(error)
     return (

@@ -11,7 +11,8 @@ from msgspec import structs
 from turnlog.actors.ports import Children, Claim, EventLog, Ports
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import encode_fact
-from turnlog.protocol.errors import Overloaded, SessionNotFound, TurnlogError, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Overloaded, TurnlogError, UsageError, session_not_found
 from turnlog.protocol.events import SessionFact, SessionForked, SessionStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Shutdown, Submission
@@ -81,7 +82,7 @@ class OpenSessions:
         """Begin a session. It is on disk before this returns.
 
         Raises:
-            LogPaused: the disk is full.
+            StorePaused: the disk is full.
             UsageError: the engine is being closed.
         """
         session = SessionId(new_id())
@@ -98,7 +99,7 @@ class OpenSessions:
                 even while the engine is being closed.
 
         Raises:
-            SessionNotFound, SessionBusy, LogDamaged, SchemaTooNew
+            NotFound, Busy, LogDamaged, StoreTooNew
             UsageError: the engine is being closed.
         """
         while (slot := self._slots.get(session)) is not None:
@@ -128,7 +129,7 @@ class OpenSessions:
             at: see `Engine.fork`.
 
         Raises:
-            SequenceOutOfRange, LogDamaged
+            NotFound, LogDamaged
             UsageError: the engine is being closed.
         """
         end = await end_of_step(self.log, parent, at)
@@ -180,7 +181,9 @@ class OpenSessions:
         for_parent: bool = False,
     ) -> SessionActor:
         if self._is_closing and not for_parent:
-            raise UsageError("this engine is being closed. Open another one to continue.")
+            raise UsageError(
+                ErrorCode.USAGE_ERROR, "this engine is being closed. Open another one to continue."
+            )
         if beginning is not None:
             encode_fact(beginning)  # what cannot be stored leaves no session in the store
         slot = self._slots[session] = _Slot()
@@ -203,7 +206,7 @@ class OpenSessions:
         claimed = await claim(session)
         if beginning is None and not claimed.head.sequence:
             await self.log.release(claimed)
-            raise SessionNotFound(session)  # its engine was killed before its first event
+            raise session_not_found(session)  # its engine was killed before its first event
         return SessionActor(self.ports, claimed, VERSION, on_recovery, adopt=self._adopted_settings)
 
     def _adopted_settings(self, theirs: SessionSettings) -> SessionSettings:

@@ -9,7 +9,8 @@ import attrs
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import ArgumentInvalid, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import TurnlogError, UsageError
 from turnlog.protocol.events import (
     CompactionWanted,
     InputQueued,
@@ -96,8 +97,8 @@ class Session:
             op_id: of your making, if you may send the op again: equal ids are done once.
 
         Raises:
-            ArgumentInvalid: a value in it is not allowed. The text names it; nothing was sent.
-            OpRejected: the session refused it, and says why, or is closed.
+            UsageError: a value in it is not allowed. The text names it; nothing was sent.
+            Rejected: the session refused it, and says why, or is closed.
             Overloaded: too many ops wait; nothing was queued.
             WriteLost: the disk did not take it; send it again with the same id.
         """
@@ -117,7 +118,7 @@ class Session:
             update: settings that change with this prompt, and stay. An op has its own.
 
         Raises:
-            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
+            UsageError, Rejected, Overloaded, WriteLost: as `submit`.
             TurnlogError: the session's actor failed before the turn's end.
         """
         op = _prompt(prompt, doors.settings_update("update", update))
@@ -130,14 +131,15 @@ class Session:
         """Send an op that asks for a turn; yield events and notices to its turn's end.
 
         Raises:
-            ArgumentInvalid, OpRejected, Overloaded, WriteLost: as `submit`.
+            UsageError, Rejected, Overloaded, WriteLost: as `submit`.
             TurnlogError: the session's actor failed before the turn's end.
         """
         op = doors.op("op", op)
         if not isinstance(op, WITH_A_TURN):
-            raise ArgumentInvalid(
+            raise UsageError(
+                ErrorCode.ARGUMENT_INVALID,
                 f"op: {type(op).__name__} is not allowed, since no turn comes of it; "
-                "use `submit` for it"
+                "use `submit` for it",
             )
         subscription = self._actor.hub.subscribe(after=self.head)
         try:
@@ -168,7 +170,7 @@ class Session:
             after: a sequence; 0 for all there ever was. None: what comes from now on.
 
         Raises:
-            ArgumentInvalid: it is no sequence.
+            UsageError: it is no sequence.
             TurnlogError: the session was not closed, but failed.
         """
         after = self.head if after is None else doors.count("after", after)
@@ -188,8 +190,8 @@ class Session:
         """Answer a question that an `ApprovalAsked` event put.
 
         Raises:
-            ArgumentInvalid: the decision is none.
-            OpRejected: it is not open, or no longer.
+            UsageError: the decision is none.
+            Rejected: it is not open, or no longer.
         """
         question = doors.TEXT.take("question", question)
         await self.submit(ExecApproval(question, doors.ANSWER.take("decision", decision)))
@@ -201,8 +203,8 @@ class Session:
             at: sequence of the last event that counts; see `Engine.fork`. None: at the head.
 
         Raises:
-            ArgumentInvalid: it is no sequence.
-            SequenceOutOfRange, LogDamaged
+            UsageError: it is no sequence.
+            NotFound, LogDamaged
         """
         at = None if at is None else doors.sequence("at", at)
         actor, cut = await self._sessions.fork(self.id, at)
@@ -223,13 +225,14 @@ def _prompt(prompt: object, update: SettingsUpdate | None) -> Op:
     """Return the op of a prompt: a text, or an op already.
 
     Raises:
-        ArgumentInvalid: it is neither, or an op that has settings of its own.
+        UsageError: it is neither, or an op that has settings of its own.
     """
     if isinstance(prompt, str):
         return prompt_op(doors.TEXT.take("prompt", prompt), update)
     if update is not None:
-        raise ArgumentInvalid(
-            "update: it goes with a text. An op has its settings in itself: UserTurn(items, update)"
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
+            "update: it belongs to a text. An op has its own settings: UserTurn(items, update)",
         )
     return doors.op("prompt", prompt)
 

@@ -10,12 +10,11 @@ import attrs
 
 from turnlog.actors.ports import ModelCallFailed
 from turnlog.protocol.calls import ModelFailure
-from turnlog.protocol.errors import ConfigInvalid, CredentialMissing
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable, UsageError
 from turnlog.protocol.settings import RetryLimits
 
-CredentialSource = Callable[
-    [], Awaitable[str | None]
-]  # may raise CredentialMissing, whose text is shown
+CredentialSource = Callable[[], Awaitable[str | None]]  # may raise Unavailable, whose text is shown
 
 MAX_RETRIES: Final = 100
 _NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -30,9 +29,10 @@ def _check_base_url(provider: "Provider", _: object, url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigInvalid(
+        raise UsageError(
+            ErrorCode.CONFIG_INVALID,
             f"model_providers.{provider.name}.base_url is {url!r}; it must be an address that "
-            "begins with http:// or https://, such as http://127.0.0.1:8080/v1."
+            "begins with http:// or https://, such as http://127.0.0.1:8080/v1.",
         )
 
 
@@ -45,7 +45,7 @@ class Provider:
     parameters may hold secrets and are not shown.
 
     Raises:
-        ConfigInvalid: `base_url` is not an http or https address.
+        UsageError: `base_url` is not an http or https address.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Provider:
 async def _ask(credential: CredentialSource) -> str:
     try:
         return (await credential() or "").strip()
-    except CredentialMissing as error:
+    except Unavailable as error:
         raise ModelCallFailed(ModelFailure("credential_missing", str(error))) from error
 
 

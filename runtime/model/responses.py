@@ -18,7 +18,6 @@ from turnlog.actors.ports import (
     ModelSignal,
 )
 from turnlog.protocol.calls import ModelFailure
-from turnlog.protocol.faults import ENVIRONMENT_FAULT
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.model import failures
 from turnlog.runtime.model.provider import Provider
@@ -163,7 +162,7 @@ class ResponsesClient:
             ) as answer:
                 yield answer
         except SurroundingsUnusable as error:
-            raise ModelCallFailed(ModelFailure(ENVIRONMENT_FAULT, str(error))) from error
+            raise ModelCallFailed(ModelFailure("environment_fault", str(error))) from error
         except Unreachable as error:
             failure = failures.unreachable(str(error), provider.shown_url)
             raise ModelCallFailed(failure) from error

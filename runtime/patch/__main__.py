@@ -9,7 +9,8 @@ command line. Runs confined, so that the kernel judges each write.
 import os
 import sys
 
-from turnlog.protocol.errors import PatchInvalid, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import TurnlogError, UsageError
 from turnlog.runtime.patch.apply import plan_patch
 from turnlog.runtime.patch.parse import MAX_PATCH_BYTES, parse_patch
 from turnlog.runtime.sandbox.guard import ReadGuard
@@ -34,11 +35,15 @@ def main(arguments: list[str]) -> int:
 def _standard_input() -> str:
     data = sys.stdin.buffer.read(MAX_PATCH_BYTES + 1)
     if len(data) > MAX_PATCH_BYTES:
-        raise PatchInvalid(f"the patch has more than {MAX_PATCH_BYTES} bytes. Split it.")
+        raise UsageError(
+            ErrorCode.PATCH_INVALID, f"the patch has more than {MAX_PATCH_BYTES} bytes. Split it."
+        )
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise PatchInvalid(f"the patch is not UTF-8 at byte {error.start}.") from None
+        raise UsageError(
+            ErrorCode.PATCH_INVALID, f"the patch is not UTF-8 at byte {error.start}."
+        ) from None
 
 
 def _fail(text: str, status: int) -> int:

@@ -9,7 +9,8 @@ import os
 import stat
 from typing import Literal, NamedTuple
 
-from turnlog.protocol.errors import PatchInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.runtime.patch.edit import edited
 from turnlog.runtime.patch.parse import AddFile, DeleteFile, Hunk, Patch, UpdateFile
 from turnlog.runtime.patch.write import Removal, Write, carry_out
@@ -48,7 +49,7 @@ class PlannedPatch(NamedTuple):
         """Write it, creating missing folders. A link is written through, never replaced.
 
         Raises:
-            PatchNotWritten: the disk or the sandbox refused, or a file changed since the plan;
+            Failed: the disk or the sandbox refused, or a file changed since the plan;
                 it holds what was written before.
         """
         carry_out(self.writes, self.removals)
@@ -74,10 +75,10 @@ def plan_patch(patch: Patch, cwd: str, guard: ReadGuard = OPEN) -> PlannedPatch:
         guard: refuses files that must not be read for the model.
 
     Raises:
-        PatchInvalid: the patch is empty, or a hunk does not fit; the text names hunk and file.
+        UsageError: the patch is empty, or a hunk does not fit; the text names hunk and file.
     """
     if not patch.hunks:
-        raise PatchInvalid("No files were modified.")
+        raise UsageError(ErrorCode.PATCH_INVALID, "No files were modified.")
     planner = _Planner(cwd, guard)
     for hunk in patch.hunks:
         try:
@@ -109,8 +110,10 @@ def _summary(patch: Patch) -> str:
     return "Success. Updated the following files:\n" + "".join(lines)
 
 
-def _misfit(hunk: Hunk, path: str, why: str) -> PatchInvalid:
-    return PatchInvalid(f"patch line {hunk.number}: {path} {why}. No file was changed.")
+def _misfit(hunk: Hunk, path: str, why: str) -> UsageError:
+    return UsageError(
+        ErrorCode.PATCH_INVALID, f"patch line {hunk.number}: {path} {why}. No file was changed."
+    )
 
 
 class _Place:
@@ -239,9 +242,10 @@ class _Planner:
             while folder not in files and folder != os.path.dirname(folder):
                 folder = os.path.dirname(folder)
             if folder in files:
-                raise PatchInvalid(
+                raise UsageError(
+                    ErrorCode.PATCH_INVALID,
                     f"the patch puts {path} into {folder}, which it makes a file. "
-                    "No file was changed."
+                    "No file was changed.",
                 )
 
     def changes(self) -> tuple[FileChange, ...]:

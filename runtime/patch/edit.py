@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from turnlog.protocol.errors import PatchInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.runtime.patch.match import LineFinder
 from turnlog.runtime.patch.parse import ChangeLine, Chunk
 
@@ -29,14 +30,15 @@ def edited(content: bytes, chunks: Sequence[Chunk], name: str) -> bytes:
     line does, LF or CRLF. A last line without an ending gets one.
 
     Raises:
-        PatchInvalid: not UTF-8, or a chunk does not fit; the text names the file as `name`.
+        UsageError: not UTF-8, or a chunk does not fit; the text names the file as `name`.
     """
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise PatchInvalid(
+        raise UsageError(
+            ErrorCode.PATCH_INVALID,
             f"{name} is not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}); a patch "
-            "edits UTF-8 text only. Use a command that edits bytes."
+            "edits UTF-8 text only. Use a command that edits bytes.",
         ) from None
     bom = _BOM if text.startswith(_BOM) and not _names_bom(chunks) else ""
     source, carriage_return = _split(text.removeprefix(bom))
@@ -69,12 +71,13 @@ def _place(finder: LineFinder, chunks: Sequence[Chunk], name: str) -> list[_Edit
         cursor = _after_contexts(finder, chunk, cursor, name)
         edit = _place_chunk(finder, chunk, cursor)
         if finder.scanned > MAX_SCANNED:
-            raise PatchInvalid(
+            raise UsageError(
+                ErrorCode.PATCH_INVALID,
                 f"{name}: placing the chunk at patch line {chunk.number} takes too long, since its "
-                "lines occur too often. Split the patch, with context lines that are unique."
+                "lines occur too often. Split the patch, with context lines that are unique.",
             )
         if edit is None:
-            raise PatchInvalid(_not_found(finder, chunk, cursor, name))
+            raise UsageError(ErrorCode.PATCH_INVALID, _not_found(finder, chunk, cursor, name))
         if edit.stop > edit.start:  # an insertion takes up no source line
             cursor = edit.stop
         edits.append(edit)
@@ -85,9 +88,10 @@ def _after_contexts(finder: LineFinder, chunk: Chunk, cursor: int, name: str) ->
     for context in chunk.contexts:
         found = finder.find([context], cursor)
         if found is None:
-            raise PatchInvalid(
+            raise UsageError(
+                ErrorCode.PATCH_INVALID,
                 f"{name}: the context {context!r} of the chunk at patch line {chunk.number} is not "
-                f"in the file after line {cursor}. Name a line that is there."
+                f"in the file after line {cursor}. Name a line that is there.",
             )
         cursor = found + 1
     return cursor

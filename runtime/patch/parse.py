@@ -18,7 +18,8 @@ Source: the lark grammar that the model is shown with the apply_patch tool, and 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
-from turnlog.protocol.errors import PatchInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 MAX_PATCH_BYTES = 8 << 20
 MAX_PATH_BYTES = 4096  # Linux's PATH_MAX
@@ -96,7 +97,7 @@ def parse_patch(text: str) -> Patch:
     """Read one envelope. Paths are kept as written.
 
     Raises:
-        PatchInvalid: not a patch; the text names the line (1-based, of `text` as given) and
+        UsageError: not a patch; the text names the line (1-based, of `text` as given) and
             what was expected there. Also for more than MAX_PATCH_BYTES.
     """
     _check_size(text)
@@ -109,13 +110,15 @@ def _check_size(text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
         number = text.count("\n", 0, error.start) + 1
-        raise PatchInvalid(
-            f"patch line {number}: half of a surrogate pair, which no UTF-8 file can hold."
+        raise UsageError(
+            ErrorCode.PATCH_INVALID,
+            f"patch line {number}: half of a surrogate pair, which no UTF-8 file can hold.",
         ) from None
     if size > MAX_PATCH_BYTES:
-        raise PatchInvalid(
+        raise UsageError(
+            ErrorCode.PATCH_INVALID,
             f"the patch has {size} bytes; at most {MAX_PATCH_BYTES} are accepted. "
-            "Split it into several patches."
+            "Split it into several patches.",
         )
 
 
@@ -138,7 +141,7 @@ def _envelope(lines: Sequence[str]) -> tuple[int, int]:
 
 def _refuse(index: int, line: str, why: str) -> NoReturn:
     shown = line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
-    raise PatchInvalid(f"patch line {index + 1}: {why}, found {shown!r}.")
+    raise UsageError(ErrorCode.PATCH_INVALID, f"patch line {index + 1}: {why}, found {shown!r}.")
 
 
 class _Parser:

@@ -7,24 +7,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed
 from turnlog.runtime.workspace.folders import open_folder
 
 _NEW_FILE_MODE = 0o666  # before the umask
-
-
-class PatchNotWritten(TurnlogError):
-    """The disk, the sandbox or another program stopped a patch that fits.
-
-    `written` has the absolute paths that were changed before; check these, then try again.
-    """
-
-    code = "patch_not_written"
-
-    def __init__(self, error: OSError, written: Sequence[str]) -> None:
-        done = "No file was changed." if not written else f"Already written: {', '.join(written)}."
-        super().__init__(f"cannot write {error.filename}: {error.strerror}. {done}")
-        self.written = tuple(written)
 
 
 class Write(NamedTuple):
@@ -55,7 +42,7 @@ def carry_out(writes: Sequence[Write], removals: Sequence[Removal]) -> None:
     were. A replaced file keeps mode and owner (where permitted), not its hard links.
 
     Raises:
-        PatchNotWritten: something refused, or a file changed since it was planned.
+        Failed: something refused, or a file changed since it was planned.
     """
     made: list[str] = []
     staged: list[tuple[str, str]] = []  # the path, and the temporary name beside it
@@ -81,7 +68,7 @@ def carry_out(writes: Sequence[Write], removals: Sequence[Removal]) -> None:
                 os.unlink(_name(removal.path), dir_fd=folders.of(removal.path))
             written.append(removal.path)
     except OSError as error:
-        raise PatchNotWritten(error, written) from error
+        raise _not_written(error, written) from error
     finally:
         for path, name in staged:
             with suppress(OSError):
@@ -171,3 +158,10 @@ def _stage(write: Write, staged: list[tuple[str, str]], folders: _Folders) -> No
                 os.fchown(descriptor, write.like.st_uid, write.like.st_gid)
             # Writing in place clears set-id bits too.
             os.fchmod(descriptor, write.like.st_mode & 0o777)
+
+
+def _not_written(error: OSError, written: Sequence[str]) -> Failed:
+    done = "No file was changed." if not written else f"Already written: {', '.join(written)}."
+    return Failed(
+        ErrorCode.PATCH_NOT_WRITTEN, f"cannot write {error.filename}: {error.strerror}. {done}"
+    )

@@ -12,6 +12,8 @@ import trio
 from msgspec import Struct
 
 from turnlog.protocol.calls import Leftover
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
 from turnlog.runtime.launcher.messages import STOP, VARIABLE, Ended, Refused, Started
@@ -19,7 +21,7 @@ from turnlog.runtime.processes.channel import CHUNK, Channel, open_channel
 from turnlog.runtime.processes.family import Mark, end_family, reap_session
 from turnlog.runtime.processes.launch import LaunchLine
 from turnlog.runtime.processes.output import HeadTailBuffer
-from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner, explain
+from turnlog.runtime.processes.spawner import Spawner, explain
 
 _NAMESPACE: Final = kin.namespace()
 # Seconds from the request to stop until an attendant that does not answer is killed.
@@ -97,13 +99,15 @@ async def run_command(
         on_output: called with each piece of output, in order.
 
     Raises:
-        CommandNotStarted: nothing ran.
+        Unavailable: nothing ran.
     """
     with ExitStack() as stack:
         try:
             channel = stack.enter_context(open_channel(stdin))
         except OSError as error:
-            raise CommandNotStarted(explain(line[0], cwd, error)) from error
+            raise Unavailable(
+                ErrorCode.COMMAND_NOT_STARTED, explain(line[0], cwd, error)
+            ) from error
         mark = Mark.make(channel.output_of_command)
         try:
             process, pidfd = await spawner.start(
@@ -157,7 +161,7 @@ class _Command:
             await self._stop(None)
             last_words = await self._settle()
         if self._refused is not None:
-            raise CommandNotStarted(self._refused.why)
+            raise Unavailable(ErrorCode.COMMAND_NOT_STARTED, self._refused.why)
         if last_words and on_output is not None:
             on_output(last_words)
         return self._result(timed_out=limit.cancelled_caught)

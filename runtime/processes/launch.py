@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Final, NewType
 
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.runtime import launcher
 from turnlog.runtime.launcher import kin
 from turnlog.runtime.launcher.attend import KILL_PATIENCE
-from turnlog.runtime.processes.spawner import CommandNotStarted
 
 LAUNCHER: Final = os.path.dirname(os.path.realpath(launcher.__file__))  # a folder
 PROGRAM: Final = os.path.join(LAUNCHER, "__main__.py")
@@ -27,14 +28,17 @@ def attended(argv: Sequence[str], options: Sequence[str] = ()) -> LaunchLine:
         options: what else the launcher is to do, such as to confine it.
 
     Raises:
-        CommandNotStarted: there is no program in `argv`, or no interpreter to run the launcher.
+        Unavailable: there is no program in `argv`, or no interpreter to run the launcher.
     """
     if not argv:
-        raise CommandNotStarted("an empty command cannot be run; name a program.")
+        raise Unavailable(
+            ErrorCode.COMMAND_NOT_STARTED, "an empty command cannot be run; name a program."
+        )
     if not sys.executable:
-        raise CommandNotStarted(
+        raise Unavailable(
+            ErrorCode.COMMAND_NOT_STARTED,
             "commands cannot be run: this program does not know its Python interpreter "
-            "(sys.executable), which attends them. Start turnlog by `python -m turnlog`."
+            "(sys.executable), which attends them. Start turnlog by `python -m turnlog`.",
         )
     return LaunchLine([sys.executable, "-I", "-S", PROGRAM, *options, "--", *argv])
 

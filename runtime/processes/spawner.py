@@ -12,12 +12,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from types import TracebackType
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import attrs
 import trio
 
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.runtime.launcher.system import become_subreaper
 
 _ADVICE: Final[Mapping[int, str]] = {
@@ -27,15 +28,6 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.EAGAIN: " There are too many processes: end some, or raise `ulimit -u`.",
     errno.ENOMEM: " The machine is out of memory.",
 }
-
-
-class CommandNotStarted(TurnlogError):
-    """Nothing ran: a program or a folder is missing, or the system cannot start a process.
-
-    Check the program and its folder, or end something else; the text has the system's reason.
-    """
-
-    code: ClassVar[str] = "command_not_started"
 
 
 class Started(NamedTuple):
@@ -148,7 +140,7 @@ class Spawner:
             stdin: a file descriptor, or nothing.
 
         Raises:
-            CommandNotStarted: nothing runs.
+            Unavailable: nothing runs.
         """
         if self._thread is None:
             raise RuntimeError("a Spawner starts processes only inside its `async with` block")
@@ -158,7 +150,9 @@ class Spawner:
             self._orders.put(order)
             await order.done.wait()
         if order.started is None:
-            raise CommandNotStarted(explain(argv[0], cwd, order.error)) from order.error
+            raise Unavailable(
+                ErrorCode.COMMAND_NOT_STARTED, explain(argv[0], cwd, order.error)
+            ) from order.error
         return order.started
 
     def reap(self, process: subprocess.Popen[bytes]) -> None:

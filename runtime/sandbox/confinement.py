@@ -12,13 +12,14 @@ from typing import Final, Literal, get_args
 import attrs
 from msgspec import Struct, structs
 
-from turnlog.protocol.errors import ConfigInvalid, SandboxUnavailable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable, UsageError
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.launcher.seccomp import is_known
 from turnlog.runtime.processes.command import run_command
 from turnlog.runtime.processes.launch import LAUNCHER, LaunchLine, attended
 from turnlog.runtime.processes.output import decode_output
-from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
+from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox import launching
 from turnlog.runtime.sandbox.bubblewrap import bubblewrap_argv
 from turnlog.runtime.sandbox.guard import ReadGuard
@@ -105,7 +106,7 @@ class Sandbox:
     spawner: Spawner
     kept: Kept = attrs.field(factory=Kept)
     prefer: Preference = "auto"
-    _found: Confinement | SandboxUnavailable | None = attrs.field(default=None, init=False)
+    _found: Confinement | Unavailable | None = attrs.field(default=None, init=False)
     tried: list[str] = attrs.field(factory=list[str], init=False)  # what failed, and why
 
     @property
@@ -141,7 +142,7 @@ class Sandbox:
                 writes, makes or removes. Landlock alone could not allow it more precisely.
 
         Raises:
-            SandboxUnavailable: it cannot be confined so; nothing was run.
+            Unavailable: it cannot be confined so; nothing was run.
         """
         if policy.mode == "danger-full-access":
             yield Confined(attended(argv), dict(env))
@@ -182,7 +183,7 @@ class Sandbox:
         """Return what commands can do where, whichever mechanism confines them.
 
         Raises:
-            SandboxUnavailable: they cannot work there, or a folder that should be writable
+            Unavailable: they cannot work there, or a folder that should be writable
                 cannot safely be.
         """
         _refuse_own_home(self.kept.hidden)
@@ -196,7 +197,7 @@ class Sandbox:
             return Bounds(None)
         try:
             confinement, layout = await self._laid_out(policy, workspace, env, ())
-        except SandboxUnavailable as error:
+        except Unavailable as error:
             return Bounds(None, complaint=str(error))
         closed = layout.closed if confinement.mechanism == "landlock" else layout.linked
         private = confinement.mechanism == "landlock" and layout.tmpdir in closed
@@ -222,17 +223,17 @@ class Sandbox:
         """Return what works on this machine. It is tried once; the answer is kept.
 
         Raises:
-            SandboxUnavailable: neither works; the text has what was tried.
+            Unavailable: neither works; the text has what was tried.
         """
         if self._found is None:
             self._found = await self._try_all()
-        if isinstance(self._found, SandboxUnavailable):
+        if isinstance(self._found, Unavailable):
             raise self._found
         return self._found
 
     async def complaint(
         self, policy: SandboxPolicy, *, workspace: str, env: Mapping[str, str]
-    ) -> SandboxUnavailable | None:
+    ) -> Unavailable | None:
         """Return why no command could be confined as `policy` asks; None if commands can be.
 
         Cheap after the first time, so that it can be asked before the first request.
@@ -245,7 +246,7 @@ class Sandbox:
             return None
         try:
             await self._laid_out(policy, workspace, env, ())
-        except SandboxUnavailable as error:
+        except Unavailable as error:
             return error
         return None
 
@@ -256,7 +257,7 @@ class Sandbox:
             alone = Sandbox(self.spawner, prefer=mechanism)
             try:
                 await alone.probe()
-            except SandboxUnavailable:
+            except Unavailable:
                 why = "; ".join(alone.tried)
                 found.append(MechanismReport(mechanism, works=False, why_not=why))
             else:
@@ -264,7 +265,7 @@ class Sandbox:
                 found.append(MechanismReport(mechanism, works=True, limits=limits))
         return tuple(found)
 
-    async def _try_all(self) -> Confinement | SandboxUnavailable:
+    async def _try_all(self) -> Confinement | Unavailable:
         for candidate in self._candidates():
             if (failure := await self._failure(_trial(candidate))) is None:
                 self.kept = structs.replace(
@@ -306,7 +307,7 @@ class Sandbox:
             result = await run_command(
                 self.spawner, line, cwd="/", env=env, timeout_ms=_PROBE_TIMEOUT_MS
             )
-        except CommandNotStarted as error:
+        except Unavailable as error:
             return str(error)
         if result.timed_out:
             return f"no answer within {_PROBE_TIMEOUT_MS // 1000} s"
@@ -320,15 +321,16 @@ def preference(environ: Mapping[str, str]) -> Preference:
     """Return the mechanism that `TURNLOG_SANDBOX` asks for; "auto" where it is not set.
 
     Raises:
-        ConfigInvalid: there is no such mechanism.
+        UsageError: there is no such mechanism.
     """
     name = environ.get(VARIABLE) or "auto"
     known: tuple[Preference, ...] = get_args(Preference)
     for each in known:
         if name == each:
             return each
-    raise ConfigInvalid(
-        f"${VARIABLE} is {name!r}; it can be one of {', '.join(get_args(Preference))}."
+    raise UsageError(
+        ErrorCode.CONFIG_INVALID,
+        f"${VARIABLE} is {name!r}; it can be one of {', '.join(get_args(Preference))}.",
     )
 
 
@@ -336,10 +338,11 @@ def _refuse_own_home(hidden: Iterable[str]) -> None:
     for home in map(os.path.realpath, hidden):
         for own in (sys.prefix, LAUNCHER):
             if is_within(os.path.realpath(own), home):
-                raise SandboxUnavailable(
+                raise Unavailable(
+                    ErrorCode.SANDBOX_UNAVAILABLE,
                     f"turnlog is installed in {own}, which is in its home {home}: what is in "
                     "there is kept from commands, so that none could be started. Install it "
-                    "elsewhere, or choose another home (TURNLOG_HOME)."
+                    "elsewhere, or choose another home (TURNLOG_HOME).",
                 )
 
 
@@ -406,7 +409,7 @@ def _folders_of(paths: Iterable[str], layout: Layout) -> list[str]:
     return sorted(folders)
 
 
-def _unavailable(tried: Sequence[str]) -> SandboxUnavailable:
+def _unavailable(tried: Sequence[str]) -> Unavailable:
     """Return an error that says why each mechanism does not work here, and what would help."""
     advice: list[str] = []
     if _NOT_INSTALLED in tried:
@@ -416,7 +419,8 @@ def _unavailable(tried: Sequence[str]) -> SandboxUnavailable:
         advice.append("use Linux 6.2 or newer with landlock")
     advice.append("choose the sandbox mode danger-full-access if nothing has to be confined")
     text = "; or ".join(advice)
-    return SandboxUnavailable(
+    return Unavailable(
+        ErrorCode.SANDBOX_UNAVAILABLE,
         "commands cannot be confined on this machine; nothing was run. Tried:\n  "
         + "\n  ".join(tried or ["nothing: the sandbox is switched off"])
         + f"\n{text[:1].upper()}{text[1:]}.",

@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.launcher.landlock import plain_entries
 from turnlog.runtime.sandbox.git import git_paths
@@ -144,7 +145,7 @@ def lay_out(
         extra: folders that are writable too, in read-only mode as well.
 
     Raises:
-        SandboxUnavailable: the workspace or a folder that should be writable is in a hidden
+        Unavailable: the workspace or a folder that should be writable is in a hidden
             one, or is reached by a link that a command could have planted.
     """
     work = work_folders(policy, workspace=workspace, extra=extra)
@@ -183,9 +184,10 @@ def _refuse_hidden(paths: Iterable[str], hidden: Sequence[str]) -> None:
     for path in paths:
         for home in hidden:
             if is_within(os.path.realpath(path), os.path.realpath(home)):
-                raise SandboxUnavailable(
+                raise Unavailable(
+                    ErrorCode.SANDBOX_UNAVAILABLE,
                     f"commands cannot work in {path}: it is in {home}, which turnlog keeps from "
-                    "them. Work in another folder, or move turnlog's home (TURNLOG_HOME)."
+                    "them. Work in another folder, or move turnlog's home (TURNLOG_HOME).",
                 )
 
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.settings import SandboxPolicy
 
 PROTECTED: Final = (".git", ".codex", ".agents", ".turnlog")
@@ -45,16 +46,17 @@ def refuse_planted_links(folders: Sequence[str]) -> None:
     """Check that no way to a writable folder leads over a link in another one.
 
     Raises:
-        SandboxUnavailable: one does. A command could have planted it, to open any folder to the
+        Unavailable: one does. A command could have planted it, to open any folder to the
             next command.
     """
     roots = [os.path.realpath(path) for path in folders]
     for path in folders:
         if (link := _link_within(path, roots)) is not None:
-            raise SandboxUnavailable(
+            raise Unavailable(
+                ErrorCode.SANDBOX_UNAVAILABLE,
                 f"{path} cannot be made writable: {link}, on the way to it, is a symbolic link in "
                 "a folder that commands can write, so a command may have put it there. Name the "
-                f"real path instead: {os.path.realpath(path)}."
+                f"real path instead: {os.path.realpath(path)}.",
             )
 
 

@@ -30,7 +30,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from turnlog.protocol.codex_rollout import MAX_FILE
-from turnlog.protocol.errors import ScriptInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_list, is_object
 from turnlog.runtime.input_file import read_input
 from turnlog.runtime.scripted_model import script as make
@@ -119,13 +120,14 @@ def load_script(path: Path) -> Script:
     """Read a script from a .json, .toml or .jsonl file; .jsonl is a recorded rollout.
 
     Raises:
-        InputUnreadable: the file cannot be read, or is over MAX_FILE bytes.
-        ScriptInvalid: it is no script. The text names the file, the place and what belongs there.
+        UsageError: the file cannot be read, or is over MAX_FILE bytes.
+        UsageError: it is no script. The text names the file, the place and what belongs there.
     """
     if path.suffix not in {".json", ".toml", ".jsonl"}:
-        raise ScriptInvalid(
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID,
             f"{path}: expected a .json or .toml script, or a .jsonl rollout, "
-            f"not {path.suffix or 'a name without an ending'}"
+            f"not {path.suffix or 'a name without an ending'}",
         )
     return parse_script(read_input(path, limit=MAX_FILE), str(path))
 
@@ -134,7 +136,7 @@ def parse_script(data: bytes, name: str) -> Script:
     """Return the script in `data`. The ending of `name` says how to read it; .json if it has none.
 
     Raises:
-        ScriptInvalid: see `load_script`.
+        UsageError: see `load_script`.
     """
     if name.endswith(".jsonl"):
         return parse_rollout(data, name).script()
@@ -142,17 +144,24 @@ def parse_script(data: bytes, name: str) -> Script:
         text = data.decode("utf-8-sig")
         raw: object = tomllib.loads(text) if name.endswith(".toml") else _read_json(text)
     except UnicodeDecodeError as problem:
-        raise ScriptInvalid(f"{name}: expected UTF-8; byte {problem.start} is not") from problem
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{name}: expected UTF-8; byte {problem.start} is not"
+        ) from problem
     except RecursionError as problem:
-        raise ScriptInvalid(f"{name}: values are nested too deep") from problem
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{name}: values are nested too deep"
+        ) from problem
     except ValueError as problem:
-        raise ScriptInvalid(f"{name}: {problem}") from problem
+        raise UsageError(ErrorCode.SCRIPT_INVALID, f"{name}: {problem}") from problem
     if is_list(raw):
         raw = {"responses": raw}
     if not is_object(raw) or not is_list(raw.get("responses")):
-        raise ScriptInvalid(f"{name}: expected `responses`, a list with one entry per request")
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID,
+            f"{name}: expected `responses`, a list with one entry per request",
+        )
     if not raw["responses"]:
-        raise ScriptInvalid(f"{name}: responses: expected at least one")
+        raise UsageError(ErrorCode.SCRIPT_INVALID, f"{name}: responses: expected at least one")
     responses = [
         _response(entry, f"{name}: responses[{index}]")
         for index, entry in enumerate(raw["responses"])
@@ -174,16 +183,23 @@ def _response(entry: object, place: str) -> Response:
     if isinstance(entry, str):
         entry = {"message": entry}
     if not is_object(entry):
-        raise ScriptInvalid(f"{place}: expected a text or an object, got {_kind(entry)}")
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{place}: expected a text or an object, got {_kind(entry)}"
+        )
     fields = {name: value for name, value in entry.items() if name in Response.__struct_fields__}
     rest = {name: value for name, value in entry.items() if name not in fields}
     items = fields.get("items", [])
     if not is_list(items):
-        raise ScriptInvalid(f"{place}.items: expected a list, got {_kind(items)}")
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{place}.items: expected a list, got {_kind(items)}"
+        )
     made = [_item(item, f"{place}.items[{index}]") for index, item in enumerate(items)]
     if rest.keys() & _ITEM_FORMS.keys():
         if made:
-            raise ScriptInvalid(f"{place}: expected `items`, or one item in their place, not both")
+            raise UsageError(
+                ErrorCode.SCRIPT_INVALID,
+                f"{place}: expected `items`, or one item in their place, not both",
+            )
         made = [_item(rest, place)]
         rest = {}
     return _convert(fields | rest | {"items": made}, Response, place)
@@ -193,27 +209,34 @@ def _item(entry: object, place: str) -> Item:
     if isinstance(entry, str):
         entry = {"message": entry}
     if not is_object(entry):
-        raise ScriptInvalid(f"{place}: expected a text or an object, got {_kind(entry)}")
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{place}: expected a text or an object, got {_kind(entry)}"
+        )
     forms = [name for name in _ITEM_FORMS if name in entry]
     if len(forms) != 1:
         found = f"it has {' and '.join(forms)}" if forms else f"it has {', '.join(entry) or 'none'}"
         hint = "; put several under `items`" if forms else "; the API's own form goes under `item`"
-        raise ScriptInvalid(f"{place}: expected one of {', '.join(_ITEM_FORMS)}; {found}{hint}")
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID,
+            f"{place}: expected one of {', '.join(_ITEM_FORMS)}; {found}{hint}",
+        )
     try:
         return _convert(entry, _ITEM_FORMS[forms[0]], place).item()
     except ValueError as problem:
-        raise ScriptInvalid(f"{place}: {problem}") from problem
+        raise UsageError(ErrorCode.SCRIPT_INVALID, f"{place}: {problem}") from problem
 
 
 def _convert(value: object, kind: type[_T], place: str, separator: str = ".") -> _T:
-    """Return `value` as a `kind`, or raise ScriptInvalid with the place inside of it."""
+    """Return `value` as a `kind`, or raise UsageError with the place inside of it."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as problem:
         what, _, inner = str(problem).partition(" - at `$")
         inner = inner.rstrip("`").lstrip(".")
         where = f"{place}{separator}{inner}" if inner else place
-        raise ScriptInvalid(f"{where}: {what}{_suggestion(what, kind)}") from problem
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID, f"{where}: {what}{_suggestion(what, kind)}"
+        ) from problem
 
 
 def _suggestion(what: str, kind: type) -> str:

@@ -24,7 +24,8 @@ from turnlog.protocol.codex_rollout import (
     read_usage,
     rollout_lines,
 )
-from turnlog.protocol.errors import ScriptInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_list, is_object, text_of
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.input_file import read_input
@@ -193,8 +194,8 @@ def load_rollout(path: Path) -> Rollout:
     """Read a rollout file.
 
     Raises:
-        InputUnreadable: it cannot be read, or is over MAX_FILE bytes.
-        ScriptInvalid: not one of its lines is a rollout's.
+        UsageError: it cannot be read, or is over MAX_FILE bytes.
+        UsageError: not one of its lines is a rollout's.
     """
     return parse_rollout(read_input(path, limit=MAX_FILE), str(path))
 
@@ -203,15 +204,16 @@ def parse_rollout(data: bytes, name: str) -> Rollout:
     """Return what the rollout in `data` holds; `name` is its file's, for errors.
 
     Raises:
-        ScriptInvalid: not one of its lines is a rollout's.
+        UsageError: not one of its lines is a rollout's.
     """
     read = list(rollout_lines(data))
     lines = [line for _, _, line in read if line is not None]
     skipped = [number for number, _, line in read if line is None]
     if not lines:
-        raise ScriptInvalid(
+        raise UsageError(
+            ErrorCode.SCRIPT_INVALID,
             f"{name}: no line is a rollout's; expected one JSON object a line with "
-            "`timestamp`, `type` and `payload`"
+            "`timestamp`, `type` and `payload`",
         )
     from_items = any(_is_user_message(line) for line in lines)
     reader = _Reader(from_items)

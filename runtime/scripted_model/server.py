@@ -11,13 +11,14 @@ on loopback unless told otherwise, asks for no key, and prints nothing.
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import h11
 import msgspec
 import trio
 
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import UsageError
 from turnlog.runtime.scripted_model.player import Answer, Player, error
 from turnlog.runtime.scripted_model.script import Script
@@ -30,15 +31,6 @@ _MAX_PORT: Final = 65_535
 _READ: Final = 64 * 1024
 _LINGER: Final = 5.0  # seconds for a refused client to read why
 _HEALTHY: Final = b'{"status": "ok"}'
-
-
-class AddressUnavailable(UsageError):
-    """The server cannot listen there: the port is in use, or the host is not this machine.
-
-    Choose another port, or none: then a free one is taken.
-    """
-
-    code: ClassVar[str] = "address_unavailable"
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True):
@@ -103,7 +95,7 @@ async def serve_script(
     """Serve `script` while the block runs, as `serve_player` does.
 
     Raises:
-        AddressUnavailable: the server cannot listen there.
+        UsageError: the server cannot listen there.
     """
     player = Player(script)
     async with serve_player(player, port, host=host, keep_requests=keep_requests) as server:
@@ -128,16 +120,17 @@ async def serve_player(
             nobody can wait for one.
 
     Raises:
-        AddressUnavailable: the server cannot listen there.
+        UsageError: the server cannot listen there.
     """
     try:
         if not 0 <= port <= _MAX_PORT:  # the system would take it modulo 65536
             raise OSError(f"ports are 0 to {_MAX_PORT}")
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as problem:
-        raise AddressUnavailable(
+        raise UsageError(
+            ErrorCode.ADDRESS_UNAVAILABLE,
             f"cannot listen on {host}, port {port}: {problem}. "
-            "Name another port, or 0 for a free one."
+            "Name another port, or 0 for a free one.",
         ) from problem
     address, bound = listeners[0].socket.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
@@ -164,7 +157,7 @@ async def run_server(script: Script, host: str, port: int, announce: Callable[[s
     """Serve `script` until cancelled. `announce` gets the base URL once connections are taken.
 
     Raises:
-        AddressUnavailable: the server cannot listen there.
+        UsageError: the server cannot listen there.
     """
     async with serve_script(script, port, host=host, keep_requests=False) as server:
         announce(server.base_url)

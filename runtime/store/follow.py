@@ -33,7 +33,7 @@ class Follower:
         """Wait for the next event.
 
         Raises:
-            SessionNotFound: the session was deleted.
+            NotFound: the session was deleted.
             LogDamaged: the next event cannot be read.
         """
         while not self._events:

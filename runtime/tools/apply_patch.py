@@ -14,7 +14,7 @@ import trio
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import FileChange, PatchPreview, PatchReport, ToolPlan
-from turnlog.protocol.errors import SandboxUnavailable, TurnlogError
+from turnlog.protocol.errors import TurnlogError, Unavailable, with_code
 from turnlog.protocol.files import FileImage, digest_of
 from turnlog.protocol.items import CustomToolCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
@@ -104,7 +104,7 @@ class ApplyPatch:
         env = child_environment(session.shell_environment, self.inherited)
         try:
             layout = self.sandbox.layout(session.sandbox, workspace=session.cwd, env=env)
-        except SandboxUnavailable as error:
+        except Unavailable as error:
             raise CallRefused(str(error)) from error
         places = {place for path in paths for place in _places(path)}
         return None if all(map(layout.can_write, places)) else _OUTSIDE
@@ -167,8 +167,8 @@ class ApplyPatch:
                 *(removal.path for removal in planned.removals),
             ]
             return await self._write_confined(text, cwd, touched, order)
-        except SandboxUnavailable as error:
-            return f"{error} ({error.code})\n"
+        except Unavailable as error:
+            return f"{with_code(str(error), error.code)}\n"
         except TurnlogError as error:
             return f"{error}\n"
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import CommandPreview, CommandReport, Leftover, ToolPlan
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable, with_code
 from turnlog.protocol.items import FunctionCall, ToolCallItem
 from turnlog.protocol.settings import TurnSettings
 from turnlog.runtime.patch.detect import detect_patch_call
@@ -26,7 +26,7 @@ from turnlog.runtime.processes.output import (
     left_note,
     truncate_for_model,
 )
-from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
+from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Confined, Sandbox
 from turnlog.runtime.sandbox.denial import denial
 from turnlog.runtime.tools.apply_patch import ApplyPatch
@@ -158,8 +158,8 @@ class ExecCommand:
                 env=env,
             ) as command:
                 return await self._run(command, arguments, cwd, order, monitor)
-        except (SandboxUnavailable, CommandNotStarted) as error:
-            return ToolResult("failed", "", f"{error} ({error.code})")
+        except Unavailable as error:
+            return ToolResult("failed", "", with_code(str(error), error.code))
 
     async def _run(
         self,

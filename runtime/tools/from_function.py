@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.errors import ToolInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.images import Image
 from turnlog.protocol.items import ToolCallItem
 from turnlog.protocol.settings import TurnSettings
@@ -76,7 +77,7 @@ class FunctionTool(Generic[P, R]):
         """The specification as the Responses API takes it.
 
         Raises:
-            ToolInvalid: the model cannot be told how to call it.
+            UsageError: the model cannot be told how to call it.
         """
         spec: dict[str, Any] = {"type": "function", "name": self.name, "strict": False}
         if self.description:
@@ -173,7 +174,7 @@ def tool(
         timeout: seconds, after which the call is stopped and has failed. Only for `async def`.
 
     Raises:
-        ToolInvalid: it cannot be called, or an option has a value that is not allowed.
+        UsageError: it cannot be called, or an option has a value that is not allowed.
     """
     if function is None:
 
@@ -190,9 +191,15 @@ def tool(
         return decorated
     called = _called(function, name)
     if timeout is not None and not (0 < timeout < math.inf):
-        raise ToolInvalid(f"{called}: the timeout {timeout!r} is not allowed; use seconds above 0")
+        raise UsageError(
+            ErrorCode.TOOL_INVALID,
+            f"{called}: the timeout {timeout!r} is not allowed; use seconds above 0",
+        )
     if timeout is not None and not _is_async(function):
-        raise ToolInvalid(f"{called}: a timeout needs `async def`; a thread cannot be stopped")
+        raise UsageError(
+            ErrorCode.TOOL_INVALID,
+            f"{called}: a timeout needs `async def`; a thread cannot be stopped",
+        )
     told = _summary(_doc_of(function)) if description is None else description
     return FunctionTool(function, called, told, needs_approval, parallel, timeout)
 
@@ -201,7 +208,10 @@ def _called(function: object, name: str | None) -> str:
     """Return the name of the tool that is made from a function."""
     if isinstance(function, type) or not callable(function):
         kind = function.__name__ if isinstance(function, type) else type(function).__name__
-        raise ToolInvalid(f"{kind} is not a function; use `@turnlog.tool` on `def` or `async def`")
+        raise UsageError(
+            ErrorCode.TOOL_INVALID,
+            f"{kind} is not a function; use `@turnlog.tool` on `def` or `async def`",
+        )
     return name or str(getattr(function, "__name__", type(function).__name__.lower()))
 
 
@@ -239,10 +249,16 @@ def _form_of(function: Callable[..., object]) -> _Form:
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
         if parameter.kind not in _BY_NAME:
-            raise ToolInvalid(f"the parameter `{parameter}` has no name for a model to use")
+            raise UsageError(
+                ErrorCode.TOOL_INVALID,
+                f"the parameter `{parameter}` has no name for a model to use",
+            )
         if name not in annotations:
             hint = ". A method is given from an instance" if name == "self" else ""
-            raise ToolInvalid(f"the parameter `{name}` needs an annotation: its type{hint}")
+            raise UsageError(
+                ErrorCode.TOOL_INVALID,
+                f"the parameter `{name}` needs an annotation: its type{hint}",
+            )
         if annotations[name] is ToolMonitor:
             monitor = name
         elif parameter.default is parameter.empty:
@@ -259,7 +275,9 @@ def _annotations(function: Callable[..., object]) -> dict[str, Any]:
     try:
         return get_type_hints(_routine(function), include_extras=True)
     except NameError as error:
-        raise ToolInvalid(f"an annotation names a type that is not there: {error}") from error
+        raise UsageError(
+            ErrorCode.TOOL_INVALID, f"an annotation names a type that is not there: {error}"
+        ) from error
 
 
 def _default(value: object) -> object:
@@ -278,7 +296,9 @@ def _schema(form: _Form, doc: str) -> dict[str, Any]:
             (form.arguments,), ref_template=_REF + "{name}"
         )
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise ToolInvalid(f"an annotation cannot be shown to a model: {error}") from error
+        raise UsageError(
+            ErrorCode.TOOL_INVALID, f"an annotation cannot be shown to a model: {error}"
+        ) from error
     schema = parts.pop(str(root["$ref"]).removeprefix(_REF))
     del schema["title"]
     for name, text in _documented(doc):

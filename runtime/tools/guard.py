@@ -9,7 +9,8 @@ from msgspec import structs
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.checking import Argument
-from turnlog.protocol.errors import ArgumentInvalid
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.files import FileImage
 from turnlog.protocol.ids import EffectId
 from turnlog.protocol.images import MAX_IMAGE_BYTES, URL_BEGINNINGS
@@ -71,11 +72,13 @@ class Guard:
             plan: object = self.tool.plan(call, settings)
             if isinstance(plan, Coroutine):
                 plan.close()
-                raise ArgumentInvalid("plan must be a plain function, not `async def`")
+                raise UsageError(
+                    ErrorCode.ARGUMENT_INVALID, "plan must be a plain function, not `async def`"
+                )
             checked = _PLAN.take("its plan", plan)
         except CallRefused as refused:
             return refusal(self.name, storable(str(refused)), budget)
-        except ArgumentInvalid as error:
+        except UsageError as error:
             return refusal(self.name, self._blame(str(error)), budget)
         except BaseException as error:
             if (wrong := fault(error)) is None:
@@ -102,7 +105,7 @@ class Guard:
             return bounded(failed, budget)
         try:
             checked = _checked("its result", result)
-        except ArgumentInvalid as error:
+        except UsageError as error:
             return bounded(ToolResult("failed", "", self._blame(str(error))), budget)
         if checked.outcome == "done" and not watched.has_started and not self._has_warned:
             self._has_warned = True
@@ -146,19 +149,21 @@ def _checked(name: str, result: object) -> ToolResult:
     """Return a result that can be stored and shown to a model.
 
     Raises:
-        ArgumentInvalid: it is none. The text names the place and what is allowed.
+        UsageError: it is none. The text names the place and what is allowed.
     """
     checked = _RESULT.take(name, result)
     for index, image in enumerate(checked.images):
         if not image.url.startswith(URL_BEGINNINGS):
-            raise ArgumentInvalid(
+            raise UsageError(
+                ErrorCode.ARGUMENT_INVALID,
                 f"{name}.images[{index}].url: {image.url[:_SHOWN]!r} is not allowed; use an "
-                "https:, http: or data:image/ URL, or turnlog.Image.of(data)"
+                "https:, http: or data:image/ URL, or turnlog.Image.of(data)",
             )
     size = sum(len(image.url) for image in checked.images) * 3 // 4  # of base64
     if size > MAX_IMAGE_BYTES:
-        raise ArgumentInvalid(
-            f"{name}.images: {size} bytes are not allowed; use {MAX_IMAGE_BYTES} or fewer, together"
+        raise UsageError(
+            ErrorCode.ARGUMENT_INVALID,
+            f"{name}.images: {size} bytes are not allowed; all of them may have {MAX_IMAGE_BYTES}",
         )
     return checked
 

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
     from turnlog.actors.ports.tools import ToolMonitor, ToolOrder, ToolResult
     from turnlog.protocol.calls import ToolPlan
     from turnlog.protocol.envelope import Recorded
-    from turnlog.protocol.errors import (
-        ArgumentInvalid,
-        OpRejected,
-        SessionBusy,
-        SessionNotFound,
-        TurnlogError,
-    )
+    from turnlog.protocol.errors import Busy, NotFound, Rejected, TurnlogError, UsageError
     from turnlog.protocol.images import Image
     from turnlog.protocol.items import ToolCallItem
     from turnlog.protocol.settings import SandboxPolicy, SettingsUpdate, TurnSettings
@@ -37,17 +31,16 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 __all__ = [
-    "ArgumentInvalid",
+    "Busy",
     "CallRefused",
     "Config",
     "Engine",
     "Image",
-    "OpRejected",
+    "NotFound",
     "Recorded",
+    "Rejected",
     "SandboxPolicy",
     "Session",
-    "SessionBusy",
-    "SessionNotFound",
     "SettingsUpdate",
     "Tool",
     "ToolCallItem",
@@ -57,6 +50,7 @@ __all__ = [
     "ToolResult",
     "TurnSettings",
     "TurnlogError",
+    "UsageError",
     "load_config",
     "open_engine",
     "parse_arguments",
@@ -64,17 +58,16 @@ __all__ = [
     "tool",
 ]
 _HOME_OF: Final = {
-    "ArgumentInvalid": "protocol.errors",
+    "Busy": "protocol.errors",
     "CallRefused": "runtime.tools.tool",
     "Config": "runtime.config.schema",
     "Engine": "runtime.engine.engine",
     "Image": "protocol.images",
-    "OpRejected": "protocol.errors",
+    "NotFound": "protocol.errors",
     "Recorded": "protocol.envelope",
+    "Rejected": "protocol.errors",
     "SandboxPolicy": "protocol.settings",
     "Session": "runtime.engine.session",
-    "SessionBusy": "protocol.errors",
-    "SessionNotFound": "protocol.errors",
     "SettingsUpdate": "protocol.settings",
     "Tool": "runtime.tools.tool",
     "ToolCallItem": "protocol.items",
@@ -84,6 +77,7 @@ _HOME_OF: Final = {
     "ToolResult": "actors.ports.tools",
     "TurnSettings": "protocol.settings",
     "TurnlogError": "protocol.errors",
+    "UsageError": "protocol.errors",
     "load_config": "runtime.config.load",
     "parse_arguments": "runtime.tools.tool",
     "tool": "runtime.tools.from_function",
@@ -131,7 +125,7 @@ async def open_engine(
             `turnlog`, so stderr.
 
     Raises:
-        ArgumentInvalid: a value is not allowed. Nothing was opened.
+        UsageError: a value is not allowed. Nothing was opened.
         TurnlogError: of a tool that is none (`tool_invalid`), outside of a trio program
             (`not_on_trio`), of a configuration or a store that cannot be used.
     """

@@ -11,10 +11,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors.ports import in_turn, inline_engine, said, working
 from tests.engine.kit import Shadow, actor_of, assert_sound, kinds, of, until
+from tests.errors import raises_code
 from turnlog.actors.ports import Batch, ToolMonitor
 from turnlog.actors.session_actor import MOST_IN_VAIN
 from turnlog.protocol.envelope import Recorded, unseal
-from turnlog.protocol.errors import ArgumentInvalid, OpRejected, Overloaded, StoreError, WriteLost
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Overloaded, Rejected, StoreError, WriteLost
 from turnlog.protocol.events import (
     EffectLost,
     OpReceived,
@@ -385,7 +387,7 @@ async def test_an_op_sent_twice_at_once_is_done_once_and_both_are_answered() -> 
         twin = Submission("twin", prompt("go"))
         first, second = actor_of(session).tell(twin), actor_of(session).tell(twin)
         with trio.fail_after(60):
-            with pytest.raises(OpRejected, match=r"has been done already \(duplicate_op\)"):
+            with pytest.raises(Rejected, match=r"has been done already \(duplicate_op\)"):
                 await second.answer()
             assert kinds(await first.answer())[:2] == ["op_received", "turn_opened"]
         await turn_ended(session)
@@ -395,7 +397,9 @@ async def test_an_op_sent_twice_at_once_is_done_once_and_both_are_answered() -> 
 async def test_a_text_that_cannot_be_stored_is_refused_at_the_door() -> None:
     async with inline_engine(MemoryLog(), in_turn([said("hello")])) as engine:
         session = await engine.start(cwd="/")
-        with pytest.raises(ArgumentInvalid, match=r"op.items\[0\].text: .* is not Unicode text"):
+        with raises_code(
+            ErrorCode.ARGUMENT_INVALID, match=r"op.items\[0\].text: .* is not Unicode text"
+        ):
             await session.submit(prompt("\ud800"))
         await session.submit(prompt("go"))
         await turn_ended(session)

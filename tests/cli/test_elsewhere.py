@@ -116,8 +116,8 @@ async def test_what_the_session_fails_at_is_not_called_done(
         program.signal(signal.SIGKILL)
         await program.exit_code()
         assert (await user.run("delete", "--yes", thread)).code == 0
-    why = "ValueError: planted (step_failed)"
-    assert outcome == Outcome(1, "", f"Error: session {thread} failed at it: {why} [not_done]\n")
+    why = "ValueError: planted"
+    assert outcome == Outcome(1, "", f"Error: session {thread} failed at it: {why} [step_failed]\n")
 
 
 @pytest.mark.parametrize("words", [("steer", "hello"), ("interrupt",)])

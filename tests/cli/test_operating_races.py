@@ -6,10 +6,12 @@ import trio
 import trio.testing
 
 from tests.core.play import SESSION, Play
+from tests.errors import raises_code
 from turnlog.actors.ports import Batch, Claim
-from turnlog.frontends.cli.operate import NotDone, NotTaken, TurnCutOff, Work, opened, taken
+from turnlog.frontends.cli.operate import Work, opened, taken
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed, NotFound
 from turnlog.protocol.events import OpReceived
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import SetName, Submission
@@ -35,7 +37,7 @@ class Meanwhile(MemoryLog):
         other = MemoryLog(self.store)
         try:
             claim = await other.claim(SESSION)
-        except SessionNotFound:
+        except NotFound:
             claim = await other.create(SESSION)
         self.told += len(records)
         batch = Batch(records, self.play.state.summary)
@@ -88,7 +90,7 @@ async def test_a_process_that_leaves_without_an_end_is_told(
     await log.go_on()
     op_id, step = asked(play)
     work = Work(log, SESSION, op_id, "nothing was done", elsewhere=True)
-    with pytest.RaisesGroup(pytest.RaisesExc(NotDone, match="has ended"), flatten_subgroups=True):
+    with pytest.RaisesGroup(pytest.RaisesExc(Failed, match="has ended"), flatten_subgroups=True):
         await work.watched(step)
 
 
@@ -108,7 +110,7 @@ async def test_a_turn_that_was_cut_off_stays_as_it_is() -> None:
     log = Meanwhile(play=play)
     await log.go_on()
     async with open_test_engine(ScriptedModel(), log=log) as engine:
-        with pytest.raises(TurnCutOff):
+        with raises_code(ErrorCode.TURN_CUT_OFF):
             await opened(engine, log, SESSION, None)
     kinds = [recorded.kind for recorded in await log.read(SESSION, after=play.state.head)]
     assert "turn_ended" not in kinds
@@ -121,7 +123,7 @@ async def test_what_is_not_taken_in_time_stays_for_whoever_runs_the_session_next
     log = Meanwhile(play=play, place=play.state.place)
     await log.go_on()
     await log.leave(SESSION, Submission("named", SetName("mine"), "command line"))
-    with pytest.raises(NotTaken, match="whoever runs the session next takes it"):
+    with raises_code(ErrorCode.NOT_TAKEN, match="whoever runs the session next takes it"):
         await taken(log, SESSION, "named", play.state.head)
     async with open_test_engine(ScriptedModel(), log=log) as engine:
         await engine.resume(SESSION)

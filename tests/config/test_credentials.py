@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from turnlog.protocol.errors import CredentialMissing
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.config import ProviderConfig
 from turnlog.runtime.config.credentials import Credential
 
@@ -29,7 +30,7 @@ def credential(provider: ProviderConfig, **environ: str) -> Credential:
 
 
 async def complaint(found: Credential) -> str:
-    with pytest.raises(CredentialMissing) as caught:
+    with raises_code(ErrorCode.CREDENTIAL_MISSING) as caught:
         await found.key()
     return str(caught.value)
 

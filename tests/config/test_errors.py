@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import ConfigInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.settings import ShellEnvironmentPolicy
 from turnlog.runtime.config import Config, ProviderConfig, load_config
 from turnlog.runtime.config.layers import Layer, Origin, Table, merge
@@ -43,7 +45,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def error_of(place: Place, *assignments: str, **variables: str) -> str:
-    with pytest.raises(ConfigInvalid) as caught:
+    with raises_code(ErrorCode.CONFIG_INVALID) as caught:
         place.load(*assignments, **variables)
     return str(caught.value)
 
@@ -202,7 +204,7 @@ def test_the_quick_check_and_the_one_that_explains_agree(values: Table) -> None:
     problems = find_problems(values)
     try:
         structure(merge([BUILT_IN, Layer(Origin("user", "f"), values)]))
-    except ConfigInvalid as error:
+    except UsageError as error:
         is_contradiction = any(
             word in str(error) for word in ("expected a URL", "SERVICE/USER", "no provider")
         )

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from turnlog.protocol.errors import ConfigInvalid, HomeUnknown
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.settings import (
     AgentLimits,
     CompactionLimits,
@@ -77,7 +78,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def error_of(place: Place, *assignments: str, **variables: str) -> str:
-    with pytest.raises(ConfigInvalid) as caught:
+    with raises_code(ErrorCode.CONFIG_INVALID) as caught:
         place.load(*assignments, **variables)
     return str(caught.value)
 
@@ -359,12 +360,12 @@ def test_a_session_gets_what_is_configured(place: Place) -> None:
 
 def test_a_session_whose_provider_is_gone_cannot_run_a_turn() -> None:
     config = Config(model_providers={"openai": OPENAI})
-    with pytest.raises(ConfigInvalid, match=r"Add \[model_providers.gone\]"):
+    with raises_code(ErrorCode.CONFIG_INVALID, match=r"Add \[model_providers.gone\]"):
         config.turn_limits(SessionSettings(cwd="/", model="m", model_provider="gone"))
 
 
 def test_a_folder_that_the_log_could_not_name_is_refused() -> None:
-    with pytest.raises(ConfigInvalid, match="not UTF-8"):
+    with raises_code(ErrorCode.CONFIG_INVALID, match="not UTF-8"):
         Config().session_settings("/x/\udcff")
 
 
@@ -434,7 +435,7 @@ def test_the_home_folder(environ: dict[str, str], home: str) -> None:
     ],
 )
 def test_where_no_home_is_known_the_variable_is_named(environ: dict[str, str], named: str) -> None:
-    with pytest.raises(HomeUnknown) as caught:
+    with raises_code(ErrorCode.HOME_UNKNOWN) as caught:
         turnlog_home(environ)
     assert named in str(caught.value)
     assert str(caught.value).endswith("Set TURNLOG_HOME to an absolute path, such as /srv/turnlog.")

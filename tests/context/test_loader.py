@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from tests.errors import raises_code
 from turnlog.actors.ports import ContextRequest, PlanOrder, ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import ContextFragment, ToolPlan
-from turnlog.protocol.errors import ConfigInvalid, InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.images import MAX_IMAGE_BYTES, image_type
@@ -197,12 +198,12 @@ async def test_equal_surroundings_give_equal_facts(place: Place) -> None:
 
 async def test_a_working_folder_that_is_gone_fails_the_turn(place: Place) -> None:
     place.cwd.rmdir()
-    with pytest.raises(InputUnreadable, match=r"working folder .* is not there"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match=r"working folder .* is not there"):
         await place.load(place.settings)
 
 
 async def test_a_provider_that_is_gone_fails_the_turn(place: Place) -> None:
-    with pytest.raises(ConfigInvalid, match="model provider 'openai'"):
+    with raises_code(ErrorCode.CONFIG_INVALID, match="model provider 'openai'"):
         await place.load(place.settings, config=Config())
 
 
@@ -277,7 +278,7 @@ def test_an_image_that_cannot_be_sent_is_named(tmp_path: Path) -> None:
         ),
         (tmp_path / "nul\0", "cannot be read: No such file or directory."),
     ]:
-        with pytest.raises(InputUnreadable) as caught:
+        with raises_code(ErrorCode.INPUT_UNREADABLE) as caught:
             user_message([LocalImageInput(str(path))])
         assert str(caught.value) == f"the image {path} {why}"
 
@@ -287,12 +288,12 @@ def test_many_images_share_one_limit(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(PNG)
         file.truncate(MAX_IMAGE_BYTES // 2 + 1)
-    with pytest.raises(InputUnreadable, match="all together"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match="all together"):
         user_message([LocalImageInput(str(path))] * 2)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "data:text/html,x", "", "x" * 500])
 def test_a_url_that_no_provider_can_open_is_refused(url: str) -> None:
-    with pytest.raises(InputUnreadable) as caught:
+    with raises_code(ErrorCode.INPUT_UNREADABLE) as caught:
         user_message([ImageInput(url)])
     assert len(str(caught.value)) < 250

@@ -39,7 +39,7 @@ from tests.engine.kit import (
 )
 from turnlog.actors.ports import ChildOrder
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import (
     CallSettled,
     ChildAsked,
@@ -306,7 +306,7 @@ async def test_input_that_comes_as_an_agent_closes_is_taken_or_refused_never_los
                     await trio.lowlevel.checkpoint()
                 try:
                     await children.tell(told)
-                except OpRejected:
+                except Rejected:
                     taken.append(False)
                 else:
                     taken.append(True)

@@ -22,7 +22,8 @@ from turnlog.actors.ports import (
 )
 from turnlog.protocol.calls import ErrorInfo, ToolPlan
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import (
     CallSettled,
     ContextLoaded,
@@ -162,7 +163,9 @@ async def test_a_context_that_cannot_be_loaded_fails_the_turn_with_its_own_code(
     tmp_path: Path,
 ) -> None:
     def unreadable(loader: ContextLoader) -> ContextLoader:
-        return OnceBroken(context=loader, error=InputUnreadable("no such image"))
+        return OnceBroken(
+            context=loader, error=UsageError(ErrorCode.INPUT_UNREADABLE, "no such image")
+        )
 
     async with house(tmp_path, "next", wrap_context=unreadable) as h:
         session = await h.start()

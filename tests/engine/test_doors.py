@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.kit import House, house, kinds, of, play, shell, the, unchecked, until
+from tests.errors import raises_code
 from tests.replayed import replay
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import ArgumentInvalid, InputUnreadable, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import TurnlogError
 from turnlog.protocol.events import OpReceived, SessionStarted, ToolStarted, TurnEnded
 from turnlog.protocol.ops import (
     Archive,
@@ -229,7 +231,7 @@ async def test_a_relative_folder_begins_where_the_caller_stands(
         for session in started:
             assert the(SessionStarted, await h.events(session)).settings.cwd == here
         assert f"<cwd>{here}</cwd>" in str(await told_of_folder(h, moved))
-        with pytest.raises(InputUnreadable, match="nowhere is no folder"):
+        with raises_code(ErrorCode.INPUT_UNREADABLE, match="nowhere is no folder"):
             await moved.submit(OverrideTurnContext(SettingsUpdate(cwd="nowhere")))
 
 
@@ -241,7 +243,7 @@ async def told_of_folder(h: House, session: Session) -> object:
 async def test_a_prompt_with_settings_of_its_own_takes_no_others(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with pytest.raises(ArgumentInvalid, match="update: it goes with a text"):
+        with raises_code(ErrorCode.ARGUMENT_INVALID, match="update: it goes with a text"):
             await listed(h.engine, session, session.run(prompt("x"), update=SettingsUpdate()))
 
 

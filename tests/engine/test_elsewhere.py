@@ -17,7 +17,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.ports import EventLog
 from turnlog.protocol.calls import CommandPreview, SpawnAgent, ToolPlan
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallSettled,
@@ -147,7 +147,7 @@ async def test_an_open_question_of_elsewhere_is_void_with_the_answer_that_was_le
         live = await h.engine.resume(session)
         asked = await until(live, ApprovalAsked, after=len(play.records))
         assert asked.question != old.question
-        with pytest.raises(OpRejected):
+        with pytest.raises(Rejected):
             await live.answer(old.question, "approved")
         await live.answer(asked.question, "denied")
         await until(live, TurnEnded, after=0)
@@ -241,7 +241,7 @@ async def test_an_undo_does_not_go_back_over_what_came_from_elsewhere(tmp_path: 
     session = await imported(log, play)
     async with house(tmp_path, log=log, **NEVER) as h:
         live = await h.engine.resume(session)
-        with pytest.raises(OpRejected, match="0 turns can be undone"):
+        with pytest.raises(Rejected, match="0 turns can be undone"):
             await live.submit(Undo())
 
 

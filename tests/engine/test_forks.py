@@ -7,8 +7,10 @@ import pytest
 import trio
 
 from tests.engine.kit import house, kinds, of, play, shell, the, until
+from tests.errors import raises_code
 from tests.store.test_lmdb_damage import change_event
-from turnlog.protocol.errors import LogDamaged, SequenceOutOfRange, SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import LogDamaged
 from turnlog.protocol.events import CallSettled, SessionForked, ToolStarted, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import prompt
@@ -118,14 +120,14 @@ async def test_a_fork_whose_engine_died_before_its_first_event_is_one_all_the_sa
 async def test_a_fork_at_no_event_is_refused(at: int, tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with pytest.raises(SequenceOutOfRange):
+        with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
             await session.fork(at=at)
         assert len(await h.engine.sessions()) == 1
 
 
 async def test_a_fork_of_nothing_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await h.engine.fork("ffff")
 
 

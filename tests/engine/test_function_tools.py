@@ -13,9 +13,10 @@ from trio.testing import MockClock
 
 import turnlog
 from tests.engine.kit import house, outputs, play, the, unchecked
+from tests.errors import raises_code
 from turnlog import CallRefused, Tool, ToolMonitor, ToolResult
 from turnlog.protocol.calls import ToolPlan
-from turnlog.protocol.errors import ToolInvalid
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import ApprovalAsked, ModelItemReceived, ToolFinished
 from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.settings import SettingsUpdate
@@ -325,7 +326,7 @@ def test_a_function_that_no_model_could_call_is_refused_when_an_engine_is_opened
 ) -> None:
     kind: type[object] = type(function)
     tool: Tool = cast(Tool, function) if hasattr(kind, "spec") else turnlog.tool(function)
-    with pytest.raises(ToolInvalid) as refused:
+    with raises_code(ErrorCode.TOOL_INVALID) as refused:
         checked_tools([tool])
     assert str(refused.value).startswith(f"tools[0] (FunctionTool), {tool.name}: {why}")
 
@@ -342,6 +343,6 @@ def test_a_function_that_no_model_could_call_is_refused_when_an_engine_is_opened
 def test_a_wrong_use_of_the_decorator_is_told_at_once(
     function: Callable[..., Any], options: dict[str, Any], why: str
 ) -> None:
-    with pytest.raises(ToolInvalid) as refused:
+    with raises_code(ErrorCode.TOOL_INVALID) as refused:
         turnlog.tool(function, **options)
     assert str(refused.value).startswith(why)

@@ -15,10 +15,11 @@ from trio.testing import MockClock
 
 import turnlog
 from tests.engine.kit import unchecked
+from tests.errors import raises_code
 from turnlog.actors.ports import ModelClient
 from turnlog.actors.tasks.orders import QuestionOrder
 from turnlog.actors.tasks.question import PATIENCE_S, QuestionTask
-from turnlog.protocol.errors import ArgumentInvalid, NotOnTrio
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.runtime.assembly import open_assembly
 from turnlog.testing import scripted
@@ -35,7 +36,7 @@ async def main():
 try:
     asyncio.run(main())
 except turnlog.TurnlogError as error:
-    print(error.code, isinstance(error, RuntimeError), error)
+    print(error.code, error)
 """
 IN_A_THREAD: Final = """
 import asyncio, trio, turnlog
@@ -113,7 +114,7 @@ def test_importing_turnlog_imports_nothing_else(tmp_path: Path) -> None:
 
 def test_under_asyncio_an_error_says_what_to_do(tmp_path: Path) -> None:
     said = python(IN_ASYNCIO, tmp_path)
-    assert said.startswith("not_on_trio True turnlog runs on trio, and this was not called from a ")
+    assert said.startswith("not_on_trio turnlog runs on trio, and this was not called from a ")
     for advice in ("trio.run(main)", "asyncio.to_thread(trio.run, main)", "start_guest_run"):
         assert advice in said
     assert not (tmp_path / "home").exists()
@@ -125,7 +126,7 @@ def test_what_that_error_says_works(tmp_path: Path) -> None:
 
 def test_without_any_loop_the_error_is_the_same(tmp_path: Path) -> None:
     entering = turnlog.open_engine(home=tmp_path).__aenter__()
-    with pytest.raises(NotOnTrio):
+    with raises_code(ErrorCode.NOT_ON_TRIO):
         unchecked(entering).send(None)
 
 
@@ -185,14 +186,14 @@ OPENINGS: Final[list[tuple[Opening, str]]] = [
 async def test_an_engine_is_opened_with_what_is_allowed(
     tmp_path: Path, opening: Opening, why: str
 ) -> None:
-    with pytest.raises(ArgumentInvalid, match=f"^{re.escape(why)}"):
+    with raises_code(ErrorCode.ARGUMENT_INVALID, match=f"^{re.escape(why)}"):
         async with opening(tmp_path / "home"):
             pass
     assert not (tmp_path / "home").exists()
 
 
 def test_a_replay_says_which_argument_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentInvalid, match="prefix: int is not allowed; use text"):
+    with raises_code(ErrorCode.ARGUMENT_INVALID, match="prefix: int is not allowed; use text"):
         turnlog.replay_session(unchecked(5), home=tmp_path)
 
 

@@ -8,7 +8,7 @@ import trio
 
 from tests.engine.kit import house, of, outputs, play, shell, the
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.events import ToolFinished
 from turnlog.runtime.config.schema import WorkspaceWrite
 from turnlog.runtime.processes.spawner import Spawner
@@ -26,7 +26,7 @@ async def works(mechanism: Mechanism) -> bool:
     async with Spawner() as spawner:
         try:
             await Sandbox(spawner, prefer=mechanism).probe()
-        except SandboxUnavailable:
+        except Unavailable:
             return False
     return True
 

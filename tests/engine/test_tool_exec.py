@@ -10,7 +10,7 @@ import trio
 from tests.engine.kit import house, kinds, of, outputs, play, shell, the, told
 from turnlog.protocol.calls import CommandReport, Leftover
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.events import CallSettled, ToolFinished, ToolStarted, TurnEnded
 from turnlog.protocol.settings import SettingsUpdate, ShellEnvironmentPolicy
 from turnlog.runtime.config.schema import WorkspaceWrite
@@ -24,7 +24,7 @@ async def _why_not() -> str:
         sandbox = Sandbox(spawner)
         try:
             await sandbox.probe()
-        except SandboxUnavailable as error:
+        except Unavailable as error:
             return str(error)
     return ""
 

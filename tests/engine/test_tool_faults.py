@@ -15,9 +15,10 @@ import trio
 
 import turnlog
 from tests.engine.kit import house, of, outputs, play, the, unchecked, until
+from tests.errors import raises_code
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import PatchReport, ToolPlan
-from turnlog.protocol.errors import ToolInvalid
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     CallSettled,
     ModelItemReceived,
@@ -309,7 +310,7 @@ async def test_a_last_word_of_a_wrong_shape_is_the_tool_s(tmp_path: Path) -> Non
 
     finished = await stopped_while(tmp_path, does)
     assert finished.output == (
-        "weather failed: ArgumentInvalid: result: str is not allowed; use ToolResult"
+        "weather failed: UsageError: result: str is not allowed; use ToolResult"
     )
 
 
@@ -425,7 +426,7 @@ SHAPES: Final[list[tuple[Any, str]]] = [
 async def test_what_is_no_tool_is_refused_when_the_engine_is_opened(
     tmp_path: Path, tools: Iterable[Tool], why: str
 ) -> None:
-    with pytest.raises(ToolInvalid, match=re.escape(why)):
+    with raises_code(ErrorCode.TOOL_INVALID, match=re.escape(why)):
         async with turnlog.open_engine(home=tmp_path / "home", tools=tools):
             pass
     assert not (tmp_path / "home").exists()

@@ -8,7 +8,7 @@ import trio
 
 from tests.engine.kit import house, is_there, of, play, shell, the, until
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import (
     FilesSaved,
     ToolStarted,
@@ -161,7 +161,7 @@ async def test_over_a_compaction_the_old_conversation_comes_from_the_log(tmp_pat
 async def test_what_cannot_be_undone_is_refused(op: Op, code: str, tmp_path: Path) -> None:
     async with house(tmp_path, "hello") as h:
         session = await h.start()
-        with pytest.raises(OpRejected, match=code):
+        with pytest.raises(Rejected, match=code):
             await session.submit(op)
 
 
@@ -172,7 +172,7 @@ async def test_while_a_turn_runs_it_is_refused(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(play, session)
             await until(session, ToolStarted, after=0)
-            with pytest.raises(OpRejected, match="turn_running"):
+            with pytest.raises(Rejected, match="turn_running"):
                 await session.submit(Undo())
             await session.interrupt()
 

@@ -10,7 +10,7 @@ from tests.engine.agents import eventually
 from tests.engine.kit import house, is_there, of, play, shell, the, until
 from turnlog.protocol.calls import CommandReport
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import (
     InputQueued,
     ModelAsked,
@@ -93,7 +93,7 @@ async def test_one_that_is_asked_for_while_a_turn_runs_comes_behind_it(tmp_path:
 async def test_an_empty_one_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with pytest.raises(OpRejected, match="empty_input"):
+        with pytest.raises(Rejected, match="empty_input"):
             await session.submit(RunUserShellCommand(" "))
 
 

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.errors import raises_code
 from turnlog import __version__
 from turnlog.actors.ports import ModelCallFailed, ModelRequest, ModelSignal
 from turnlog.protocol.calls import ModelFailure
-from turnlog.protocol.errors import ConfigInvalid, CredentialMissing
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.items import text_message
 from turnlog.protocol.settings import RetryLimits, SessionSettings, TurnSettings
@@ -180,7 +182,12 @@ async def test_a_credential_source_is_asked_when_the_variable_is_unset() -> None
             "[model_providers.local] gave none.",
         ),
         (
-            attrs.evolve(LOCAL, credential=source(CredentialMissing("the keyring is locked"))),
+            attrs.evolve(
+                LOCAL,
+                credential=source(
+                    Unavailable(ErrorCode.CREDENTIAL_MISSING, "the keyring is locked")
+                ),
+            ),
             "the keyring is locked",
         ),
     ],
@@ -211,7 +218,7 @@ async def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("base_url", ["", "localhost:80/v1", "ftp://x/v1", "http://", "http://[x"])
 def test_a_base_url_that_is_none_is_refused(base_url: str) -> None:
-    with pytest.raises(ConfigInvalid, match=r"model_providers\.local\.base_url is "):
+    with raises_code(ErrorCode.CONFIG_INVALID, match=r"model_providers\.local\.base_url is "):
         Provider("local", base_url)
 
 

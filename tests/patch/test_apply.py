@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import PatchInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.patch.apply import (
     MAX_FILE_BYTES,
     FileChange,
@@ -16,7 +17,6 @@ from turnlog.runtime.patch.apply import (
     touched_paths,
 )
 from turnlog.runtime.patch.parse import parse_patch
-from turnlog.runtime.patch.write import PatchNotWritten
 
 
 def plan(cwd: Path, body: str) -> PlannedPatch:
@@ -41,7 +41,7 @@ def tree(root: Path) -> dict[str, str]:
 
 def refusal(cwd: Path, body: str) -> str:
     before = tree(cwd)
-    with pytest.raises(PatchInvalid) as caught:
+    with raises_code(ErrorCode.PATCH_INVALID) as caught:
         plan(cwd, body)
     assert tree(cwd) == before
     return str(caught.value)
@@ -211,7 +211,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, body: str, message
     (tmp_path / "latin").write_bytes(b"\xe9")
     (tmp_path / "dangling").symlink_to("nowhere")
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(PatchInvalid) as caught:
+    with raises_code(ErrorCode.PATCH_INVALID) as caught:
         plan(tmp_path, body)
     assert str(caught.value) == message.replace("CWD", str(tmp_path))
     assert (tmp_path / "a").read_text() == "1\n"
@@ -266,7 +266,7 @@ def test_a_file_that_changed_since_the_plan_is_not_overwritten(tmp_path: Path) -
     (tmp_path / "a").write_text("1\n")
     planned = plan(tmp_path, "*** Add File: d/new\n+x\n*** Update File: a\n-1\n+2")
     (tmp_path / "a").write_text("somebody else's\n")
-    with pytest.raises(PatchNotWritten) as caught:
+    with raises_code(ErrorCode.PATCH_NOT_WRITTEN) as caught:
         planned.apply()
     assert str(caught.value) == (
         f"cannot write {tmp_path}/a: it changed since the patch was planned; plan again. "
@@ -278,7 +278,7 @@ def test_a_file_that_changed_since_the_plan_is_not_overwritten(tmp_path: Path) -
 def test_a_file_that_appeared_since_the_plan_is_not_overwritten(tmp_path: Path) -> None:
     planned = plan(tmp_path, "*** Add File: a\n+1")
     (tmp_path / "a").write_text("somebody else's\n")
-    with pytest.raises(PatchNotWritten, match="it changed since the patch was planned"):
+    with raises_code(ErrorCode.PATCH_NOT_WRITTEN, match="it changed since the patch was planned"):
         planned.apply()
     assert tree(tmp_path) == {"a": "somebody else's\n"}
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import PatchInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.patch.edit import edited
 from turnlog.runtime.patch.match import LineFinder
 from turnlog.runtime.patch.parse import UpdateFile, parse_patch
@@ -18,7 +19,7 @@ def apply(content: str, body: str) -> str:
 
 
 def refusal(content: str, body: str) -> str:
-    with pytest.raises(PatchInvalid) as caught:
+    with raises_code(ErrorCode.PATCH_INVALID) as caught:
         apply(content, body)
     return str(caught.value)
 
@@ -201,7 +202,7 @@ def test_lines_that_are_not_there_are_shown_with_what_to_do() -> None:
 
 
 def test_a_file_that_is_not_utf8_is_refused() -> None:
-    with pytest.raises(PatchInvalid) as caught:
+    with raises_code(ErrorCode.PATCH_INVALID) as caught:
         edited(b"a\n\xff\n", (), "pic.png")
     assert str(caught.value) == (
         "pic.png is not UTF-8 (byte 2 is 0xff); a patch edits UTF-8 text only. "

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import PatchInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.runtime.patch.parse import (
     MAX_PATCH_BYTES,
     AddFile,
@@ -148,13 +150,13 @@ def test_a_first_context_line_may_be_blank_or_look_like_a_marker() -> None:
     ],
 )
 def test_an_error_names_the_line_and_what_was_expected(text: str, message: str) -> None:
-    with pytest.raises(PatchInvalid) as caught:
+    with raises_code(ErrorCode.PATCH_INVALID) as caught:
         parse_patch(text)
     assert str(caught.value) == message
 
 
 def test_a_patch_that_is_too_large_is_refused() -> None:
-    with pytest.raises(PatchInvalid, match=f"at most {MAX_PATCH_BYTES} are accepted"):
+    with raises_code(ErrorCode.PATCH_INVALID, match=f"at most {MAX_PATCH_BYTES} are accepted"):
         parse_patch("é" * (MAX_PATCH_BYTES // 2 + 1))
 
 
@@ -182,11 +184,11 @@ any_line = st.sampled_from(MARKERS) | st.text(max_size=5) | st.text("+- @*\r\t\0
 def test_garbage_raises_nothing_but_patch_invalid(lines: list[str], enveloped: bool) -> None:
     if enveloped:
         lines = ["*** Begin Patch", *lines, "*** End Patch"]
-    with suppress(PatchInvalid):
+    with suppress(UsageError):
         parse_patch("\n".join(lines))
 
 
 @given(st.text(st.characters(codec=None, categories=None), max_size=200))
 def test_any_text_at_all_raises_nothing_but_patch_invalid(text: str) -> None:
-    with suppress(PatchInvalid):
+    with suppress(UsageError):
         parse_patch(text)

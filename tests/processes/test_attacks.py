@@ -22,13 +22,15 @@ import trio
 from trio.testing import MockClock
 
 from tests.engine.agents import eventually
+from tests.errors import raises_code
 from turnlog.protocol.calls import Leftover
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.launcher import kin
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.family import read_process, read_processes
 from turnlog.runtime.processes.launch import PROGRAM, attended
 from turnlog.runtime.processes.orphans import end_orphans
-from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
+from turnlog.runtime.processes.spawner import Spawner
 
 PYTHON = os.path.realpath(sys.executable)  # a venv's is a link
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
@@ -389,7 +391,7 @@ async def test_a_lack_of_descriptors_costs_one_command(ground: Ground, more: int
     """Wherever it strikes: nothing ran, none leaks, and the next command runs."""
     await ground.run("true")
     before = sorted(os.listdir("/proc/self/fd"))
-    with few_descriptors(more), pytest.raises(CommandNotStarted, match=r"\(EMFILE\)"):
+    with few_descriptors(more), raises_code(ErrorCode.COMMAND_NOT_STARTED, match=r"\(EMFILE\)"):
         await ground.run("touch ran")
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert not (ground.folder / "ran").exists()

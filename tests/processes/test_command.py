@@ -10,12 +10,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.settings import ShellEnvironmentPolicy
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
 from turnlog.runtime.processes.environment import child_environment
 from turnlog.runtime.processes.family import read_process
 from turnlog.runtime.processes.launch import attended
-from turnlog.runtime.processes.spawner import CommandNotStarted, Spawner
+from turnlog.runtime.processes.spawner import Spawner
 
 LIMIT = 100  # seconds that a command may take where the clock jumps to its end
 PATIENCE = 240  # seconds for any command: the machine may be slow
@@ -274,7 +276,7 @@ async def test_descriptors_do_not_leak(spawner: Spawner) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     await run(spawner, "echo a", stdin=b"x")
     await run(spawner, "sleep 600", timeout_ms=20)
-    with pytest.raises(CommandNotStarted):
+    with raises_code(ErrorCode.COMMAND_NOT_STARTED):
         await run_command(spawner, attended(["no-such-program"]), cwd="/", env=ENV)
     assert sorted(os.listdir("/proc/self/fd")) == before
 
@@ -313,7 +315,7 @@ async def test_a_command_does_not_get_the_engines_keys(spawner: Spawner) -> None
 async def test_what_cannot_be_started_is_explained(
     spawner: Spawner, argv: list[str], cwd: str, said: str
 ) -> None:
-    with pytest.raises(CommandNotStarted) as caught:
+    with raises_code(ErrorCode.COMMAND_NOT_STARTED) as caught:
         await run_command(spawner, attended(argv), cwd=cwd, env=ENV)
     assert str(caught.value).startswith(said)
     assert caught.value.code == "command_not_started"

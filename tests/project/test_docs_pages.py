@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.project.page_runner import fits, read_page, run_page
-from turnlog.protocol.errors import SandboxUnavailable
+from turnlog.protocol.errors import Unavailable
 from turnlog.runtime.processes.spawner import Spawner
 from turnlog.runtime.sandbox.confinement import Sandbox
 
@@ -38,7 +38,7 @@ async def a_sandbox_works() -> bool:
     async with Spawner() as spawner:
         try:
             await Sandbox(spawner).probe()
-        except SandboxUnavailable:
+        except Unavailable:
             return False
     return True
 

@@ -7,12 +7,10 @@ from typing import get_args
 import pytest
 from docs.generator.command_line import commands
 from docs.generator.configuration import configuration, keys
-from docs.generator.errors import error_codes, errors
 from docs.generator.pages import FOLDER, GENERATED
 from docs.generator.python_api import public_names
 from docs.generator.vocabulary import event_kinds
 
-from turnlog.protocol.calls import FailureCode
 from turnlog.protocol.envelope import KIND_NAMES
 from turnlog.protocol.events import Opens
 from turnlog.protocol.ops import Op
@@ -57,15 +55,6 @@ def test_each_event_has_its_section() -> None:
 def test_each_public_name_is_on_the_page_of_the_python_api() -> None:
     page = GENERATED["python.md"]()
     assert [name for name in public_names() if f"turnlog.{name}\n" not in page] == []
-
-
-def test_each_error_says_what_happened_and_what_to_do() -> None:
-    assert [one.code for one in error_codes() if not one.happened or not one.advice] == []
-
-
-def test_each_failure_of_the_model_is_explained() -> None:
-    page = errors()
-    assert [code for code in get_args(FailureCode) if f"| `{code}` |  |" in page] == []
 
 
 def test_each_key_of_the_configuration_says_what_it_does() -> None:

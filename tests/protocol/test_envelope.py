@@ -34,7 +34,7 @@ from turnlog.protocol.envelope import (
     seal,
     unseal,
 )
-from turnlog.protocol.errors import SchemaTooNew
+from turnlog.protocol.errors import StoreTooNew
 from turnlog.protocol.events import (
     Closes,
     ClosingFact,
@@ -204,7 +204,7 @@ def test_a_known_kind_of_a_newer_schema_is_not_guessed_at() -> None:
 def test_only_ignorable_unknown_events_may_be_gone_on_from() -> None:
     body = msgspec.msgpack.encode([999])
     require_known([read(sealed(SessionClosed())), read(record_of(999, body, flags=2))])
-    with pytest.raises(SchemaTooNew):
+    with pytest.raises(StoreTooNew):
         require_known([read(record_of(999, body))])
 
 

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.core.play import Play
+from tests.errors import raises_code
 from tests.replay.recordings import FILES, exported, named, read, records_of, written
 from tests.strategies import sessions
 from turnlog.actors.core import session, texts
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import UnknownEvent
-from turnlog.protocol.errors import InputUnreadable, RerecordingRefused
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ModelAsked,
     OpReceived,
@@ -183,7 +184,9 @@ def test_a_fact_about_what_todays_code_does_not_start_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session, "decide", hasty)
-    with pytest.raises(RerecordingRefused, match=r"about 3\.context\.0, which today's code does"):
+    with raises_code(
+        ErrorCode.RERECORDING_REFUSED, match=r"about 3\.context\.0, which today's code does"
+    ):
         rerecorded(named("turns").read_bytes())
 
 
@@ -196,7 +199,9 @@ def test_an_effect_that_no_fact_closes_is_refused(monkeypatch: pytest.MonkeyPatc
             yield RetryScheduled(EffectId("9.planted.0"), "stream", 1, 1, 1, "planted")
 
     monkeypatch.setattr(session, "decide", eager)
-    with pytest.raises(RerecordingRefused, match=r"starts 9\.planted\.0, and no fact tells"):
+    with raises_code(
+        ErrorCode.RERECORDING_REFUSED, match=r"starts 9\.planted\.0, and no fact tells"
+    ):
         rerecorded(named("tools").read_bytes())
 
 
@@ -205,7 +210,7 @@ def test_code_that_fails_is_never_accepted(monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyError("planted")
 
     monkeypatch.setattr(session, "decide", broken)
-    with pytest.raises(RerecordingRefused, match="fails there: KeyError: 'planted'"):
+    with raises_code(ErrorCode.RERECORDING_REFUSED, match="fails there: KeyError: 'planted'"):
         rerecorded(named("turns").read_bytes())
 
 
@@ -232,7 +237,7 @@ def test_decisions_that_differ_from_one_time_to_the_next_are_not_accepted(
             yield structs.replace(decision, delay_ms=next(times)) if is_retry else decision
 
     monkeypatch.setattr(session, "decide", later)
-    with pytest.raises(RerecordingRefused, match="when it is asked once more"):
+    with raises_code(ErrorCode.RERECORDING_REFUSED, match="when it is asked once more"):
         accept_file(path)
     assert path.read_bytes() == before
 
@@ -328,7 +333,7 @@ def test_a_file_that_is_removed_after_it_was_found_is_missed_and_the_others_are_
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable):
+    with raises_code(ErrorCode.INPUT_UNREADABLE):
         portable_files(tmp_path / "nowhere")
 
 

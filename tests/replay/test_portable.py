@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.core.play import SESSION, SETTINGS, Play, function_call
+from tests.errors import raises_code
 from tests.replay.recordings import FILES, records_of
 from tests.strategies import events as any_event
 from tests.strategies import sessions
@@ -25,11 +26,8 @@ from turnlog.protocol.envelope import (
     seal,
     unseal,
 )
-from turnlog.protocol.errors import (
-    PortableInvalid,
-    SchemaTooNew,
-    SessionExists,
-)
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import FileInvalid, StoreTooNew
 from turnlog.protocol.events import (
     Decision,
     ModelItemReceived,
@@ -159,7 +157,7 @@ def test_a_kind_that_a_newer_release_named_is_kept() -> None:
     newer["ignorable"] = True
     damaged = reader("\n".join([head, *lines[:-1], json.dumps(newer)]) + "\n")
     found = list[Recorded]()
-    with pytest.raises(PortableInvalid, match="digest"):  # since the head was not made anew
+    with pytest.raises(FileInvalid, match="digest"):  # since the head was not made anew
         found += damaged.recorded()
     found = _until_damage(reader("\n".join([head, *lines[:-1], json.dumps(newer)]) + "\n"))
     assert found[-1].event == UnknownEvent(999, True, msgspec.msgpack.encode([999, 1, ["x"]]))
@@ -170,7 +168,7 @@ def _until_damage(damaged: PortableReader) -> list[Recorded]:
     try:
         for recorded in damaged.recorded():
             found.append(recorded)
-    except PortableInvalid:
+    except FileInvalid:
         pass
     return found
 
@@ -181,7 +179,7 @@ def test_a_field_that_was_appended_since_leaves_an_old_files_digest_as_it_is() -
     opened = json.loads(lines[1])
     name, _ = opened["event"].popitem()
     old = "\n".join([head, lines[0], json.dumps(opened), *lines[2:]]) + "\n"
-    with pytest.raises(PortableInvalid) as caught:
+    with pytest.raises(FileInvalid) as caught:
         read(old)
     digest = re.search(r"digest is (\w+)", str(caught.value))
     assert digest is not None
@@ -263,7 +261,7 @@ def test_a_file_is_known_by_its_content() -> None:
 def damage(text: str) -> tuple[int, str, int]:
     """Return the line, the flaw, and how many events precede it."""
     found = 0
-    with pytest.raises(PortableInvalid) as caught:  # noqa: PT012
+    with pytest.raises(FileInvalid) as caught:  # noqa: PT012
         for _ in reader(text):
             found += 1
     assert caught.value.code == "portable_invalid"
@@ -314,7 +312,7 @@ def test_damage_is_found_at_its_line_and_what_precedes_it_is_read() -> None:
 
 def test_a_file_of_a_later_schema_is_refused() -> None:
     text = written(asked().records).replace(f'"schema":{SCHEMA}', f'"schema":{SCHEMA + 1}')
-    with pytest.raises(SchemaTooNew):
+    with pytest.raises(StoreTooNew):
         reader(text)
 
 
@@ -326,7 +324,7 @@ def test_a_file_that_was_cut_anywhere_is_never_taken_for_whole(
     text = written(play.records).encode()
     cut = text[: data.draw(st.integers(0, len(text) - 2))]  # without the last line feed it is whole
     found = list[Recorded]()
-    with pytest.raises(PortableInvalid):  # noqa: PT012
+    with pytest.raises(FileInvalid):  # noqa: PT012
         for recorded in read_portable(io.BytesIO(cut)).recorded():
             found.append(recorded)
     assert [record.event for record in found] == play.events[: len(found)]
@@ -347,7 +345,7 @@ async def test_a_file_becomes_a_session_of_its_own_id() -> None:
 async def test_a_session_that_is_there_already_is_left_alone() -> None:
     play, log = asked(), MemoryLog()
     await load_portable(log, reader(written(play.records)))
-    with pytest.raises(SessionExists):
+    with raises_code(ErrorCode.SESSION_EXISTS):
         await load_portable(log, reader(written(play.records[:3])))
     assert await log.read(SESSION) == play.records
 
@@ -383,7 +381,7 @@ async def test_what_was_open_is_closed_in_a_copy() -> None:
 
 async def test_of_a_damaged_file_nothing_is_stored() -> None:
     log = MemoryLog()
-    with pytest.raises(PortableInvalid):
+    with pytest.raises(FileInvalid):
         await load_portable(log, reader(written(asked().records)[:-20]))
     assert await log.sessions() == []
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 import trio
 
 import turnlog
+from tests.errors import raises_code
 from tests.replay.recordings import FILES, records_of
-from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.loading import load_portable
 from turnlog.replay.files.portable import read_portable
@@ -69,8 +69,8 @@ async def test_how_far_it_is_can_be_seen(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     async with open_log(tmp_path / "store", read_only=True) as log:
         await replay_stored(log, session, seen=lambda done, of: seen.append((done, of)))
-        with pytest.raises(SequenceOutOfRange):
+        with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
             await replay_stored(log, session, start=events + 1)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await replay_stored(log, SessionId(new_id()))
     assert seen[-1] == (events, events)

@@ -14,7 +14,9 @@ import attrs
 import pytest
 import trio
 
-from turnlog.protocol.errors import SandboxUnavailable
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Unavailable
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.launcher import kin
 from turnlog.runtime.processes.command import CommandResult, Running, run_command
@@ -46,7 +48,7 @@ def why_not(mechanism: Mechanism) -> str:
         async with Spawner() as spawner:
             try:
                 await Sandbox(spawner, prefer=mechanism).probe()
-            except SandboxUnavailable as error:
+            except Unavailable as error:
                 return str(error)
             return ""
 
@@ -393,7 +395,7 @@ async def test_full_access_runs_the_command_as_it_is(
 
 async def test_without_a_sandbox_a_confined_command_is_refused(tmp_path: Path) -> None:
     async with Spawner() as spawner:
-        with pytest.raises(SandboxUnavailable) as caught:
+        with raises_code(ErrorCode.SANDBOX_UNAVAILABLE) as caught:
             async with Sandbox(spawner, prefer="none").confined(
                 ["true"], cwd="/", workspace=str(tmp_path), policy=READ_ONLY, env={}
             ):
@@ -450,7 +452,7 @@ async def test_a_bubblewrap_that_fails_is_told_with_its_words(
     failing.chmod(0o755)
     monkeypatch.setattr("turnlog.runtime.sandbox.confinement._BIN", str(tmp_path))
     async with Spawner() as spawner:
-        with pytest.raises(SandboxUnavailable) as caught:
+        with raises_code(ErrorCode.SANDBOX_UNAVAILABLE) as caught:
             await Sandbox(spawner, prefer="bubblewrap").probe()
     said = "exit code 1; it said: bwrap: setting up uid map: Permission denied"
     assert f"bubblewrap ({failing}): {said}" in str(caught.value)

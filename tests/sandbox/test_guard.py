@@ -7,7 +7,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from turnlog.protocol.errors import InputUnreadable, PatchInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.files import FileEdit, FileImage
 from turnlog.protocol.ops import LocalImageInput
 from turnlog.runtime.config.files import read_regular
@@ -94,7 +95,7 @@ def test_instructions_that_lead_into_the_home_are_left_out_and_told(place: Place
 def test_an_image_that_leads_into_the_home_is_refused(place: Place, way: Way) -> None:
     (place.home / "store" / "data").write_bytes(b"\x89PNG\r\n\x1a\n secret")
     way(place, "image.png")
-    with pytest.raises(InputUnreadable, match=WHY):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match=WHY):
         user_message([LocalImageInput(str(place.work / "image.png"))], place.guard)
 
 
@@ -102,7 +103,7 @@ def test_an_image_that_leads_into_the_home_is_refused(place: Place, way: Way) ->
 def test_a_patch_reads_nothing_of_the_home(place: Place, way: Way) -> None:
     way(place, "file")
     text = "*** Begin Patch\n*** Update File: file\n*** Move to: copy\n-wrong\n+x\n*** End Patch\n"
-    with pytest.raises(PatchInvalid, match=WHY):
+    with raises_code(ErrorCode.PATCH_INVALID, match=WHY):
         plan_patch(parse_patch(text), str(place.work), place.guard)
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import SandboxUnavailable
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.sandbox.git import hooks_path
 from turnlog.runtime.sandbox.layout import Kept, Layout, accesses, lay_out
@@ -97,7 +98,9 @@ def test_a_link_that_a_command_could_have_planted_is_refused(tmp_path: Path, way
     folder(tmp_path / "elsewhere" / "deeper")
     (workspace / "sub").symlink_to(tmp_path / "elsewhere")
     policy = workspace_write(os.path.join(workspace, way))
-    with pytest.raises(SandboxUnavailable, match="is a symbolic link in a folder that commands"):
+    with raises_code(
+        ErrorCode.SANDBOX_UNAVAILABLE, match="is a symbolic link in a folder that commands"
+    ):
         roots(policy, workspace)
 
 
@@ -237,7 +240,7 @@ def test_a_workspace_in_a_hidden_folder_is_refused(tmp_path: Path, way: str) -> 
     home = folder(tmp_path / "home")
     folder(home / "home")
     (tmp_path / "link").symlink_to("home")
-    with pytest.raises(SandboxUnavailable, match="which turnlog keeps from them"):
+    with raises_code(ErrorCode.SANDBOX_UNAVAILABLE, match="which turnlog keeps from them"):
         lay_out(
             SandboxPolicy(),
             workspace=str(tmp_path / way),

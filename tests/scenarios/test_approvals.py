@@ -11,7 +11,7 @@ from tests.engine.kit import House, house, is_there, of, outputs, play, shell, t
 from tests.scenarios.kit import left_behind
 from turnlog.frontends.cli.commands.approvals import questions
 from turnlog.protocol.calls import CommandPreview
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallParked,
@@ -102,7 +102,7 @@ async def test_a_question_survives_the_engine_and_is_asked_the_next_one(tmp_path
                 records = await later.events(again)
                 assert [event.effect for event in of(EffectLost, records)] == [first.effect]
                 assert the(ToolFinished, records).output == "ran\n"
-                with pytest.raises(OpRejected, match="no_such_question"):
+                with pytest.raises(Rejected, match="no_such_question"):
                     await again.answer(first.question, "denied")
             await session.interrupt()
     assert (tmp_path / "ran").read_text() == "ran\n"

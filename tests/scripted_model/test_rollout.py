@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import InputUnreadable, ScriptInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.usage import TokenUsage
 from turnlog.runtime.scripted_model.rollout import (
     RecordedTurn,
@@ -246,10 +247,12 @@ def test_a_response_without_items_is_a_response() -> None:
 
 
 def test_a_file_without_a_single_line_of_a_rollout_is_refused() -> None:
-    with pytest.raises(ScriptInvalid, match=r"^notes\.jsonl: no line is a rollout's; expected"):
+    with raises_code(
+        ErrorCode.SCRIPT_INVALID, match=r"^notes\.jsonl: no line is a rollout's; expected"
+    ):
         parse_rollout(b'hello\n{"a": 1}\n', "notes.jsonl")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable, match="Is a directory"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match="Is a directory"):
         load_rollout(tmp_path)

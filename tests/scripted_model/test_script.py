@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.protocol.errors import InputUnreadable, ScriptInvalid
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 from turnlog.runtime.scripted_model.reading import load_script, parse_script
 from turnlog.runtime.scripted_model.script import (
@@ -194,13 +196,13 @@ def test_of_takes_texts_items_lists_and_responses() -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: bytes, complaint: str) -> None:
-    with pytest.raises(ScriptInvalid) as caught:
+    with raises_code(ErrorCode.SCRIPT_INVALID) as caught:
         parse_script(text, "s.json")
     assert str(caught.value).startswith(complaint)
 
 
 def test_a_toml_error_has_its_line() -> None:
-    with pytest.raises(ScriptInvalid, match=r"^s\.toml: .*at line 2, column"):
+    with raises_code(ErrorCode.SCRIPT_INVALID, match=r"^s\.toml: .*at line 2, column"):
         parse_script(b"loop = true\nresponses = ]", "s.toml")
 
 
@@ -209,7 +211,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for name in ("s.json", "s.toml", "s.jsonl"):
         try:
             parse_script(data, name)
-        except ScriptInvalid as problem:
+        except UsageError as problem:
             assert str(problem).startswith(name)  # noqa: PT017 - valid input is fine as well
 
 
@@ -230,19 +232,21 @@ JSON = st.recursive(
 def test_no_json_raises_anything_else(responses: list[Any]) -> None:
     try:
         parse_script(msgspec.json.encode({"responses": responses}), "s.json")
-    except ScriptInvalid as problem:
+    except UsageError as problem:
         assert str(problem).startswith("s.json: ")  # noqa: PT017 - valid input is fine as well
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable, match="No such file"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match="No such file"):
         load_script(tmp_path / "missing.json")
     folder = tmp_path / "folder.json"
     folder.mkdir()
-    with pytest.raises(InputUnreadable, match=r"folder\.json: .*Is a directory"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match=r"folder\.json: .*Is a directory"):
         load_script(folder)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScriptInvalid, match=r"expected a \.json or \.toml script.*not \.yaml"):
+    with raises_code(
+        ErrorCode.SCRIPT_INVALID, match=r"expected a \.json or \.toml script.*not \.yaml"
+    ):
         load_script(tmp_path / "script.yaml")

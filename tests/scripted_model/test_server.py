@@ -11,6 +11,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.usage import RateLimits, RateLimitWindow, TokenUsage
 from turnlog.runtime.scripted_model.script import (
     DEFAULT_USAGE,
@@ -24,7 +26,6 @@ from turnlog.runtime.scripted_model.script import (
     reasoning,
 )
 from turnlog.runtime.scripted_model.server import (
-    AddressUnavailable,
     ReceivedRequest,
     ScriptedServer,
     run_server,
@@ -447,6 +448,8 @@ async def test_run_server_announces_itself_and_serves_until_cancelled() -> None:
 async def test_an_address_that_cannot_be_had_is_named(host: str, port: int | None) -> None:
     async with serve_script(Script.of("a")) as server:
         taken = int(server.base_url.split(":")[2].removesuffix("/v1")) if port is None else port
-        with pytest.raises(AddressUnavailable, match=f"cannot listen on {host}, port {taken}: "):
+        with raises_code(
+            ErrorCode.ADDRESS_UNAVAILABLE, match=f"cannot listen on {host}, port {taken}: "
+        ):
             async with serve_script(Script.of("b"), taken, host=host):
                 raise AssertionError("it listens")

@@ -11,7 +11,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.errors import NotFound
 from turnlog.protocol.ops import (
     Archive,
     Compact,
@@ -141,7 +141,7 @@ class Fork(_Act, frozen=True, tag=True):
     async def perform(self, world: "World") -> None:
         try:
             await world.fork(self.session, self.at_permille)
-        except SequenceOutOfRange:  # a session that has no event yet
+        except NotFound:  # a session that has no event yet
             return
 
 

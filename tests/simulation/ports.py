@@ -59,7 +59,8 @@ from turnlog.protocol.calls import (
     TellAgent,
     ToolPlan,
 )
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.events import ContextLoaded
 from turnlog.protocol.files import FileMark, RestoredFile, mark_of
 from turnlog.protocol.ids import SessionId
@@ -285,7 +286,7 @@ class SimContext:
         around = self.world.scenario.around
         is_image = [isinstance(item, LocalImageInput) for item in request.input]
         if any(is_image) and not self.world.calm:
-            raise InputUnreadable("there is no such image")
+            raise UsageError(ErrorCode.INPUT_UNREADABLE, "there is no such image")
         text = " ".join(item.text for item in request.input if isinstance(item, TextInput))
         limits = RetryLimits(around.request_retries, around.stream_retries, base_delay_ms=10)
         return ContextLoaded(

@@ -18,7 +18,8 @@ from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.actors.tasks.runner import TaskRunner
 from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
-from turnlog.protocol.errors import SchemaTooNew, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreTooNew, UsageError
 from turnlog.protocol.events import (
     EffectClosed,
     OpReceived,
@@ -29,7 +30,6 @@ from turnlog.protocol.events import (
     ToolFinished,
     TurnOpened,
 )
-from turnlog.protocol.faults import ENVIRONMENT_FAULT
 from turnlog.protocol.ops import Interrupt
 from turnlog.replay.acting.stage import LogDifference, replay_acting
 
@@ -174,7 +174,10 @@ def _alone(log: Sequence[Recorded]) -> bool:
     [
         ("KeyError: 'lost'", ""),
         ("outcome unknown", ""),
-        ("'/tmp/out': No space left on device. Free some space on its disk.", ENVIRONMENT_FAULT),
+        (
+            "'/tmp/out': No space left on device. Free some space on its disk.",
+            ErrorCode.ENVIRONMENT_FAULT,
+        ),
     ],
 )
 def test_a_tool_that_crashed_crashes_again_with_the_same_text_and_code(
@@ -198,5 +201,5 @@ def test_what_does_not_begin_at_a_session_s_first_event_is_refused() -> None:
 def test_an_event_of_an_unknown_kind_cannot_be_acted_out() -> None:
     records, _ = next(with_kind("turn_ended"))
     unknown = structs.replace(records[3], event=UnknownEvent(99, True, b""))
-    with pytest.raises(SchemaTooNew):
+    with pytest.raises(StoreTooNew):
         replay_acting([*records[:3], unknown, *records[4:]])

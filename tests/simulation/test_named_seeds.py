@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors.ports import in_turn, inline_engine, inline_sessions
 from tests.engine.kit import actor_of
+from tests.errors import raises_code
 from tests.simulation.acts import Crash, Disk, Flood, Leave, Tell
 from tests.simulation.running import simulate
 from tests.simulation.scenario import (
@@ -18,7 +19,8 @@ from tests.simulation.scenario import (
     ToolScript,
 )
 from turnlog.actors.ports import Batch
-from turnlog.protocol.errors import SessionNotFound, StoreError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import (
     Compact,
@@ -101,7 +103,7 @@ class Dying(MemoryLog):
 
     def append(self, session: SessionId, batch: Batch, *, fence: int) -> PendingTicket:
         if self.is_dead:
-            raise StoreError("the disk is gone")
+            raise StoreError(ErrorCode.STORE_ERROR, "the disk is gone")
         return super().append(session, batch, fence=fence)
 
 
@@ -141,5 +143,5 @@ async def test_a_session_without_an_event_is_none(autojump_clock: MockClock) -> 
     log = MemoryLog()
     await log.release(await log.create(SessionId("018bcfe5-6800-7000-8000-000000000000")))
     async with inline_engine(log, in_turn()) as engine:
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await engine.resume("018bcfe5")

@@ -33,7 +33,7 @@ from tests.simulation.workspace import FileSystem
 from turnlog.actors.ports import Ports
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import Recorded, chain
-from turnlog.protocol.errors import OpRejected, TurnlogError
+from turnlog.protocol.errors import Rejected, TurnlogError
 from turnlog.protocol.events import ApprovalAsked, TurnEnded
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ExecApproval, Op, Submission, prompt
@@ -303,7 +303,7 @@ class World:
             with life_scope(life) as scope:
                 try:
                     return await deed(life.engine)
-                except OpRejected as error:
+                except Rejected as error:
                     self.note(f"rejected: {error}")
                     if "closed" not in str(error):
                         return None

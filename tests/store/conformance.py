@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from tests.errors import raises_code
 from tests.store.support import (
     Place,
     Stream,
@@ -21,9 +22,7 @@ from tests.store.support import (
 )
 from turnlog.actors.ports import Batch, Claim, EventLog, Head, Refused, Stored
 from turnlog.protocol.envelope import GENESIS, Record
-from turnlog.protocol.errors import (
-    SessionNotFound,
-)
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.contract import MAX_PAGE, MAX_RECORDS
@@ -223,21 +222,21 @@ class EventsConformance:
     async def test_a_session_that_is_not_there_is_reported(
         self, log: EventLog, nobody: SessionId
     ) -> None:
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.head(nobody)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.read(nobody)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.claim(nobody)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.delete(nobody)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.fork(nobody, 1, new_session())
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.leave(nobody, op("1"))
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.inbox(nobody)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await anext(aiter(log.follow(nobody)))
 
     async def test_a_follower_gets_what_is_there_and_then_each_new_event(
@@ -282,5 +281,5 @@ class EventsConformance:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(log.delete, stream.session)
-                with pytest.raises(SessionNotFound):
+                with raises_code(ErrorCode.SESSION_NOT_FOUND):
                     await anext(events)

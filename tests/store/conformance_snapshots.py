@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from tests.errors import raises_code
 from tests.store.support import Place, Stream, new_session, start, texts, write
 from turnlog.actors.ports import Claim, EventLog, Stored, StoredSnapshot
 from turnlog.protocol.envelope import GENESIS
-from turnlog.protocol.errors import SequenceOutOfRange, SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import SessionId
 
 NOBODY = SessionId("00000000-0000-7000-8000-000000000000")
@@ -46,9 +47,9 @@ class SnapshotsConformance:
             found = await log.read_at(stream.session, wanted)
             assert found == [events[sequence - 1] for sequence in wanted]
         for wrong in (0, -1, 6):
-            with pytest.raises(SequenceOutOfRange):
+            with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
                 await log.read_at(stream.session, [1, wrong])
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.read_at(NOBODY, [1])
 
     async def test_single_events_of_a_fork_are_read_through_all_ancestors(
@@ -65,7 +66,7 @@ class SnapshotsConformance:
         assert texts(await log.read_at(child.session, [1, 2, 3, 4])) == ["a", "b", "d", "e"]
         assert texts(await log.read_at(child.session, [3, 1])) == ["d", "a"]
         assert texts(await log.read_at(grandchild, [2, 3])) == ["b", "d"]
-        with pytest.raises(SequenceOutOfRange):
+        with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
             await log.read_at(grandchild, [4])
 
     async def test_the_newest_snapshot_is_kept_and_comes_after_earlier_appends(
@@ -74,7 +75,7 @@ class SnapshotsConformance:
         async with place.open() as log:
             stream, fence = await start(log, "a")
             assert await log.snapshot(stream.session) is None
-            with pytest.raises(SessionNotFound):
+            with raises_code(ErrorCode.SESSION_NOT_FOUND):
                 await log.snapshot(NOBODY)
             one = await save(log, stream, fence, b"one")
             assert await log.snapshot(stream.session) == one
@@ -161,7 +162,7 @@ class SnapshotsConformance:
         await log.fork(parent.session, 3, child)
         await log.release(Claim(parent.session, fence, parent.head))
         await log.delete(parent.session)
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.snapshot(parent.session)
         assert await log.snapshot(child) is None
         assert texts(await log.read_at(child, [3])) == ["c"]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.errors import raises_code
 from tests.store.processes import ROOT, Running, attending, command, running
 from tests.store.support import Stream, start, texts, write
-from turnlog.protocol.errors import SessionBusy
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.lmdb.doctor import examine_path
 from turnlog.runtime.store.lmdb.log import open_log
@@ -54,7 +55,7 @@ async def test_engines_with_the_same_process_id_share_a_store(tmp_path: Path) ->
                 await owner.tell(f"event {number}")
         async with open_log(tmp_path) as log:
             for session, _ in sessions:
-                with pytest.raises(SessionBusy, match="process 1 on "):
+                with raises_code(ErrorCode.SESSION_BUSY, match="process 1 on "):
                     await log.claim(SessionId(session))
         assert [await owner.finish() for owner in owners] == [0, 0]
     async with open_log(tmp_path) as log:
@@ -102,7 +103,7 @@ async def test_a_process_of_another_namespace_follows_and_a_session_is_taken_ove
             assert await follower.lines() == ["end"]
         async with apart("own", tmp_path) as owner:
             session = SessionId((await owner.line()).split()[0])
-            with pytest.raises(SessionBusy):
+            with raises_code(ErrorCode.SESSION_BUSY):
                 await log.claim(session)
             await owner.kill()
             assert await owner.lines() == []  # its end of the pipe is closed: process 1 is gone

@@ -14,7 +14,7 @@ from tests.store.conformance_snapshots import save
 from tests.store.processes import PATIENCE_S
 from tests.store.support import Stream, new_session, start, texts, write
 from turnlog.actors.ports import Claim, Refused, Stored
-from turnlog.protocol.errors import LogPaused, StoreError
+from turnlog.protocol.errors import StoreError, StorePaused
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.lmdb.doctor import examine, repair
@@ -158,7 +158,7 @@ async def test_a_row_that_cannot_be_decoded_is_named(tmp_path: Path, use: Use) -
             StoreError, match=f"the row of session {stream.session} is damaged"
         ) as caught:
             await use(log, Claim(stream.session, fence, stream.head), child)
-        assert not isinstance(caught.value, LogPaused)
+        assert not isinstance(caught.value, StorePaused)
         assert log.paused is None
 
 
@@ -238,7 +238,7 @@ async def test_a_write_that_fails_in_a_group_fails_alone(tmp_path: Path) -> None
         assert isinstance(fates[1], Refused)
         assert fates[1].why.startswith("OverflowError: ")
         assert fates[2] == Refused("an append before it failed")
-        assert not isinstance(errors[0], LogPaused)
+        assert not isinstance(errors[0], StorePaused)
         assert str(errors[0]).startswith("OSError: ")
         assert str(errors[0]).endswith("`turnlog doctor` reports more.")
         assert log.paused is None
@@ -259,7 +259,7 @@ async def test_a_file_that_could_not_be_opened_again_is_tried_once_more(tmp_path
         data.mkdir()
         with pytest.raises(StoreError):
             log.environment.reopen()
-        with pytest.raises(LogPaused, match="could not be opened again"):
+        with pytest.raises(StorePaused, match="could not be opened again"):
             await log.create(new_session())
         assert log.paused
         data.rmdir()
@@ -291,10 +291,10 @@ async def test_the_writer_outlives_a_folder_whose_free_space_cannot_be_told(tmp_
         def fail(_: Txn, __: Tables) -> None:
             raise lmdb.DiskError("the disk does not answer")
 
-        with pytest.raises(LogPaused):
+        with pytest.raises(StorePaused):
             await log.commit(fail)
         store.rename(away)
-        with trio.fail_after(PATIENCE_S), pytest.raises(LogPaused, match="Put it back"):
+        with trio.fail_after(PATIENCE_S), pytest.raises(StorePaused, match="Put it back"):
             await log.create(new_session())
         assert log.paused
         away.rename(store)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.errors import raises_code
 from tests.store.processes import running
 from tests.store.support import Stream, new_session, start, texts, write
 from turnlog.actors.ports import Head, Refused, Stored, Unknown
 from turnlog.protocol.envelope import GENESIS
-from turnlog.protocol.errors import LogPaused, SessionBusy
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StorePaused
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.lmdb.doctor import examine, examine_path
 from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
@@ -141,9 +143,9 @@ async def test_a_full_disk_pauses_the_log_and_space_resumes_it(small_disk: Path)
         assert isinstance(fates[0], Unknown)
         assert all(isinstance(fate, (Unknown, Refused)) for fate in fates)
         assert log.paused
-        with pytest.raises(LogPaused, match="Free some space"):
+        with pytest.raises(StorePaused, match="Free some space"):
             log.append(other.session, other.batch("b"), fence=other_fence)
-        with pytest.raises(SessionBusy):
+        with raises_code(ErrorCode.SESSION_BUSY):
             await log.claim(stream.session)
         assert await log.head(stream.session) == stored
         assert (await log.read(stream.session, after=stored.sequence - 1))[

@@ -9,14 +9,7 @@ import pytest
 
 from tests.store.support import LmdbPlace, Stream, new_session, op, start, text_of, texts, write
 from turnlog.actors.ports import Claim, Refused
-from turnlog.protocol.errors import (
-    LogDamaged,
-    LogPaused,
-    SchemaTooNew,
-    StoreDamaged,
-    StoreError,
-    StoreUnsuitable,
-)
+from turnlog.protocol.errors import LogDamaged, StoreDamaged, StoreError, StorePaused, StoreTooNew
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.lmdb.doctor import examine, examine_path, repair
 from turnlog.runtime.store.lmdb.keys import child_key, event_key, recent_key, session_key
@@ -265,7 +258,7 @@ def pages(path: Path) -> bytes:
     return (path / "data.mdb").read_bytes()
 
 
-async def unsuitable(path: Path, kind: type[StoreError] = StoreUnsuitable) -> str:
+async def unsuitable(path: Path, kind: type[StoreError] = StoreError) -> str:
     with pytest.raises(kind) as caught:
         async with open_log(path):
             pass
@@ -310,7 +303,7 @@ async def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
         newer = (99).to_bytes(4)
         await log.commit(lambda txn, tables: txn.put(b"format", newer, db=tables.meta))
-    with pytest.raises(SchemaTooNew) as caught:
+    with pytest.raises(StoreTooNew) as caught:
         async with open_log(tmp_path):
             pass
     assert caught.value.found == 99
@@ -356,7 +349,7 @@ async def test_a_file_that_was_replaced_while_it_is_open_is_not_written(tmp_path
         copy = tmp_path / "copy"
         copy.write_bytes(pages(tmp_path))
         copy.rename(tmp_path / "data.mdb")
-        with pytest.raises(LogPaused, match="was replaced by another file"):
+        with pytest.raises(StorePaused, match="was replaced by another file"):
             await log.create(new_session())
 
 

@@ -7,13 +7,13 @@ import string
 from base64 import b64encode
 from pathlib import Path
 
-import pytest
 import trio
 
+from tests.errors import raises_code
 from tests.store.support import Stream, new_session, op, start, texts, write
 from turnlog.actors.ports import Claim, Head, Stored
 from turnlog.protocol.envelope import GENESIS
-from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.store.lmdb.environment import Environment
 from turnlog.runtime.store.lmdb.log import LmdbLog, open_log
 from turnlog.runtime.store.lmdb.views import View
@@ -187,9 +187,9 @@ async def test_a_backup_goes_to_an_empty_folder(tmp_path: Path) -> None:
     async with open_log(tmp_path / "store") as log:
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "file").touch()
-        with pytest.raises(StoreUnsuitable, match="not empty"):
+        with raises_code(ErrorCode.STORE_UNSUITABLE, match="not empty"):
             await log.backup(tmp_path / "full")
-        with pytest.raises(StoreUnsuitable, match="cannot write"):
+        with raises_code(ErrorCode.STORE_UNSUITABLE, match="cannot write"):
             await log.backup(tmp_path / "full" / "file")
 
 

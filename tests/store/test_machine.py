@@ -18,7 +18,7 @@ from msgspec import structs
 
 from tests.store.support import LmdbPlace, MemoryPlace, Place, Stream, op
 from turnlog.actors.ports import Claim, EventLog, Head
-from turnlog.protocol.errors import SessionBusy, SessionNotFound, TurnlogError
+from turnlog.protocol.errors import Busy, NotFound, TurnlogError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.lmdb.doctor import examine, repair
@@ -101,10 +101,10 @@ class StoreMachine(RuleBasedStateMachine):
             for twin in self.twins:
                 try:
                     found.append(await ask(twin.log))
-                except SessionBusy as error:
-                    found.append((SessionBusy, error.session))
+                except Busy as error:  # its text names the log that holds the session
+                    found.append((Busy, error.code))
                 except TurnlogError as error:
-                    found.append((type(error), str(error)))
+                    found.append((type(error), error.code, str(error)))
             return found
 
         lmdb, memory = self.loop.run(outcomes)
@@ -222,7 +222,7 @@ class StoreMachine(RuleBasedStateMachine):
                     await log.read(session, after=2, until=4),
                     await log.inbox(session),
                 ]
-            except SessionNotFound:
+            except NotFound:
                 found.append(None)
         return found
 

@@ -4,9 +4,11 @@ import pytest
 import trio
 import trio.testing
 
+from tests.errors import raises_code
 from tests.store.support import Stream, new_session, op, start, texts, write
 from turnlog.actors.ports import Refused, Stored, Unknown
-from turnlog.protocol.errors import LogPaused, SessionBusy, StoreError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError, StorePaused
 from turnlog.runtime.store.memory.log import MemoryLog
 
 
@@ -43,9 +45,9 @@ async def test_a_paused_log_takes_no_writes_until_it_is_resumed() -> None:
     ticket = log.append(stream.session, stream.batch("b"), fence=fence)
     log.pause("full")
     assert isinstance(await ticket.settled(), Refused)
-    with pytest.raises(LogPaused, match="full"):
+    with pytest.raises(StorePaused, match="full"):
         log.append(stream.session, stream.batch("c"), fence=fence)
-    with pytest.raises(LogPaused, match="full"):
+    with pytest.raises(StorePaused, match="full"):
         await log.leave(stream.session, op("1"))
     assert texts(await log.read(stream.session)) == ["a"]
     async with trio.open_nursery() as nursery:
@@ -71,7 +73,7 @@ async def test_a_killed_engine_writes_nothing_more_and_loses_its_claims() -> Non
     log = MemoryLog(owner="the first")
     stream, fence = await start(log, "a")
     other = MemoryLog(log.store)
-    with pytest.raises(SessionBusy, match="the first"):
+    with raises_code(ErrorCode.SESSION_BUSY, match="the first"):
         await other.claim(stream.session)
     ticket = log.append(stream.session, stream.batch("b"), fence=fence)
     log.kill()

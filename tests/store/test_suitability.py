@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from turnlog.protocol.errors import StoreUnsuitable
+from tests.errors import raises_code
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.runtime.store.lmdb.log import open_log
 from turnlog.runtime.store.lmdb.suitability import (
     NETWORK_FILE_SYSTEMS,
@@ -46,7 +47,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 async def refusal(path: Path, *, read_only: bool = False) -> str:
-    with pytest.raises(StoreUnsuitable) as caught:
+    with raises_code(ErrorCode.STORE_UNSUITABLE) as caught:
         async with open_log(path, read_only=read_only):
             pass
     return str(caught.value)

@@ -12,7 +12,7 @@ from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.sessions.questions import Question, open_questions, question_text
 from turnlog.frontends.sessions.store import has_store, reading
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.errors import TurnlogError, with_code
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, PatchApproval
 
@@ -34,7 +34,7 @@ async def questions(log: EventLog, warn: Callable[[str], None]) -> list[Question
             asked = list(open_questions(await folded(log, summary.session)))
             left = await _left(log, summary.session) if asked else {}
         except TurnlogError as error:
-            warn(f"session {summary.session} is left out: {error} [{error.code}]")
+            warn(with_code(f"session {summary.session} is left out: {error}", error.code))
             continue
         found += [replace(question, answer=left.get(question.id)) for question in asked]
     return sorted(found, key=lambda question: question.id[:_MOMENT])

@@ -11,7 +11,8 @@ from turnlog.actors.ports import EventLog
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.questions import Question
 from turnlog.frontends.sessions.store import has_store, store_path
-from turnlog.protocol.errors import OpRejected, SessionNotFound, TurnlogError, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Busy, NotFound, Rejected, UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, Submission
 from turnlog.replay.views.text import one_line
@@ -23,44 +24,6 @@ _DONE: Final[dict[ApprovalAnswer, str]] = {
     "denied": "Declined",
     "abort": "Declined, and the turn is stopped",
 }
-
-
-class QuestionNotFound(UsageError):
-    """No open question has this id.
-
-    List the open questions with `turnlog approvals`.
-    """
-
-    code = "question_not_found"
-
-    def __init__(self, wanted: str) -> None:
-        super().__init__(
-            f"no open question has the id {wanted!r}, nor has a session {wanted!r} one: it may "
-            "have been answered already, or its turn is over. `turnlog approvals` lists those "
-            "that are open."
-        )
-
-
-class AmbiguousQuestion(UsageError):
-    """Several open questions fit.
-
-    Give the id of one; the text lists them.
-    """
-
-    code = "ambiguous_question"
-
-    def __init__(self, wanted: str, found: Sequence[Question]) -> None:
-        shown = "\n  ".join(f"{one.id}  {one_line(one.what, _WIDTH)}" for one in found)
-        super().__init__(f"{wanted!r} may be one of {len(found)} questions; say which:\n  {shown}")
-
-
-class QuestionAnswered(UsageError):
-    """The question has been answered already. A question takes one answer only.
-
-    Nothing is left to do.
-    """
-
-    code = "question_answered"
 
 
 @click.command("approve")
@@ -94,12 +57,12 @@ def command(question: str, for_session: bool, decline: bool, abort: bool) -> Non
 
 async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     from turnlog.frontends.cli.commands.approvals import questions
-    from turnlog.frontends.cli.operate import NotTaken, taken
+    from turnlog.frontends.cli.operate import taken
     from turnlog.runtime.engine.new_id import new_id
     from turnlog.runtime.store.lmdb.log import open_log
 
     if not has_store():
-        raise QuestionNotFound(prefix)
+        raise _not_found(prefix)
     async with open_log(store_path()) as log:
         asked = await _chosen(log, prefix, await questions(log, warn=lambda _: None))
         op_id, head = new_id(), (await log.head(asked.session)).sequence
@@ -108,9 +71,9 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
         if held:
             try:
                 await taken(log, asked.session, op_id, head)
-            except OpRejected:
+            except Rejected:
                 raise _answered(asked, "meanwhile") from None
-            except NotTaken as waits:
+            except Busy as waits:
                 click.echo(f"Note: {waits}", err=True)
                 return
         click.echo(f"{_DONE[answer]}: {one_line(asked.what, _WIDTH)}", err=True)
@@ -128,23 +91,41 @@ async def _chosen(log: EventLog, wanted: str, open_ones: Sequence[Question]) -> 
     found = [one for one in open_ones if wanted and one.id.startswith(wanted)]
     found = found or [one for one in open_ones if wanted and one.session.startswith(wanted)]
     if not found:
-        with suppress(SessionNotFound):
+        with suppress(NotFound):
             session = await find_session(log, wanted)
             found = [one for one in open_ones if one.session == session]
     if not found:
-        raise QuestionNotFound(wanted)
+        raise _not_found(wanted)
     unanswered = [one for one in found if one.answer is None]
     if not unanswered:
         raise _answered(found[0], f"already ({found[0].answer})")
     if len(unanswered) > 1:
-        raise AmbiguousQuestion(wanted, unanswered)
+        raise _ambiguous(wanted, unanswered)
     return unanswered[0]
 
 
-def _answered(question: Question, when: str) -> TurnlogError:
-    return QuestionAnswered(
+def _not_found(wanted: str) -> NotFound:
+    return NotFound(
+        ErrorCode.QUESTION_NOT_FOUND,
+        f"no open question has the id {wanted!r}, nor has a session {wanted!r} one: it may "
+        "have been answered already, or its turn is over. `turnlog approvals` lists those "
+        "that are open.",
+    )
+
+
+def _ambiguous(wanted: str, found: Sequence[Question]) -> UsageError:
+    shown = "\n  ".join(f"{one.id}  {one_line(one.what, _WIDTH)}" for one in found)
+    return UsageError(
+        ErrorCode.AMBIGUOUS_QUESTION,
+        f"{wanted!r} may be one of {len(found)} questions; say which:\n  {shown}",
+    )
+
+
+def _answered(question: Question, when: str) -> Rejected:
+    return Rejected(
+        ErrorCode.QUESTION_ANSWERED,
         f"question {question.id} was answered {when}, and a question is answered once. "
-        f"`turnlog show {question.session}` shows what became of it."
+        f"`turnlog show {question.session}` shows what became of it.",
     )
 
 

@@ -13,19 +13,11 @@ from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import UnknownEvent
-from turnlog.protocol.errors import UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import NotFound
 from turnlog.protocol.ids import SessionId
 
 _PAGE = 1000
-
-
-class TurnNotFound(UsageError):
-    """The session has no such turn.
-
-    `turnlog show ID` lists the turns.
-    """
-
-    code = "turn_not_found"
 
 
 @click.command("changes")
@@ -51,7 +43,9 @@ async def _diff(prefix: str, turn: int | None) -> tuple[int, str]:
         wanted = last if turn is None else turn
         if not 1 <= wanted <= turns:
             had = f"turns 1 to {turns}" if turns else "no turn yet"
-            raise TurnNotFound(f"there is no turn {wanted}: session {session} has {had}.")
+            raise NotFound(
+                ErrorCode.TURN_NOT_FOUND, f"there is no turn {wanted}: session {session} has {had}."
+            )
         return wanted, (await _changes(log, session, wanted)).diff()
 
 

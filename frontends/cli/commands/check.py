@@ -9,7 +9,8 @@ from turnlog.frontends.cli.output.verdict_text import (
     progress,
     show_each,
 )
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.replay.verify.files import check_files, portable_files
 
 
@@ -39,9 +40,10 @@ def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
 def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     paths = portable_files(folder)
     if not paths:  # a check that looks at nothing must not pass
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"there is no exported session below {folder}. `turnlog export ID -o "
-            f"{folder}/NAME.turnlog` puts one there."
+            f"{folder}/NAME.turnlog` puts one there.",
         )
     with progress("check") as advance:
         return show_each(

@@ -6,6 +6,8 @@ import trio
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed
 from turnlog.protocol.events import Compacted, CompactionGivenUp
 from turnlog.protocol.ops import Compact
 from turnlog.protocol.view import record_object
@@ -23,7 +25,7 @@ def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
     What it replaces stays in the log: `turnlog history ID --at SEQ` shows it, and `turnlog fork`
     branches from it. Where a process runs the session, it is done before its next request.
     """
-    from turnlog.frontends.cli.operate import NotDone, operate
+    from turnlog.frontends.cli.operate import operate
 
     for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN, chosen=chosen)):
         if as_json and isinstance(recorded.event, Compacted | CompactionGivenUp):
@@ -41,4 +43,4 @@ def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
                 return
             case _:
                 pass
-    raise NotDone(f"{_VAIN}: the turn ended before")
+    raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: the turn ended before")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import click
 from msgspec import Struct
 
-from turnlog.frontends.cli.errors import FAILED, UNCONFINED, OutputUnwritable
+from turnlog.frontends.cli.errors import FAILED, UNCONFINED
 from turnlog.frontends.cli.running.prompt import read_prompt
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.runtime.private_files import open_private
 
@@ -176,9 +178,14 @@ def _check_writable(output: Path) -> None:
     """Find out now, not after the work, that the last message cannot be written."""
     folder = output.absolute().parent
     if output.is_dir():
-        raise OutputUnwritable(f"{output} is a folder; name a file for the last message.")
+        raise UsageError(
+            ErrorCode.OUTPUT_UNWRITABLE, f"{output} is a folder; name a file for the last message."
+        )
     if not folder.is_dir():
-        raise OutputUnwritable(f"{folder} is no folder, so {output.name} cannot be written there.")
+        raise UsageError(
+            ErrorCode.OUTPUT_UNWRITABLE,
+            f"{folder} is no folder, so {output.name} cannot be written there.",
+        )
 
 
 def _run(options: Options, *, as_json: bool, color: str, output: Path | None) -> int:
@@ -214,4 +221,6 @@ def _write(output: Path, message: str) -> None:
         with open(output, "wb", opener=open_private) as stream:
             stream.write(message.encode(errors="replace"))
     except OSError as error:
-        raise OutputUnwritable(f"{output} cannot be written: {error.strerror}.") from None
+        raise UsageError(
+            ErrorCode.OUTPUT_UNWRITABLE, f"{output} cannot be written: {error.strerror}."
+        ) from None

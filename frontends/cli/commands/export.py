@@ -10,10 +10,11 @@ import click
 import trio
 
 from turnlog.actors.stored_state.pages import read_whole
-from turnlog.frontends.cli.errors import OutputUnwritable
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.private_files import write_private
 
@@ -143,4 +144,6 @@ def _write(path: Path, data: bytes) -> None:
     try:
         write_private(path, data)
     except OSError as error:
-        raise OutputUnwritable(f"{path} cannot be written: {error.strerror}.") from None
+        raise UsageError(
+            ErrorCode.OUTPUT_UNWRITABLE, f"{path} cannot be written: {error.strerror}."
+        ) from None

@@ -13,7 +13,7 @@ from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.codex_rollout import MAX_FILE
-from turnlog.protocol.errors import SchemaTooNew, UsageError
+from turnlog.protocol.errors import NotFound, StoreTooNew, UsageError, with_code
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.portable import is_portable, read_portable
 from turnlog.replay.rollouts.importing import ImportReport, import_rollout
@@ -63,7 +63,8 @@ def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
         if isinstance(outcome, NotImported):
             failed.append(outcome)
             place = "" if outcome.file in outcome.error.message else f"{outcome.file}: "
-            click.echo(f"Error: {place}{outcome.error.message} [{outcome.error.code}]", err=True)
+            said = with_code(f"Error: {place}{outcome.error.message}", outcome.error.code)
+            click.echo(said, err=True)
         elif not as_json:
             click.echo(outcome.session)
             _tell(outcome)
@@ -88,7 +89,7 @@ async def _import(
                     done(await _import_portable(log, path, data, anew=anew))
                 else:
                     done(await _import_rollout(log, path, data, given, anew=anew))
-            except (UsageError, SchemaTooNew) as error:  # the file's fault: the next may be better
+            except (UsageError, NotFound, StoreTooNew) as error:  # the next file may be better
                 done(NotImported(str(path), ErrorInfo(error.code, str(error))))
 
 

@@ -22,7 +22,7 @@ from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import has_store, reading, store_path
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import LogDamaged, PortableInvalid
+from turnlog.protocol.errors import FileInvalid, LogDamaged
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.files.portable import NO_SESSION
 from turnlog.replay.verify.files import replay_file
@@ -114,8 +114,8 @@ def _act(what: str, seed: int, as_json: bool) -> int:
 
     try:
         session, records = _recorded(what)
-    except (LogDamaged, PortableInvalid) as error:
-        if isinstance(error, PortableInvalid) and error.flaw in NO_SESSION:
+    except (LogDamaged, FileInvalid) as error:
+        if isinstance(error, FileInvalid) and error.flaw in NO_SESSION:
             raise
         return _tell(Verdict(what, "damaged", code=error.code, message=str(error)), as_json)
     found = replay_acting(records, seed)

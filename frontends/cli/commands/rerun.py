@@ -16,7 +16,8 @@ from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_stored
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import working_folder
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.replay.views.text import counted, one_line
 
@@ -212,4 +213,6 @@ def _read(path: Path) -> str:
         return read_regular(path, _MAX_INSTRUCTIONS).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputUnreadable(f"the instructions {path} cannot be read: {why}.") from None
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"the instructions {path} cannot be read: {why}."
+        ) from None

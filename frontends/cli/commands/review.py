@@ -11,6 +11,8 @@ from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed
 from turnlog.protocol.events import ChildEnded
 from turnlog.protocol.ops import Review
 
@@ -29,7 +31,7 @@ def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) ->
     The reviewer is a session of its own, with its own instructions and the model `review_model`.
     PROMPT says what to review; by default, what is changed and not committed.
     """
-    from turnlog.frontends.cli.operate import NotDone, operate
+    from turnlog.frontends.cli.operate import operate
 
     work = partial(operate, session, Review(prompt), vain=_VAIN, warn=tell_warning, chosen=chosen)
     for recorded in trio.run(work):
@@ -39,7 +41,7 @@ def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) ->
                 return
             case _:
                 pass
-    raise NotDone(f"{_VAIN}: the reviewer said nothing")
+    raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: the reviewer said nothing")
 
 
 def _show(text: str, *, as_json: bool) -> None:

@@ -9,6 +9,8 @@ import trio
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.calls import CommandReport
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import Failed
 from turnlog.protocol.events import ToolFinished
 from turnlog.protocol.ops import RunUserShellCommand
 
@@ -25,7 +27,7 @@ def command(session: str, line: str, chosen: ChosenSettings) -> int:
     Quote it: it is one argument, and bash reads it. The model never hears of it. What it printed
     comes to stdout once it has ended, and its exit code is this command's.
     """
-    from turnlog.frontends.cli.operate import NotDone, operate
+    from turnlog.frontends.cli.operate import operate
 
     work = partial(operate, session, RunUserShellCommand(line), vain=_VAIN, chosen=chosen)
     for recorded in trio.run(work):
@@ -34,5 +36,5 @@ def command(session: str, line: str, chosen: ChosenSettings) -> int:
             sys.stdout.flush()
             if isinstance(event.report, CommandReport):
                 return event.report.exit_code
-            raise NotDone(f"{_VAIN}: {event.preamble or event.outcome}")
-    raise NotDone(_VAIN)
+            raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: {event.preamble or event.outcome}")
+    raise Failed(ErrorCode.NOT_DONE, _VAIN)

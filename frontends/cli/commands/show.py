@@ -15,7 +15,7 @@ from turnlog.frontends.cli.output.terminal import columns, style
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.errors import event_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import full_text, gist, traceback_of
@@ -98,7 +98,7 @@ async def _show_full(prefix: str, at: int) -> None:
         head = (await log.head(session)).sequence
         sequence = head + 1 + at if at < 0 else at
         if not 1 <= sequence <= head:
-            raise SequenceOutOfRange(at, head)
+            raise event_not_found(at, head)
         [recorded] = await log.read(session, after=sequence - 1, until=sequence)
     text = full_text(recorded.event)
     click.echo(text, nl=not text.endswith("\n"))

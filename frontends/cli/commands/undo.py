@@ -7,6 +7,8 @@ from functools import partial
 import click
 import trio
 
+from turnlog.actors.core import undo as core_undo
+from turnlog.actors.queues.replies import rejection
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
 from turnlog.frontends.cli.output.json_lines import print_json
@@ -15,8 +17,7 @@ from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import reading
-from turnlog.protocol.errors import OpRejected
-from turnlog.protocol.events import TurnsRestored
+from turnlog.protocol.events import OpReceived, TurnsRestored
 from turnlog.protocol.files import RestoredFile, RestoreStep, TurnWork
 from turnlog.protocol.ops import Op, Redo, Undo
 from turnlog.protocol.settings import OnRecovery
@@ -122,6 +123,7 @@ def _say(files: Sequence[RestoredFile | RestoreStep], *, as_json: bool) -> None:
 
 
 async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
+    from turnlog.frontends.cli.operate import ORIGIN
     from turnlog.runtime.config.home import turnlog_home
     from turnlog.runtime.sandbox.guard import ReadGuard
     from turnlog.runtime.workspace.commands import left_by_commands, made_by_commands
@@ -130,11 +132,10 @@ async def _preview(prefix: str, asked: Undo) -> tuple[RestoreStep, ...]:
     async with reading(prefix) as log:
         session = await find_session(log, prefix)
         state = await folded(log, session)
-        if not asked.turns <= len(state.marks) or state.settings is None:
-            raise OpRejected(
-                f"{counted(len(state.marks), 'turn')} can be undone here, not {asked.turns}; to go "
-                "further back, fork the session at an earlier event (nothing_to_undo)"
-            )
+        received = OpReceived("", asked, ORIGIN)
+        if (refused := core_undo.refusal(state, received)) is not None:
+            raise rejection(refused)
+        assert state.settings is not None  # a session with turns to undo has them
         if not asked.files:
             return ()
         edits, work = await edits_since(log, session, state.marks[-asked.turns].at)

@@ -9,7 +9,7 @@ def print_json(value: object) -> None:
     """Print `value` on stdout as one line of JSON, in any encoding of its strings.
 
     Raises:
-        NobodyReads, OutputUnwritable: stdout takes nothing more.
+        NobodyReads, UsageError: stdout takes nothing more.
     """
     sys.stdout.buffer.write(json_line(value))
     sys.stdout.buffer.flush()

@@ -13,8 +13,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-from turnlog.frontends.cli.errors import NobodyReads, OutputUnwritable
+from turnlog.frontends.cli.errors import NobodyReads
 from turnlog.frontends.cli.output.terminal import shown, verbatim
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -57,7 +59,7 @@ class Door(io.BufferedIOBase):
 
         Raises:
             NobodyReads: stdout is a pipe without a reader. Told once, as the next one.
-            OutputUnwritable: stdout takes nothing, such as a file on a full disk.
+            UsageError: stdout takes nothing, such as a file on a full disk.
         """
         whole = bytes(data)
         if not self._is_shut:
@@ -93,7 +95,9 @@ class Door(io.BufferedIOBase):
                 return
             if isinstance(error, BrokenPipeError):
                 raise NobodyReads(error.errno, error.strerror) from None
-            raise OutputUnwritable(f"{self.name} cannot be written: {error.strerror}.") from None
+            raise UsageError(
+                ErrorCode.OUTPUT_UNWRITABLE, f"{self.name} cannot be written: {error.strerror}."
+            ) from None
 
 
 def open_doors() -> None:
@@ -107,7 +111,7 @@ def send(descriptor: int, data: bytes) -> None:
     """Write all of `data` to stdout or stderr, from any thread.
 
     Raises:
-        NobodyReads, OutputUnwritable: as `Door.write` says.
+        NobodyReads, UsageError: as `Door.write` says.
     """
     stream = sys.stdout if descriptor == STDOUT else sys.stderr
     stream.buffer.write(data)

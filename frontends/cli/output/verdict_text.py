@@ -12,6 +12,7 @@ from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.streams import draws_on_stderr
 from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
+from turnlog.protocol.errors import with_code
 from turnlog.replay.verify.verdict import Totals, Verdict, total
 from turnlog.replay.views.text import counted, printable
 
@@ -57,7 +58,7 @@ def verdict_line(verdict: Verdict) -> str:
         kinds = "; ".join(f"{count} {kind}" for kind, count in verdict.by_kind.items())
         parts.append(f"from event {first} on: {kinds}")
     if verdict.message:
-        parts.append(f"{_on_one_line(verdict.message)} [{verdict.code}]")
+        parts.append(with_code(_on_one_line(verdict.message), verdict.code))
     return f"{shown} {_on_one_line(verdict.name)}  {', '.join(parts)}"
 
 
@@ -80,7 +81,7 @@ def whole_verdict(verdict: Verdict, start: int = 1) -> str:
             lines += ["", f"{sum(rest.values())} more:"]
             lines += (f"  {count:>6}  {kind}" for kind, count in rest.items())
     if verdict.message:
-        lines += ["", f"{verdict.message} [{verdict.code}]"]
+        lines += ["", with_code(verdict.message, verdict.code)]
     return "\n".join(lines)
 
 

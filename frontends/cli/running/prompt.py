@@ -10,9 +10,9 @@ from typing import Final
 
 import click
 
-from turnlog.frontends.cli.errors import PromptMissing
 from turnlog.frontends.cli.output.streams import STDIN, read_stdin
-from turnlog.protocol.errors import InputUnreadable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError
 
 MAX_BYTES: Final = 16 << 20
 _CHUNK: Final = 1 << 16
@@ -26,8 +26,8 @@ def read_prompt(argument: str | None, *, required: bool) -> str | None:
             stdin gives, if anything, is appended in a block of its own.
 
     Raises:
-        PromptMissing: there is none.
-        InputUnreadable: stdin cannot be read, or has more than `MAX_BYTES`, or this is not UTF-8.
+        UsageError: there is none.
+        UsageError: stdin cannot be read, or has more than `MAX_BYTES`, or this is not UTF-8.
     """
     if os.isatty(STDIN) and argument != "-":
         piped = ""
@@ -41,8 +41,9 @@ def read_prompt(argument: str | None, *, required: bool) -> str | None:
     if piped.strip():
         return piped
     if required or argument == "-":
-        raise PromptMissing(
-            "No prompt provided via stdin. Pipe one into it, or give it as an argument."
+        raise UsageError(
+            ErrorCode.PROMPT_MISSING,
+            "No prompt provided via stdin. Pipe one into it, or give it as an argument.",
         )
     return None
 
@@ -61,23 +62,27 @@ def _drain() -> bytes:
         while chunk := read_stdin(_CHUNK):
             data += chunk[: MAX_BYTES + 1 - len(data)]
     except OSError as error:
-        raise InputUnreadable(f"stdin cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"stdin cannot be read: {error.strerror}."
+        ) from error
     return bytes(data)
 
 
 def _decode(data: bytes) -> str:
     if len(data) > MAX_BYTES:
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"stdin has more than {MAX_BYTES} bytes. Put it into a file, and name that in the "
-            "prompt."
+            "prompt.",
         )
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise InputUnreadable(
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
             f"stdin is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}. Convert it, "
-            "for example with `iconv -t UTF-8`."
+            "for example with `iconv -t UTF-8`.",
         ) from None
 
 
@@ -85,7 +90,7 @@ def _checked(argument: str) -> str:
     try:
         argument.encode()
     except UnicodeEncodeError:
-        raise InputUnreadable("the prompt is not UTF-8.") from None
+        raise UsageError(ErrorCode.INPUT_UNREADABLE, "the prompt is not UTF-8.") from None
     if not argument.strip():
-        raise PromptMissing("the prompt is empty. Say what is to be done.")
+        raise UsageError(ErrorCode.PROMPT_MISSING, "the prompt is empty. Say what is to be done.")
     return argument

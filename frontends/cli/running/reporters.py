@@ -71,7 +71,7 @@ async def write(descriptor: int, data: bytes) -> None:
     """Write all of `data`, from a thread. Cancelled, the thread is left to itself.
 
     Raises:
-        NobodyReads, OutputUnwritable: stdout takes nothing more.
+        NobodyReads, UsageError: stdout takes nothing more.
     """
     await trio.to_thread.run_sync(send, descriptor, data, abandon_on_cancel=True)
 

@@ -13,7 +13,8 @@ from msgspec import structs
 from turnlog.frontends.cli.commands.exec import Options
 from turnlog.frontends.cli.running.run import Order
 from turnlog.frontends.sessions.store import has_store, working_folder
-from turnlog.protocol.errors import InputUnreadable, SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError, session_not_found
 from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.config.files import read_regular, size_of_regular
@@ -33,17 +34,17 @@ def order(options: Options, environ: Mapping[str, str], *, asks_here: bool) -> O
         asks_here: whether questions are answered in this terminal.
 
     Raises:
-        ConfigInvalid: the configuration cannot be used.
-        InputUnreadable: a folder, an image or the schema cannot be read.
-        ArgumentInvalid: a setting, or what goes with the prompt, cannot be stored.
-        SessionNotFound: there is no store to find a session in.
+        UsageError: the configuration cannot be used.
+        UsageError: a folder, an image or the schema cannot be read.
+        UsageError: a setting, or what goes with the prompt, cannot be stored.
+        NotFound: there is no store to find a session in.
     """
     cwd = working_folder(options.chosen.folder)
     config = _config(options, cwd, environ)
     if options.ephemeral and config.approval_policy != "never" and not asks_here:
         raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
     if options.action != "start" and not has_store():
-        raise SessionNotFound(options.session or "")
+        raise session_not_found(options.session or "")
     if options.action == "start":
         doors.SETTINGS.take("settings", config.session_settings(cwd))
     new = options.action == "start"
@@ -104,7 +105,9 @@ def _image(path: str) -> str:
     try:
         size_of_regular(Path(path))
     except OSError as error:
-        raise InputUnreadable(f"the image {path} cannot be read: {error.strerror}.") from None
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"the image {path} cannot be read: {error.strerror}."
+        ) from None
     return os.path.abspath(path)
 
 
@@ -113,8 +116,11 @@ def _schema(path: Path) -> dict[str, Any]:
         data = read_regular(path, _MAX_SCHEMA)
         return msgspec.json.decode(data, type=dict[str, Any])
     except OSError as error:
-        raise InputUnreadable(
-            f"the output schema {path} cannot be read: {error.strerror}."
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE,
+            f"the output schema {path} cannot be read: {error.strerror}.",
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputUnreadable(f"the output schema {path} is not a JSON object: {error}.") from None
+        raise UsageError(
+            ErrorCode.INPUT_UNREADABLE, f"the output schema {path} is not a JSON object: {error}."
+        ) from None

@@ -21,7 +21,8 @@ from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.refusals import Refusals
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionNotFound, TurnlogError, UsageError, WriteLost
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import NotFound, TurnlogError, UsageError, WriteLost, with_code
 from turnlog.protocol.events import (
     ApprovalAsked,
     ChildAsked,
@@ -55,24 +56,6 @@ _MOVED: Final = (
 )
 _PAGE: Final = 256  # events
 _MANY: Final = 10_000  # sessions that `--last` looks through
-
-
-class NothingToContinue(UsageError):
-    """No turn of the session was cut off, and no prompt was given.
-
-    Give a prompt.
-    """
-
-    code = "nothing_to_continue"
-
-
-class NoSessionHere(SessionNotFound):
-    """No session of this folder can be the last one."""
-
-    def __init__(self, folder: str) -> None:
-        TurnlogError.__init__(
-            self, f"no session has worked in {folder}. `turnlog sessions` lists them all."
-        )
 
 
 @attrs.frozen
@@ -123,7 +106,7 @@ class Run:
 
         Raises:
             TurnlogError: what the order asks for cannot be done. May be in an exception group.
-            NobodyReads, OutputUnwritable: stdout takes nothing. The turn was interrupted.
+            NobodyReads, UsageError: stdout takes nothing. The turn was interrupted.
         """
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
@@ -212,9 +195,10 @@ class Run:
         head = (await log.head(wanted)).sequence
         cut_off = await _open_turn(log, wanted, head)
         if order.prompt is None and not cut_off:
-            raise NothingToContinue(
+            raise UsageError(
+                ErrorCode.NOTHING_TO_CONTINUE,
                 f"no turn of session {wanted} was cut off, so there is nothing to continue. "
-                "Give a prompt, as an argument or on stdin."
+                "Give a prompt, as an argument or on stdin.",
             )
         on_recovery = order.config.on_recovery if order.prompt else "continue"
         session = await assembly.engine.resume(wanted, on_recovery=on_recovery)
@@ -230,7 +214,10 @@ class Run:
         for summary in await log.sessions(limit=_MANY):
             if summary.cwd == self.order.cwd and is_listed(summary):
                 return summary.session
-        raise NoSessionHere(self.order.cwd)
+        raise NotFound(
+            ErrorCode.SESSION_NOT_FOUND,
+            f"no session has worked in {self.order.cwd}. `turnlog sessions` lists them all.",
+        )
 
     async def _follow(
         self,
@@ -340,9 +327,9 @@ class Run:
             return
         match event:
             case TurnEnded(error=error) if error is not None:
-                self.error = f"{error.message} [{error.code}]"
+                self.error = with_code(error.message, error.code)
             case StepFailed(message=message):
-                self.error = f"{message} [step_failed]"
+                self.error = with_code(message, ErrorCode.STEP_FAILED)
             case _:
                 pass
         ends = isinstance(event, TurnEnded | StepFailed)

@@ -6,9 +6,10 @@ import attrs
 import trio
 
 from turnlog.actors.ports import ChildOrder, ChildResult
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.events import ChildAsked, ChildEnded, ChildTold, EffectClosed
-from turnlog.replay.recorded_failure import RecordedFailure
+from turnlog.replay.recorded_failure import recorded_failure
 from turnlog.replay.rerun.ports.playback import Playback
 from turnlog.replay.rerun.recording import ChildRun, ChildSteer, Recording
 from turnlog.replay.rerun.request_matching import Mismatch, UnrecordedRequest
@@ -42,7 +43,7 @@ class RecordedChildren:
 
         Raises:
             UnrecordedRequest: the recording holds no such prompt, or no more of them.
-            RecordedFailure: the child could not be reached then.
+            Failed: the child could not be reached then.
         """
         asked = self.playback.child_ids.value_in_recording(order.asked, ChildAsked)
         left = self._runs.get(_key(asked))
@@ -72,7 +73,7 @@ class RecordedChildren:
 
         Raises:
             UnrecordedRequest: the recording does not hold that.
-            RecordedFailure: the child took it no more.
+            Failed: the child took it no more.
         """
         left = self._steers.get(self.playback.child_ids.in_recording(told.text))
         if not left:
@@ -81,7 +82,7 @@ class RecordedChildren:
         self.playback.order.begun(steer.asked_at)
         await self.playback.order.before(steer.ended_at)
         if isinstance(steer.ending, EffectClosed):
-            raise RecordedFailure(steer.ending)
+            raise recorded_failure(steer.ending)
 
     def _result(self, run: ChildRun) -> ChildResult:
         match run.ending:
@@ -95,9 +96,11 @@ class RecordedChildren:
                     ended.status, ended.sequence, ended.digest, output, ended.usage, ended.error
                 )
             case EffectClosed() as closed:
-                raise RecordedFailure(closed)
+                raise recorded_failure(closed)
             case _:
-                raise TurnlogError("the recording ends while this child was working.")
+                raise RecordingMiss(
+                    ErrorCode.NOTHING_RECORDED, "the recording ends while this child was working."
+                )
 
     def _unrecorded(self, text: str) -> UnrecordedRequest:
         known = next((run for run in self.recording.children), None)

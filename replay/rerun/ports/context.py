@@ -9,10 +9,11 @@ from msgspec import structs
 
 from turnlog.actors.ports import ContextLoader, ContextRequest
 from turnlog.protocol.calls import ContextFragment
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.events import ContextLoaded, EffectClosed
 from turnlog.protocol.settings import SessionSettings
-from turnlog.replay.recorded_failure import RecordedFailure
+from turnlog.replay.recorded_failure import recorded_failure
 from turnlog.replay.rerun.ports.playback import Playback
 from turnlog.replay.rerun.recording import ContextLoad, Recording
 from turnlog.runtime.context.user_input import user_message
@@ -64,7 +65,7 @@ class RecordedContext:
         """Return what was loaded then.
 
         Raises:
-            RecordedFailure: it failed then.
+            Failed: it failed then.
             TurnlogError: the recording holds nothing for any turn, or the input is a file that
                 cannot be read any more.
         """
@@ -80,9 +81,12 @@ class RecordedContext:
             case ContextLoaded() as recorded:
                 return await self._again(request, load, recorded)
             case EffectClosed() as closed:
-                raise RecordedFailure(closed)
+                raise recorded_failure(closed)
             case None:
-                raise TurnlogError("the recording ends while this turn was being prepared.")
+                raise RecordingMiss(
+                    ErrorCode.NOTHING_RECORDED,
+                    "the recording ends while this turn was being prepared.",
+                )
             case _:
                 return await self.load(request)  # its engine died: then it was loaded once more
 
@@ -94,7 +98,10 @@ class RecordedContext:
         for known in reversed(loads):
             if isinstance(known.ending, ContextLoaded):
                 return known
-        raise TurnlogError("the recording holds no context that a turn could start with.")
+        raise RecordingMiss(
+            ErrorCode.NOTHING_RECORDED,
+            "the recording holds no context that a turn could start with.",
+        )
 
     async def _again(
         self, request: ContextRequest, load: ContextLoad, recorded: ContextLoaded

@@ -5,10 +5,11 @@ from collections import deque
 import attrs
 
 from turnlog.actors.ports import RestoreRequest, RestoreResult, Save, ScanResult
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import RecordingMiss, TurnlogError
 from turnlog.protocol.events import EffectClosed, TurnsRestored, WorkspaceScanned
 from turnlog.protocol.ids import SessionId
-from turnlog.replay.recorded_failure import RecordedFailure
+from turnlog.replay.recorded_failure import recorded_failure
 from turnlog.replay.rerun.ports.playback import Playback
 from turnlog.replay.rerun.recording import Recording, WorkspaceJob
 
@@ -30,7 +31,7 @@ class RecordedWorkspace:
         """Save what was saved then.
 
         Raises:
-            RecordedFailure: it failed then.
+            Failed: it failed then.
             TurnlogError: the recording holds no further scan.
         """
         ending = await self._again(self._scans, save)
@@ -42,7 +43,7 @@ class RecordedWorkspace:
         """Say what became of each file then.
 
         Raises:
-            RecordedFailure: it failed then.
+            Failed: it failed then.
             TurnlogError: the recording holds no further undo.
         """
         ending = await self._again(self._restores, save)
@@ -52,7 +53,10 @@ class RecordedWorkspace:
 
     async def _again(self, works: deque[WorkspaceJob], save: Save) -> object:
         if not works:
-            raise TurnlogError("the recording holds no further work on files like this.")
+            raise RecordingMiss(
+                ErrorCode.NOTHING_RECORDED,
+                "the recording holds no further work on files like this.",
+            )
         work = works.popleft()
         order = self.playback.order
         order.begun(work.asked_at)
@@ -67,5 +71,7 @@ class RecordedWorkspace:
 
 def _failure(ending: object) -> TurnlogError:
     if isinstance(ending, EffectClosed):
-        return RecordedFailure(ending)
-    return TurnlogError("the recording ends during this work on files.")
+        return recorded_failure(ending)
+    return RecordingMiss(
+        ErrorCode.NOTHING_RECORDED, "the recording ends during this work on files."
+    )

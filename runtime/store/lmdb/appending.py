@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from turnlog.actors.ports import Batch, Fate, Refused, Stored
-from turnlog.protocol.errors import SessionNotFound, StoreError
+from turnlog.protocol.errors import NotFound, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.blobs import pack
@@ -38,7 +38,7 @@ def append_batch(
     """Write `batch`, or return why it is refused, with nothing written."""
     try:
         row = find_row(txn, tables, session)
-    except (SessionNotFound, StoreError) as error:
+    except (NotFound, StoreError) as error:
         return Refused(str(error))
     key = session_key(session)
     if row.engine != engine or row.fence != fence:

@@ -11,7 +11,8 @@ from typing import Final
 
 import lmdb
 
-from turnlog.protocol.errors import StoreError, StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 from turnlog.runtime.private_files import make_private_folder, new_private_file
 from turnlog.runtime.store.lmdb.checks import PageCheck
 from turnlog.runtime.store.lmdb.mapped import ENGINE_0_9
@@ -25,12 +26,14 @@ def copy_store(states: States, destination: Path) -> None:
     """Write a copy of the newest state into an empty folder. A damaged store is copied as it is.
 
     Raises:
-        StoreUnsuitable: the folder is not empty, or cannot be written.
+        StoreError: the folder is not empty, or cannot be written.
     """
     try:
         make_private_folder(destination)
         if any(destination.iterdir()):
-            raise StoreUnsuitable(f"{destination} is not empty. Name a new folder.")
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"{destination} is not empty. Name a new folder."
+            )
         raw = destination / _RAW
         raw.mkdir(mode=0o700)
         try:
@@ -44,7 +47,9 @@ def copy_store(states: States, destination: Path) -> None:
         finally:
             shutil.rmtree(raw, ignore_errors=True)
     except (OSError, lmdb.Error) as error:
-        raise StoreUnsuitable(f"cannot write a copy to {destination}: {error}") from error
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE, f"cannot write a copy to {destination}: {error}"
+        ) from error
 
 
 def _is_sound(folder: Path) -> bool:

@@ -6,12 +6,13 @@ All of them check before they write, so that an error leaves the transaction as 
 import msgspec
 
 from turnlog.actors.ports import Claim
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import (
     LogDamaged,
-    SequenceOutOfRange,
-    SessionBusy,
     StoreError,
     UsageError,
+    event_not_found,
+    session_busy,
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
@@ -48,7 +49,7 @@ def require_free(txn: Txn, tables: Tables, lease: Lease, session: SessionId) -> 
     row = find_row(txn, tables, session)
     holder = lease.holder(row.engine)
     if holder is not None:
-        raise SessionBusy(session, holder)
+        raise session_busy(session, holder)
     return row
 
 
@@ -92,13 +93,15 @@ def fork(txn: Txn, tables: Tables, parent: SessionId, cut: int, child: SessionId
     """Make a session of references: a row, an index entry, a place in the list."""
     row = find_row(txn, tables, parent)
     if not 1 <= cut <= row.sequence:
-        raise SequenceOutOfRange(cut, row.sequence)
+        raise event_not_found(cut, row.sequence)
     key, parent_key = _new_key(txn, tables, child), session_key(parent)
     head = head_at(txn, tables, parent, row, cut)
     base = holder_of(txn, tables, parent_key, row, cut)
     summary = txn.get(parent_key, db=tables.summaries)
     if summary is None:
-        raise StoreError(f"session {parent} has no summary. `turnlog doctor` repairs it.")
+        raise StoreError(
+            ErrorCode.STORE_ERROR, f"session {parent} has no summary. `turnlog doctor` repairs it."
+        )
     parent_summary = summary_of(parent_key, summary)
     fork_row = SessionRow(head.sequence, head.digest, head.time_us, base=base, cut=cut)
     txn.put(key, encode(fork_row), db=tables.sessions)
@@ -109,5 +112,7 @@ def fork(txn: Txn, tables: Tables, parent: SessionId, cut: int, child: SessionId
 def _new_key(txn: Txn, tables: Tables, session: SessionId) -> bytes:
     key = new_session_key(session)
     if txn.get(key, db=tables.sessions) is not None:
-        raise UsageError(f"there is a session {session} already. Draw another id.")
+        raise UsageError(
+            ErrorCode.USAGE_ERROR, f"there is a session {session} already. Draw another id."
+        )
     return key

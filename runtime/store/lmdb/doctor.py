@@ -160,7 +160,7 @@ async def repair(log: LmdbLog) -> Report:
     refers just now is not lost. Appends wait meanwhile, about a second for 500,000 events.
 
     Raises:
-        LogPaused: the disk is full.
+        StorePaused: the disk is full.
     """
     found = await trio.to_thread.run_sync(Inspection(log.environment).run)
     damaged: dict[SessionId, Finding] = {}

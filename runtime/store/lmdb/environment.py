@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 import lmdb
 
-from turnlog.protocol.errors import LogPaused, SchemaTooNew, StoreError, StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError, StorePaused, StoreTooNew
 from turnlog.runtime.store.lmdb.backup import copy_store
 from turnlog.runtime.store.lmdb.checks import Flaw, PageCheck
 from turnlog.runtime.store.lmdb.mapped import FORMAT_KEY, Mapped
@@ -56,9 +57,9 @@ class Environment:
         """Open the store in the folder `path`; make it if there is none.
 
         Raises:
-            StoreUnsuitable: the place cannot hold a store, or what it holds is not a store.
+            StoreError: the place cannot hold a store, or what it holds is not a store.
             StoreDamaged: it is to be written, and what every write needs is damaged.
-            SchemaTooNew: a newer turnlog made it.
+            StoreTooNew: a newer turnlog made it.
         """
         prepare_folder(path, read_only=read_only)
         mapped = None if read_only else Mapped.open(path, map_size)
@@ -82,7 +83,10 @@ class Environment:
             StoreError: it is not.
         """
         if self._mapped is None:
-            raise StoreError("this store was opened read-only. Open it for writing to change it.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR,
+                "this store was opened read-only. Open it for writing to change it.",
+            )
         return self._mapped
 
     @property
@@ -124,7 +128,10 @@ class Environment:
             StoreError: this process was forked from it; LMDB would not notice.
         """
         if os.getpid() != self._pid:
-            raise StoreError("a forked process cannot use its parent's log. Open it again.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR,
+                "a forked process cannot use its parent's log. Open it again.",
+            )
 
     def read(self, look: Callable[[View], T]) -> T:
         """Return what `look` finds in one state. It may be called again, and must only look.
@@ -138,7 +145,9 @@ class Environment:
         self.require_own_process()
         with self._lock.shared():
             if self._broken:
-                raise StoreError(f"the store in {self.path} could not be opened again.")
+                raise StoreError(
+                    ErrorCode.STORE_ERROR, f"the store in {self.path} could not be opened again."
+                )
             try:
                 return self.states.read(look)
             except PageDamaged:
@@ -173,7 +182,7 @@ class Environment:
 
         Raises:
             CommitUncertain: the commit failed.
-            LogPaused: the map is full and cannot grow, or the file had to be opened again and
+            StorePaused: the map is full and cannot grow, or the file had to be opened again and
                 cannot be opened yet. Nothing was written.
             StoreDamaged: the file is not what was opened. Nothing was written.
         """
@@ -192,13 +201,13 @@ class Environment:
         try:
             self.reopen()
         except (StoreError, lmdb.Error) as error:
-            raise LogPaused(f"{self.path} could not be opened again: {error}") from error
+            raise StorePaused(f"{self.path} could not be opened again: {error}") from error
 
     def copy(self, destination: Path) -> None:
         """Write a copy of the newest state into an empty folder. See `copy_store`.
 
         Raises:
-            StoreUnsuitable: the folder is not empty, or cannot be written.
+            StoreError: the folder is not empty, or cannot be written.
         """
         with self._lock.shared():
             copy_store(self.states, destination)
@@ -216,7 +225,7 @@ class Environment:
         """Commit something, to see whether the disk takes it.
 
         Raises:
-            CommitUncertain, LogPaused, lmdb.Error: it does not.
+            CommitUncertain, StorePaused, lmdb.Error: it does not.
         """
         try:
             self.write(self.touch)
@@ -229,16 +238,18 @@ def _open_states(path: Path) -> States:
     """Open a store of ours for reading.
 
     Raises:
-        StoreUnsuitable, SchemaTooNew: it is not a store, or a newer one.
+        StoreError, StoreTooNew: it is not a store, or a newer one.
     """
     states = States.open(path)
     try:
         _wait_for_tables(states)
         found = states.read(_format)
         if found is None:
-            raise StoreUnsuitable(f"{path / DATA_FILE} was made by something else.")
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"{path / DATA_FILE} was made by something else."
+            )
         if found > FORMAT:
-            raise SchemaTooNew(found=found, known=FORMAT)
+            raise StoreTooNew(found=found, known=FORMAT)
     except BaseException:
         states.close()
         raise

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
@@ -51,7 +52,8 @@ def _rows(txn: View, tables: Tables, session: SessionId) -> list[InboxRow]:
             rows.append(decode_inbox(value))
         except msgspec.MsgspecError as error:
             raise StoreError(
+                ErrorCode.STORE_ERROR,
                 f"an op in the inbox of session {session} cannot be read: {error}. "
-                "`turnlog doctor` explains it."
+                "`turnlog doctor` explains it.",
             ) from error
     return rows

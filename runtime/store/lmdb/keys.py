@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
-from turnlog.protocol.errors import SessionNotFound, UsageError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import NotFound, UsageError, session_not_found
 from turnlog.protocol.ids import SessionId
 
 SESSION_BYTES: Final = 16
@@ -21,14 +22,14 @@ def session_key(session: SessionId) -> bytes:
     """Return the 16 bytes of a session's UUID.
 
     Raises:
-        SessionNotFound: it is not a UUID in the form that we write, so no session can have it.
+        NotFound: it is not a UUID in the form that we write, so no session can have it.
     """
     try:
         key = UUID(session)
     except ValueError:
-        raise SessionNotFound(session) from None
+        raise session_not_found(session) from None
     if str(key) != session:
-        raise SessionNotFound(session)
+        raise session_not_found(session)
     return key.bytes
 
 
@@ -40,8 +41,10 @@ def new_session_key(session: SessionId) -> bytes:
     """
     try:
         return session_key(session)
-    except SessionNotFound:
-        raise UsageError(f"a session's id is a UUID in lower case, not {session!r}") from None
+    except NotFound:
+        raise UsageError(
+            ErrorCode.USAGE_ERROR, f"a session's id is a UUID in lower case, not {session!r}"
+        ) from None
 
 
 def session_of(key: bytes) -> SessionId:

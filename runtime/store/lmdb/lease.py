@@ -14,7 +14,8 @@ from pathlib import Path
 
 import attrs
 
-from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 from turnlog.runtime.store.lmdb.suitability import ENGINES
 
 _ID_BYTES = 8
@@ -40,7 +41,7 @@ class Lease:
         """Hold a lock that lasts until `release`, or until this process ends.
 
         Raises:
-            StoreUnsuitable: the folder cannot be written.
+            StoreError: the folder cannot be written.
         """
         folder, engine, owner = store / ENGINES, os.urandom(_ID_BYTES), describe_process()
         try:
@@ -49,7 +50,9 @@ class Lease:
             file = _locked(folder / engine.hex())
             os.write(file, owner.encode())
         except OSError as error:
-            raise StoreUnsuitable(f"{folder} cannot be written: {error.strerror}.") from error
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"{folder} cannot be written: {error.strerror}."
+            ) from error
         return cls(folder, engine, owner, file)
 
     def release(self) -> None:

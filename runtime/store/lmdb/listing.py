@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from turnlog.protocol.errors import AmbiguousSession, SessionNotFound, StoreError
+from turnlog.protocol.errors import StoreError, ambiguous_session, session_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.runtime.store.contract import SHOWN_MATCHES
@@ -55,7 +55,7 @@ def resolve(txn: View, tables: Tables, prefix: str) -> SessionId:
                 break
             matches.append(session)
     if not matches:
-        raise SessionNotFound(prefix)
+        raise session_not_found(prefix)
     if len(matches) > 1:
-        raise AmbiguousSession(prefix, [*matches])
+        raise ambiguous_session(prefix, [*matches])
     return matches[0]

@@ -12,6 +12,7 @@ import trio
 
 from turnlog.actors.ports import Batch, Claim, Head, StoredSnapshot
 from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import LogDamaged, StoreError
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
@@ -65,10 +66,15 @@ class LmdbLog:
 
     def _writing(self) -> tuple[Writer, Lease]:
         if self._closed:
-            raise StoreError("this log is closed. Open the store again to continue.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR, "this log is closed. Open the store again to continue."
+            )
         self.environment.require_own_process()
         if self._writer is None or self._lease is None:
-            raise StoreError("this log was opened read-only. Open it for writing to change it.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR,
+                "this log was opened read-only. Open it for writing to change it.",
+            )
         return self._writer, self._lease
 
     def append(self, session: SessionId, batch: Batch, *, fence: int) -> PendingTicket:
@@ -145,7 +151,9 @@ class LmdbLog:
 
     def _reading(self) -> Environment:
         if self._closed:
-            raise StoreError("this log is closed. Open the store again to continue.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR, "this log is closed. Open the store again to continue."
+            )
         return self.environment
 
     async def holder(self, session: SessionId) -> str | None:
@@ -229,7 +237,7 @@ class LmdbLog:
         """Write a compacted copy of this moment's state into a new folder, while running.
 
         Raises:
-            StoreUnsuitable: the folder is not empty, or cannot be written.
+            StoreError: the folder is not empty, or cannot be written.
         """
         await trio.to_thread.run_sync(self._reading().copy, destination)
 
@@ -268,8 +276,8 @@ async def open_log(
         queue_bytes: bytes of queued appends from which on `room` waits.
 
     Raises:
-        StoreUnsuitable: the place cannot hold a store, or what it holds is not a store.
-        SchemaTooNew: a newer turnlog made it.
+        StoreError: the place cannot hold a store, or what it holds is not a store.
+        StoreTooNew: a newer turnlog made it.
     """
 
     def open_files() -> tuple[Environment, Lease | None, str]:

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import attrs
 import lmdb
 
-from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreDamaged, StoreError, StorePaused
 from turnlog.runtime.store.lmdb.checks import writing_flaws
 from turnlog.runtime.store.lmdb.rows import FORMAT
 from turnlog.runtime.store.lmdb.states import States
@@ -32,7 +33,7 @@ REPAIR: Final = (
 )
 
 
-class CommitUncertain(LogPaused):
+class CommitUncertain(StorePaused):
     """A commit failed, perhaps after it was written. Read the head again."""
 
 
@@ -52,7 +53,7 @@ class Mapped:
         """Open the file in the folder `store` in its turn; make it if there is none.
 
         Raises:
-            StoreUnsuitable: it cannot be opened, or turnlog did not make it.
+            StoreError: it cannot be opened, or turnlog did not make it.
             StoreDamaged: what every write needs is damaged.
         """
         turn = Turn.open(store)
@@ -118,12 +119,12 @@ class Mapped:
         """Double the map.
 
         Raises:
-            LogPaused: there is no address space.
+            StorePaused: there is no address space.
         """
         try:
             self._env.set_mapsize(2 * self.size)
         except lmdb.Error as error:
-            raise LogPaused(f"the map of {self.store} cannot grow: {error}") from error
+            raise StorePaused(f"the map of {self.store} cannot grow: {error}") from error
         self.size = self._env.info()["map_size"]
 
     def adopt_size(self) -> None:
@@ -184,9 +185,13 @@ def _open_file(store: Path, map_size: int) -> lmdb.Environment:
         except lmdb.MemoryError as error:
             map_size //= 2
             if map_size < SMALLEST_MAP:
-                raise StoreUnsuitable(f"there is no address space for {store}: {error}") from error
+                raise StoreError(
+                    ErrorCode.STORE_UNSUITABLE, f"there is no address space for {store}: {error}"
+                ) from error
         except (lmdb.Error, OSError) as error:
-            raise StoreUnsuitable(f"the store in {store} cannot be opened: {error}") from error
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"the store in {store} cannot be opened: {error}"
+            ) from error
 
 
 def _open_databases(store: Path, env: lmdb.Environment) -> Databases:
@@ -199,6 +204,10 @@ def _open_databases(store: Path, env: lmdb.Environment) -> Databases:
                 txn.put(FORMAT_KEY, FORMAT.to_bytes(4), db=made[TABLES.meta])
         return {name: env.open_db(name.encode(), create=False) for name in names}
     except lmdb.NotFoundError as error:
-        raise StoreUnsuitable(f"{store / DATA_FILE} was made by something else.") from error
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE, f"{store / DATA_FILE} was made by something else."
+        ) from error
     except lmdb.Error as error:
-        raise StoreUnsuitable(f"the store in {store} cannot be opened: {error}") from error
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE, f"the store in {store} cannot be opened: {error}"
+        ) from error

@@ -9,7 +9,8 @@ from typing import Final
 import attrs
 import trio
 
-from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 from turnlog.runtime.private_files import FILE_MODE, make_private_folder
 from turnlog.runtime.store.lmdb.doctor import Report, repair
 from turnlog.runtime.store.lmdb.environment import Environment
@@ -40,15 +41,16 @@ async def move_sound(store: Path) -> Moved:
     """Make a new file of what can be read, with damaged sessions in quarantine.
 
     Raises:
-        StoreUnsuitable: an engine has the store open, or it cannot be written.
+        StoreError: an engine has the store open, or it cannot be written.
     """
     turn = Turn.open(store)
     try:
         with turn.taken():
             if is_in_use(store):
-                raise StoreUnsuitable(
+                raise StoreError(
+                    ErrorCode.STORE_UNSUITABLE,
                     f"the store in {store} is in use, and its file cannot be replaced meanwhile. "
-                    "End what works with it, and repair it then."
+                    "End what works with it, and repair it then.",
                 )
             new = store / _NEW
             shutil.rmtree(new, ignore_errors=True)  # of a repair that was cut off
@@ -58,7 +60,9 @@ async def move_sound(store: Path) -> Moved:
                 report = await repair(log)
             return Moved(report, _replace(store, new))
     except OSError as error:
-        raise StoreUnsuitable(f"{store} cannot be repaired: {error}.") from error
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE, f"{store} cannot be repaired: {error}."
+        ) from error
     finally:
         turn.close()
 

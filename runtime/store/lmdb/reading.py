@@ -10,7 +10,7 @@ import msgspec
 
 from turnlog.actors.ports import Head
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded, chain, read_envelope, unseal
-from turnlog.protocol.errors import LogDamaged, SessionNotFound
+from turnlog.protocol.errors import LogDamaged, session_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.blobs import unpack
 from turnlog.runtime.store.contract import last_of_page
@@ -36,16 +36,16 @@ def find_row(txn: View, tables: Tables, session: SessionId) -> SessionRow:
     """Return the row of a session that is there.
 
     Raises:
-        SessionNotFound: it is not, or was deleted.
+        NotFound: it is not, or was deleted.
         StoreError: its row cannot be decoded.
     """
     key = session_key(session)
     value = txn.get(key, db=tables.sessions)
     if value is None:
-        raise SessionNotFound(session)
+        raise session_not_found(session)
     row = row_of(key, value)
     if row.deleted:
-        raise SessionNotFound(session)
+        raise session_not_found(session)
     return row
 
 

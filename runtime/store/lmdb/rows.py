@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from turnlog.actors.ports import Head
 from turnlog.protocol.envelope import GENESIS
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreError
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.summary import SessionSummary
@@ -85,6 +86,7 @@ def recent_place(key: bytes, value: bytes) -> bytes | None:
 
 def _damaged(what: str, key: bytes, error: Exception) -> StoreError:
     return StoreError(
+        ErrorCode.STORE_ERROR,
         f"the {what} of session {session_of(key)} is damaged: {error}. "
-        "`turnlog doctor` reports more."
+        "`turnlog doctor` reports more.",
     )

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Digest, Recorded
-from turnlog.protocol.errors import SequenceOutOfRange, StoreError
+from turnlog.protocol.errors import StoreError, event_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.contract import surplus_snapshots
 from turnlog.runtime.store.lmdb.ancestry import Ancestries, event_value
@@ -49,7 +49,7 @@ def save(
     """Store a snapshot, if its writer holds the session and it fits the log; drop surplus ones.
 
     Raises:
-        SessionNotFound: there is no such session. Nothing is written.
+        NotFound: there is no such session. Nothing is written.
     """
     row, key = find_row(txn, tables, session), session_key(session)
     if (row.engine, row.fence) == (engine, fence) and _fits(txn, tables, key, row, new):
@@ -69,7 +69,7 @@ def newest(
     A fork without one gets its nearest ancestor's newest snapshot at or before the cut.
 
     Raises:
-        SessionNotFound: there is no such session.
+        NotFound: there is no such session.
         StoreError: its row, or an ancestor's, cannot be decoded.
     """
     row, key = find_row(txn, tables, session), session_key(session)
@@ -152,8 +152,8 @@ def read_at(
         The events in the order of `sequences`, and what stopped the reading early.
 
     Raises:
-        SessionNotFound: there is no such session.
-        SequenceOutOfRange: it has no such event.
+        NotFound: there is no such session.
+        NotFound: it has no such event.
     """
     tables, events = reader.environment.tables, list[Recorded]()
 
@@ -165,7 +165,7 @@ def read_at(
         scan = Scan(txn, tables, events, 0, None)
         for sequence in sequences:
             if not 1 <= sequence <= row.sequence:
-                raise SequenceOutOfRange(sequence, row.sequence)
+                raise event_not_found(sequence, row.sequence)
             if scan.after != sequence - 1 or scan.previous is None:
                 scan.after, scan.previous = sequence - 1, place.digest(sequence - 1)
             value = place.value(sequence)

@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 
 import attrs
 
-from turnlog.protocol.errors import StoreDamaged, StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreDamaged, StoreError
 from turnlog.runtime.store.lmdb.pages import Metas, PageFile, decode_metas, read_heads
 from turnlog.runtime.store.lmdb.suitability import DATA_FILE
 from turnlog.runtime.store.lmdb.views import PageView
@@ -44,21 +45,26 @@ class States:
         """Open the file in the folder `store`.
 
         Raises:
-            StoreUnsuitable: it cannot be read, or turnlog did not make it.
+            StoreError: it cannot be read, or turnlog did not make it.
         """
         path = store / DATA_FILE
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise StoreUnsuitable(f"{path} cannot be opened: {error.strerror}.") from error
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"{path} cannot be opened: {error.strerror}."
+            ) from error
         try:
             if not S_ISREG(os.fstat(file).st_mode):
-                raise StoreUnsuitable(f"{path} cannot be opened: it is no file.")
+                raise StoreError(
+                    ErrorCode.STORE_UNSUITABLE, f"{path} cannot be opened: it is no file."
+                )
             found, problems = decode_metas(read_heads(file))
             if not found:
-                raise StoreUnsuitable(
+                raise StoreError(
+                    ErrorCode.STORE_UNSUITABLE,
                     f"{path} is no store, or its first pages are damaged: {problems[0]}. "
-                    "Restore it from a backup, or name another place."
+                    "Restore it from a backup, or name another place.",
                 )
         except BaseException:
             os.close(file)
@@ -106,7 +112,7 @@ class States:
 
         Raises:
             StoreDamaged: it needed a page that is damaged.
-            StoreUnsuitable: others write all the time, and cannot be made to wait.
+            StoreError: others write all the time, and cannot be made to wait.
         """
         for _ in range(_FREE_LOOKS):
             outcome = self._look(look)
@@ -125,7 +131,7 @@ class States:
         """Copy the newest state, with its free pages, to the start of a file (a descriptor).
 
         Raises:
-            StoreUnsuitable: others write all the time, and cannot be made to wait.
+            StoreError: others write all the time, and cannot be made to wait.
             OSError: the file cannot be written.
         """
         with nobody_writes(self.store) as is_still:
@@ -136,10 +142,11 @@ class States:
                     return
         raise self._never_still()
 
-    def _never_still(self) -> StoreUnsuitable:
-        return StoreUnsuitable(
+    def _never_still(self) -> StoreError:
+        return StoreError(
+            ErrorCode.STORE_UNSUITABLE,
             f"the store in {self.store} is written all the time, and what it holds cannot be read "
-            "meanwhile. Read a copy, or try again when less is written."
+            "meanwhile. Read a copy, or try again when less is written.",
         )
 
     def _look(self, look: Callable[[PageView], T]) -> tuple[T] | None:

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 from turnlog.runtime.private_files import make_private_folder
 
 DATA_FILE: Final = "data.mdb"
@@ -56,35 +57,43 @@ def prepare_folder(path: Path, *, read_only: bool) -> None:
     """Make the store's folder, private to its user, and check that it can hold a store.
 
     Raises:
-        StoreUnsuitable: it cannot; the text says why and what to do.
+        StoreError: it cannot; the text says why and what to do.
     """
     try:
         if path.exists() and not path.is_dir():
-            raise StoreUnsuitable(f"{path} is a file. A store is a folder; name another place.")
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE,
+                f"{path} is a file. A store is a folder; name another place.",
+            )
         if read_only and not (path / DATA_FILE).exists():
-            raise StoreUnsuitable(f"there is no store in {path}.")
+            raise StoreError(ErrorCode.STORE_UNSUITABLE, f"there is no store in {path}.")
         if not read_only:
             make_private_folder(path)
         name = network_file_system(file_system_magic(path))
         _require_data(path)
     except OSError as error:
         if read_only:
-            raise StoreUnsuitable(f"{path} cannot be read: {error.strerror}.") from error
-        raise StoreUnsuitable(
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE, f"{path} cannot be read: {error.strerror}."
+            ) from error
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE,
             f"{path} cannot hold a store: {error.strerror}. Set TURNLOG_HOME to a folder that "
-            "you may write to."
+            "you may write to.",
         ) from error
     if name:
-        raise StoreUnsuitable(
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE,
             f"{path} is on a network file system ({name}), which can destroy a store. "
-            "Set TURNLOG_HOME to a folder on a local disk."
+            "Set TURNLOG_HOME to a folder on a local disk.",
         )
 
 
 def _require_data(path: Path) -> None:
     data = path / DATA_FILE
     if (path / ENGINES).exists() and not (data.exists() and data.stat().st_size):
-        raise StoreUnsuitable(
+        raise StoreError(
+            ErrorCode.STORE_UNSUITABLE,
             f"{path} was a store, and its {DATA_FILE} is gone or empty. Restore it from a "
-            f"backup; to begin again, remove {path / ENGINES}."
+            f"backup; to begin again, remove {path / ENGINES}.",
         )

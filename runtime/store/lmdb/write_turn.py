@@ -14,7 +14,8 @@ from typing import Final
 
 import attrs
 
-from turnlog.protocol.errors import StoreUnsuitable
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreError
 
 TURN_FILE: Final = "writer.lock"
 
@@ -30,14 +31,15 @@ class Turn:
         """Make the lock file if there is none.
 
         Raises:
-            StoreUnsuitable: it cannot be written.
+            StoreError: it cannot be written.
         """
         path = store / TURN_FILE
         try:
             return cls(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise StoreUnsuitable(
-                f"{path} cannot be written: {error.strerror}. What is in the store can be read."
+            raise StoreError(
+                ErrorCode.STORE_UNSUITABLE,
+                f"{path} cannot be written: {error.strerror}. What is in the store can be read.",
             ) from error
 
     @contextmanager

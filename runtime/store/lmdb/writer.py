@@ -17,6 +17,7 @@ import errno
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, Generic, TypeVar
@@ -26,7 +27,8 @@ import lmdb
 import trio
 
 from turnlog.actors.ports import Batch, Fate, Refused, Stored, Unknown
-from turnlog.protocol.errors import LogPaused, StoreDamaged, StoreError, TurnlogError
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import StoreDamaged, StoreError, StorePaused, TurnlogError
 from turnlog.protocol.faults import advice_in
 from turnlog.protocol.ids import SessionId
 from turnlog.runtime.store.lmdb.appending import Packed, append_batch
@@ -100,10 +102,10 @@ class Writer:
         """Queue a batch.
 
         Raises:
-            LogPaused: the disk takes nothing.
+            StorePaused: the disk takes nothing.
         """
         if self.paused is not None:
-            raise LogPaused(pause_text(self.paused))
+            raise StorePaused(pause_text(self.paused))
         job = _Append(
             session, batch, fence, weight(batch), self._eras.get(session, 0), PendingTicket()
         )
@@ -136,7 +138,7 @@ class Writer:
         """Commit `change` in its turn, and return what it returns. Cannot be cancelled.
 
         Raises:
-            LogPaused: the disk does not take it.
+            StorePaused: the disk does not take it.
             StoreError: it met damage, or failed in another way. Nothing was written.
         """
         job = _Change(change, trio.Event())
@@ -252,7 +254,7 @@ class Writer:
             self.environment.write(lambda txn: self._apply(txn, group, packed))
         except CommitUncertain as error:
             self.paused = str(error)
-            self._fail(group, Unknown(str(error)), LogPaused, pause_text(self.paused))
+            self._fail(group, Unknown(str(error)), StorePaused, pause_text(self.paused))
         except Exception as error:  # nothing is written; the thread must outlive any bug
             self._undone(group, error)
         else:
@@ -296,14 +298,18 @@ class Writer:
                 self._commit([job])
         else:
             why = f"{_described(error).removesuffix('.')}. `turnlog doctor` reports more."
-            self._fail(group, Refused(why), StoreError, why)
+            self._fail(group, Refused(why), partial(StoreError, ErrorCode.STORE_ERROR), why)
 
     def _refuse_paused(self, group: list[_Job], paused: str) -> None:
         why = pause_text(paused)
-        self._fail(group, Refused(why), LogPaused, why)
+        self._fail(group, Refused(why), StorePaused, why)
 
     def _fail(
-        self, group: list[_Job], fate: Refused | Unknown, kind: type[StoreError], why: str
+        self,
+        group: list[_Job],
+        fate: Refused | Unknown,
+        kind: Callable[[str], StoreError],
+        why: str,
     ) -> None:
         """Give `fate`, or an error, to what would have been written. Refusals stay as they are."""
         for job in group:
@@ -329,7 +335,7 @@ def _concerns_all(error: Exception) -> bool:
         return error.errno in DISK_ERRORS
     if isinstance(error, PageDamaged):
         return False
-    return isinstance(error, (LogPaused, StoreDamaged, lmdb.Error))
+    return isinstance(error, (StorePaused, StoreDamaged, lmdb.Error))
 
 
 def _described(error: Exception) -> str:

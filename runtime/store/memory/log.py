@@ -17,16 +17,17 @@ import trio
 
 from turnlog.actors.ports import Batch, Claim, Fate, Head, Refused, Stored, StoredSnapshot, Unknown
 from turnlog.protocol.envelope import Record, Recorded, unseal
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import (
-    AmbiguousSession,
     LogDamaged,
-    LogPaused,
-    SequenceOutOfRange,
-    SessionBusy,
-    SessionNotFound,
     StoreError,
+    StorePaused,
     TurnlogError,
     UsageError,
+    ambiguous_session,
+    event_not_found,
+    session_busy,
+    session_not_found,
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
@@ -76,9 +77,9 @@ class MemoryStore:
     notifier: Notifier = attrs.field(factory=Notifier)
 
     def find(self, session: SessionId) -> _Session:
-        """Return a session, or raise SessionNotFound."""
+        """Return a session, or raise NotFound."""
         if session not in self.sessions:
-            raise SessionNotFound(session)
+            raise session_not_found(session)
         return self.sessions[session]
 
 
@@ -241,11 +242,13 @@ class MemoryLog:
 
     def _require_open(self) -> None:
         if not self._alive:
-            raise StoreError("this log is closed. Open the store again to continue.")
+            raise StoreError(
+                ErrorCode.STORE_ERROR, "this log is closed. Open the store again to continue."
+            )
 
     def _require_running(self) -> None:
         if self._paused is not None:
-            raise LogPaused(
+            raise StorePaused(
                 f"the log takes no writes: {self._paused}. Free some space to continue."
             )
 
@@ -256,7 +259,7 @@ class MemoryLog:
             return Refused("an append before it failed")
         row = self.store.sessions.get(session)
         if row is None:
-            return Refused(str(SessionNotFound(session)))
+            return Refused(str(session_not_found(session)))
         if row.owner is not self or row.fence != fence:
             return Refused(f"fence {fence} has been overtaken: the newest is {row.fence}")
         head = follow_on(row.head, session, batch)
@@ -289,14 +292,16 @@ class MemoryLog:
     def _insert(self, session: SessionId, row: _Session) -> _Session:
         new_session_key(session)
         if session in self.store.sessions:
-            raise UsageError(f"there is a session {session} already. Draw another id.")
+            raise UsageError(
+                ErrorCode.USAGE_ERROR, f"there is a session {session} already. Draw another id."
+            )
         self.store.sessions[session] = row
         return row
 
     def _free(self, session: SessionId) -> _Session:
         row = self.store.find(session)
         if row.owner is not None and row.owner._alive:  # one engine asks about another
-            raise SessionBusy(session, row.owner.owner)
+            raise session_busy(session, row.owner.owner)
         return row
 
     async def create(self, session: SessionId) -> Claim:
@@ -307,7 +312,7 @@ class MemoryLog:
         def change() -> None:
             row = self.store.find(parent)
             if not 1 <= cut <= row.head.sequence:
-                raise SequenceOutOfRange(cut, row.head.sequence)
+                raise event_not_found(cut, row.head.sequence)
             last = row.records[cut - 1]
             summary = fork_summary(row.summary, child, origin=parent, cut=cut)
             time_us = _unsealed(self.store, parent, last).time_us
@@ -363,7 +368,7 @@ class MemoryLog:
         events: list[Recorded] = []
         for sequence in sequences:
             if not 1 <= sequence <= len(records):
-                raise SequenceOutOfRange(sequence, len(records))
+                raise event_not_found(sequence, len(records))
             events.append(_unsealed(self.store, session, records[sequence - 1]))
         return events
 
@@ -396,9 +401,9 @@ class MemoryLog:
         wanted = prefix.lower()
         matches = sorted(session for session in self.store.sessions if session.startswith(wanted))
         if not matches:
-            raise SessionNotFound(prefix)
+            raise session_not_found(prefix)
         if len(matches) > 1:
-            raise AmbiguousSession(prefix, [*matches[:SHOWN_MATCHES]])
+            raise ambiguous_session(prefix, [*matches[:SHOWN_MATCHES]])
         return matches[0]
 
     # --- the inbox ------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.kit import shell
+from tests.errors import raises_code
 from tests.replay.rerun.kit import Studio
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import RecordingMiss
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.items import text_message
@@ -21,7 +23,7 @@ from turnlog.replay.rerun.request_matching import (
     around_difference,
     schema_json,
 )
-from turnlog.replay.rerun.tolerances import NAMES, Tolerances, ToleranceUnknown
+from turnlog.replay.rerun.tolerances import NAMES, Tolerances
 from turnlog.runtime.scripted_model.script import Item
 
 
@@ -78,9 +80,9 @@ def test_items_are_compared_without_what_a_client_may_leave_out() -> None:
 
 
 def test_a_wrong_tolerance_is_refused() -> None:
-    with pytest.raises(ToleranceUnknown, match="'weather'; there are dates, paths"):
+    with raises_code(ErrorCode.TOLERANCE_UNKNOWN, match="'weather'; there are dates, paths"):
         Tolerances(("weather",))
-    with pytest.raises(ToleranceUnknown, match="no regular expression"):
+    with raises_code(ErrorCode.TOLERANCE_UNKNOWN, match="no regular expression"):
         Tolerances((), (("(", ""),))
 
 

@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from tests.engine.kit import of, shell, until
+from tests.errors import raises_code
 from tests.replay.rerun.kit import Studio
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ApprovalAsked,
     ContextLoaded,
@@ -19,7 +20,6 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ops import TextInput, UserInput
 from turnlog.protocol.settings import SandboxPolicy
-from turnlog.replay.rerun.rerun import NothingToRerun
 from turnlog.replay.rerun.tolerances import Tolerances
 from turnlog.runtime.scripted_model.script import call
 from turnlog.runtime.store.lmdb.log import open_log
@@ -66,9 +66,9 @@ async def test_where_no_input_follows_a_prompt_is_asked_for(studio: Studio) -> N
     session = await studio.record("one")
     head = len(await studio.events(session))
     async with studio.live_model("two") as (_, config):
-        with pytest.raises(NothingToRerun, match="Give a prompt"):
+        with raises_code(ErrorCode.NOTHING_TO_RERUN, match="Give a prompt"):
             await studio.rerun(session, config=config, at=head)
-        with pytest.raises(SequenceOutOfRange):
+        with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
             await studio.rerun(session, config=config, at=head + 1)
         report = await studio.rerun(session, config=config, at=head, text="more")
     [turn] = report.turns

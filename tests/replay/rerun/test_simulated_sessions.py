@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.engine.kit import House, Says, shell, until
 from tests.replay.rerun.kit import PATIENCE, Studio
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import OpRejected
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.events import ApprovalAsked, TurnEnded
 from turnlog.protocol.ops import (
     ApprovalAnswer,
@@ -66,7 +66,7 @@ answers = st.lists(
 
 
 async def act(session: Session, what: Action) -> None:
-    with suppress(OpRejected):
+    with suppress(Rejected):
         match what:
             case "steer":
                 await session.submit(UserInput((TextInput("rather that"),)))
@@ -93,7 +93,7 @@ async def run(
                 if isinstance(publication.event, ApprovalAsked):
                     answer: ApprovalAnswer = given_answers[asked % len(given_answers)]
                     asked += 1
-                    with suppress(OpRejected):
+                    with suppress(Rejected):
                         await session.answer(publication.event.question, answer)
                 for at, what in plan:
                     if at == seen:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.errors import raises_code
 from tests.replay.rollouts import kit
 from tests.replay.rollouts.kit import answered, said
-from turnlog.protocol.errors import InputUnreadable, RolloutEmpty, RolloutInvalid
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.replay.rollouts.importing import import_rollout
 from turnlog.replay.rollouts.reading import Note, Skipped, parse_rollout, read_rollout
 
@@ -93,22 +94,22 @@ def test_the_session_is_named_by_its_first_line_or_by_its_file() -> None:
 
 
 def test_a_file_that_is_not_there_has_a_typed_error(tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable, match=r"gone\.jsonl cannot be read: No such file"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match=r"gone\.jsonl cannot be read: No such file"):
         read_rollout(tmp_path / "gone.jsonl")
-    with pytest.raises(InputUnreadable, match="Is a directory"):
+    with raises_code(ErrorCode.INPUT_UNREADABLE, match="Is a directory"):
         read_rollout(tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"\0\0\0"])
 def test_an_empty_file_has_an_error_of_its_own(data: bytes) -> None:
-    with pytest.raises(RolloutEmpty, match="is empty") as caught:
+    with raises_code(ErrorCode.ROLLOUT_EMPTY, match="is empty") as caught:
         parse_rollout(data, "a.jsonl")
     assert caught.value.code == "rollout_empty"
 
 
 @pytest.mark.parametrize("data", [b"hello", b"[1, 2]\n{}\n", b'{"type": "x"}\n', b"\xff\xfe"])
 def test_a_file_of_something_else_is_no_rollout(data: bytes) -> None:
-    with pytest.raises(RolloutInvalid, match="is no rollout") as caught:
+    with raises_code(ErrorCode.ROLLOUT_INVALID, match="is no rollout") as caught:
         parse_rollout(data, "a.jsonl")
     assert caught.value.code == "rollout_invalid"
 

@@ -3,10 +3,12 @@
 import attrs
 import pytest
 
+from tests.errors import raises_code
 from tests.replay.rollouts import kit
 from turnlog.actors.ports import Batch, EventLog
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import SessionExists, SessionNotFound, UsageError, WriteLost
+from turnlog.protocol.error_codes import ErrorCode
+from turnlog.protocol.errors import UsageError, WriteLost
 from turnlog.protocol.ids import SessionId
 from turnlog.replay.rollouts.importing import import_rollout
 from turnlog.replay.rollouts.storing import store_import
@@ -40,11 +42,11 @@ async def test_an_id_that_is_taken_is_refused_and_nothing_is_written() -> None:
     found = kit.imported(kit.named("compact-parent"))
     taken = await log.create(found.newest.session)
     await log.release(taken)
-    with pytest.raises(SessionExists) as caught:
+    with raises_code(ErrorCode.SESSION_EXISTS) as caught:
         await store_import(log, found)
     assert caught.value.code == "session_exists"
     for earlier in found.report.earlier:
-        with pytest.raises(SessionNotFound):
+        with raises_code(ErrorCode.SESSION_NOT_FOUND):
             await log.head(earlier)
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import attrs
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.play import Play
+from tests.errors import raises_code
 from tests.replay.views.kit import keep, session_id
 from tests.strategies import sessions
 from turnlog.actors.core.history import MODEL, History
@@ -17,7 +17,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import snapshot
 from turnlog.actors.ports import StoredSnapshot
 from turnlog.protocol.envelope import GENESIS, Envelope, Record, chain, read_envelope
-from turnlog.protocol.errors import SequenceOutOfRange
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import ModelAsked
 from turnlog.protocol.usage import TokenUsage
 from turnlog.replay.views.state_at import (
@@ -133,7 +133,7 @@ async def test_a_negative_sequence_counts_from_the_end() -> None:
     assert (await state_at_event(log, SESSION, -1)).recorded == play.records[-1]
     assert (await state_at_event(log, SESSION, -last)).recorded == play.records[0]
     for outside in (0, last + 1, -last - 1):
-        with pytest.raises(SequenceOutOfRange):
+        with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
             await state_at_event(log, SESSION, outside)
 
 
@@ -182,7 +182,7 @@ async def test_the_input_of_the_model_is_folded_from_a_snapshot() -> None:
     log = await with_snapshot(play, play.ends[4])
     assert await model_input_at(log, SESSION, -1) == model_input(play.state)
     assert log.reads == [play.ends[4]]
-    with pytest.raises(SequenceOutOfRange):
+    with raises_code(ErrorCode.SEQUENCE_OUT_OF_RANGE):
         await model_input_at(log, SESSION, 0)
 
 

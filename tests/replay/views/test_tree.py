@@ -1,13 +1,13 @@
 """The tree of a store agrees with the families that were made."""
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.play import Play
+from tests.errors import raises_code
 from tests.replay.views.kit import branch, keep, session_id
-from turnlog.protocol.errors import SessionNotFound
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.summary import SessionSummary
 from turnlog.replay.views.tree import Node, ParentLink, fork_tree, parent_link
@@ -121,7 +121,7 @@ async def test_a_fork_of_a_session_that_is_gone_is_a_root_and_says_so() -> None:
         (grandchild, 1, False, 1),
     ]
     assert nodes[0].link == ParentLink("fork", root, 9)
-    with pytest.raises(SessionNotFound):
+    with raises_code(ErrorCode.SESSION_NOT_FOUND):
         await fork_tree(log, root)
 
 
