@@ -11,7 +11,8 @@ import trio
 from msgspec import structs
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import RULES, TAKEN_AT_REST, step
+from turnlog.actors.core.rules import RULES
+from turnlog.actors.core.session import TAKEN_AT_REST, step
 from turnlog.actors.core.state import State, Turn
 from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
 from turnlog.actors.queues.hub import Hub

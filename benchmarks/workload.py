@@ -11,7 +11,8 @@ from typing import Final
 import attrs
 from measure import pages
 
-from turnlog.actors.core.session import RULES, step
+from turnlog.actors.core.rules import RULES
+from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.actors.ports import Batch, EventLog, Stored
 from turnlog.actors.stored_state.snapshots import SnapshotKeeper

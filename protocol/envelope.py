@@ -17,10 +17,8 @@ from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreTooNew, UsageError
 from turnlog.protocol.events import Decision, Fact, SessionDecision, SessionEvent, SessionFact
 
-SCHEMA: Final = 2
-BLOB_THRESHOLD: Final = 2048  # bytes from which on a text is stored apart
-# What that was under older schemas: the digests of portable files were made with it.
-OLD_THRESHOLDS: Final[Mapping[int, int]] = {1: 4096}
+SCHEMA: Final = 1
+BLOB_THRESHOLD: Final = 2048  # bytes: a longer text is stored apart
 GENESIS: Final = bytes(16)  # the digest before the first event
 
 Digest = bytes  # 16 bytes in the chain, 32 for a blob
@@ -117,17 +115,13 @@ _decode_envelope: Final = msgspec.msgpack.Decoder(Envelope).decode
 _NO_BLOBS: Final[Mapping[bytes, bytes]] = {}
 
 
-def encode_event(event: SessionEvent, threshold: int = BLOB_THRESHOLD) -> EncodedEvent:
-    """Return `event` as bytes, its large texts apart.
-
-    Args:
-        threshold: bytes of the longest text that stays in it.
-    """
+def encode_event(event: SessionEvent) -> EncodedEvent:
+    """Return `event` as bytes. Texts of more than `BLOB_THRESHOLD` bytes are apart."""
     body = _encode(event)
-    if len(body) <= threshold:
+    if len(body) <= BLOB_THRESHOLD:
         return EncodedEvent(body, _NO_BLOBS)
     blobs: dict[bytes, bytes] = {}
-    plain = _cut(msgspec.msgpack.decode(body), blobs, threshold)
+    plain = _cut(msgspec.msgpack.decode(body), blobs)
     return EncodedEvent(_encode(plain), blobs) if blobs else EncodedEvent(body, _NO_BLOBS)
 
 
@@ -180,21 +174,21 @@ def decode_fact(encoded: EncodedEvent) -> SessionFact:
     return _decode_fact(_filled(encoded.body, encoded.blobs) if encoded.blobs else encoded.body)
 
 
-def _cut(value: object, blobs: dict[bytes, bytes], threshold: int) -> object:
+def _cut(value: object, blobs: dict[bytes, bytes]) -> object:
     """Return `value` with its large texts in `blobs`. Lists and maps are changed in place."""
     whole = value
     match value:
         case str():
-            if 4 * len(value) > threshold and len(data := value.encode()) > threshold:
+            if 4 * len(value) > BLOB_THRESHOLD and len(data := value.encode()) > BLOB_THRESHOLD:
                 digest = sha256(data).digest()
                 blobs[digest] = data
                 return msgspec.msgpack.Ext(_BLOB_EXT, digest)
         case list():
             for index, item in enumerate(items := cast(list[object], value)):
-                items[index] = _cut(item, blobs, threshold)
+                items[index] = _cut(item, blobs)
         case dict():
             for key, item in (pairs := cast(dict[object, object], value)).items():
-                pairs[key] = _cut(item, blobs, threshold)
+                pairs[key] = _cut(item, blobs)
         case _:
             pass
     return whole
@@ -260,7 +254,6 @@ def unseal(data: bytes, digest: Digest, load: Callable[[Digest], bytes]) -> Reco
         load: gives a blob by its digest.
 
     Raises:
-        StoreTooNew: a newer release wrote it, and did not mark it as one to be skipped.
         msgspec.MsgspecError: these bytes are not an event.
         KeyError: `load` has no such blob.
     """
@@ -299,7 +292,7 @@ def _event_of(envelope: Envelope, load: Callable[[Digest], bytes]) -> SessionEve
 
 
 def require_known(records: Iterable[Recorded]) -> None:
-    """Check that this release may continue from `records`.
+    """Check that this release knows what a session is after `records`.
 
     Raises:
         StoreTooNew: one of them is of an unknown kind that changes what a session is.

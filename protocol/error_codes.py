@@ -319,7 +319,7 @@ class ErrorCode(StrEnum):
     )
     SCHEMA_TOO_NEW = (
         "schema_too_new",
-        "A newer turnlog has written this.",
+        "A newer turnlog has written this, or a build from before the first release.",
         "Upgrade turnlog.",
     )
     SCRIPT_INVALID = (

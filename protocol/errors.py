@@ -127,7 +127,7 @@ class StorePaused(StoreError):
 
 
 class StoreTooNew(StoreError):
-    """A newer turnlog has written this. Upgrade turnlog.
+    """A newer turnlog, or a build before the first release, has written this. Upgrade turnlog.
 
     Args:
         found: the schema of what was read.
@@ -138,7 +138,7 @@ class StoreTooNew(StoreError):
         super().__init__(
             ErrorCode.SCHEMA_TOO_NEW,
             f"this was written with schema {found}; this turnlog knows up to {known}. "
-            "Upgrade turnlog to open it.",
+            "Upgrade turnlog to open it. What a build before the first release wrote stays closed.",
         )
         self.found, self.known = found, known
 

@@ -62,7 +62,7 @@ def _answer(
     state: State, call: Call, number: int, answer: dict[str, object], note: str = ""
 ) -> CallSettled:
     text = json.dumps(answer, ensure_ascii=False)
-    return settled(state, call, number, "answered", text, note)
+    return settled(call, number, "answered", text, note)
 
 
 def _no_such(state: State, name: str, agent: Agent | None) -> str:

@@ -59,8 +59,8 @@ def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterat
         yield TurnStopping("interrupted")
     elif op.decision in ("denied", "abort"):
         output = texts.DECLINED if call.denied is None else call.denied + texts.DECLINED_OUTSIDE
-        yield settled(state, call, turn.number_of(call), "declined", output)
-    elif op.decision == "approved_for_session" and state.rules > 1:
+        yield settled(call, turn.number_of(call), "declined", output)
+    elif op.decision == "approved_for_session":
         yield from _answer_others(state, turn)
 
 

@@ -56,7 +56,7 @@ def _waits_for_the_provider(state: State, turn: Turn) -> bool:
 
     The size is an estimate then: the request is sent, and the provider's own answer counts.
     """
-    return turn.over_limit and (state.rules > 3 or not turn.prompted)
+    return turn.over_limit
 
 
 def _summarizer(state: State, settings: TurnSettings) -> TurnSettings:
@@ -148,7 +148,7 @@ def can_begin(state: State, turn: Turn) -> bool:
 def answered(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
     """Decide about an answer. One without a summary, such as a call of a tool, gets another try."""
     asked, summary = compaction.asked, (compaction.summary or "").strip()
-    if not summary and compaction.empty <= 1 and state.rules > 2:
+    if not summary and compaction.empty <= 1:
         yield _again(state, asked, asked.skipped)
     else:
         yield from finish(state, turn, compaction, summary)
@@ -193,10 +193,9 @@ def _replacements(
 ) -> Iterator[tuple[Literal["summary", "truncation"], Parts]]:
     """Yield what may take the place of the first `parts` parts, the best of it first."""
     history, words = state.history, limits.user_tokens
-    ledgers = (True, False) if state.rules > 2 else (False,)
-    for ledger in ledgers if summary else ():
+    for ledger in (True, False) if summary else ():
         yield "summary", with_summary(history, parts, words, summary, ledger=ledger)
-    for ledger in ledgers:
+    for ledger in (True, False):
         yield "truncation", without_summary(history, parts, words, ledger=ledger)
 
 

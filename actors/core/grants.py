@@ -29,7 +29,7 @@ def grant_key(state: State, turn: Turn, call: Call) -> str:
 
     The files that the call names are not in it: `is_granted` compares them.
     """
-    if state.rules < 4 or not call.plan.approval_key or turn.settings is None:
+    if not call.plan.approval_key or turn.settings is None:
         return call.plan.approval_key
     session = turn.settings.session
     reach = (sandbox_of(turn, call), session.cwd, session.shell_environment)
@@ -52,8 +52,6 @@ def is_granted(state: State, turn: Turn, call: Call) -> bool:
 
 def changed_since(state: State, turn: Turn, call: Call) -> tuple[str, ...]:
     """Return the files that are no longer what they were when this call was allowed, sorted."""
-    if state.rules < 4:
-        return ()
     granted = state.approved.get(grant_key(state, turn, call))
     since = differing(granted, call.plan.files) if granted is not None else ()
     return tuple(sorted({*call.changed, *since}))

@@ -47,7 +47,7 @@ def ask(state: State, turn: Turn) -> ModelAsked:
 def prefix_changes(state: State, turn: Turn) -> tuple[Literal["model", "tools"], ...]:
     """Say what makes a provider's cache of the last request useless, beside the conversation."""
     last = state.asked_with
-    if state.rules < 2 or last is None or turn.settings is None:
+    if last is None or turn.settings is None:
         return ()
     causes: list[Literal["model", "tools"]] = []
     if last.session.model != turn.settings.session.model:
@@ -105,7 +105,7 @@ def failed(state: State, turn: Turn, fact: ModelFailed) -> Iterator[SessionDecis
 def _can_be_shorter(state: State, turn: Turn, failure: ModelFailure) -> bool:
     """Say whether a request that was too long may be sent again behind a compaction."""
     too_long = failure.code == "context_window_exceeded"
-    if not too_long or state.rules < 2 or turn.rescued or turn.stopping is not None:
+    if not too_long or turn.rescued or turn.stopping is not None:
         return False
     return compaction.possible(state, turn)
 

@@ -5,7 +5,7 @@ happened. Resume decides nothing again: `rebuild` folds what was decided.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, assert_never
+from typing import assert_never
 
 from turnlog.actors.core import (
     agents,
@@ -80,9 +80,6 @@ from turnlog.protocol.ops import (
     op_name,
 )
 
-# The revision of the rules by which this release decides. A recorded life is replayed under its
-# own, so that what changed since is no difference.
-RULES: Final = 4
 # Ops that mean the same in a session that nobody goes on with.
 TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
 
@@ -126,7 +123,7 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
     if state.repeated_op:
         yield OpRefused(fact.op_id, "duplicate_op", "an op with this id has been done already")
         return
-    if state.rules > 3 and fact.origin == ELSEWHERE:
+    if fact.origin == ELSEWHERE:
         yield OpRefused(fact.op_id, "from_elsewhere", texts.LEFT_ELSEWHERE)
         return
     match op:
@@ -146,11 +143,9 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
                 yield TurnStopping("interrupted")
         case ExecApproval() | PatchApproval():
             yield from approval.answer(state, fact.op_id, op)
-        case OverrideTurnContext():
+        case OverrideTurnContext() | SetName() | Archive():
             return
-        case SetName() | Archive() if state.rules > 1:
-            return
-        case Compact() | Review() | RunUserShellCommand() | Undo() | Redo() if state.rules > 1:
+        case Compact() | Review() | RunUserShellCommand() | Undo() | Redo():
             yield from _receive_task(state, fact)
         case _:
             yield OpRefused(fact.op_id, "not_supported", f"sessions do not do {op_name(op)!r} yet")
@@ -200,7 +195,7 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
     if state.dormant:
         return
     history = state.history
-    if state.rules > 2 and history.parts and isinstance(fact, SessionOpened):
+    if history.parts and isinstance(fact, SessionOpened):
         yield ConversationResumed(len(history.parts), state.tokens, history.digest.hex())
     lost = tuple(state.outstanding.items())
     keep = state.turn is not None and model_call.keeps_items(state.turn)
@@ -304,11 +299,10 @@ def decisions(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield decision
     except Exception as error:  # whatever it is, the fact must not be lost
         yield _failed(error)
-        if state.rules > 2:
-            try:
-                yield from turn.advance(state)
-            except Exception as again:
-                yield _failed(again)
+        try:
+            yield from turn.advance(state)
+        except Exception as again:
+            yield _failed(again)
 
 
 def _failed(error: Exception) -> StepFailed:

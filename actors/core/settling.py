@@ -3,14 +3,14 @@
 from typing import Final
 
 from turnlog.actors.core import ledger
-from turnlog.actors.core.state import Call, State
+from turnlog.actors.core.state import Call
 from turnlog.protocol.events import CallOutcome, CallSettled
 
 _MAY_HAVE_RUN: Final = ("stopped", "unknown")
 
 
 def settled(
-    state: State, call: Call, number: int, outcome: CallOutcome, output: str, note: str = ""
+    call: Call, number: int, outcome: CallOutcome, output: str, note: str = ""
 ) -> CallSettled:
     """Return the decision that gives `call` its output.
 
@@ -19,8 +19,6 @@ def settled(
         note: for the ledger. Default: what the call did before its sandbox stopped it, or that
             a crash cut it off.
     """
-    if state.rules < 3:
-        return CallSettled(number, call.item.call_id, outcome, output)
     note = note or call.note
     if not note and outcome in _MAY_HAVE_RUN:
         note = ledger.note(call.item, call.plan, outcome)

@@ -38,14 +38,14 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
             yield PlanAsked(effect_id(state.facts, "plan", number), number, call.item.call_id)
             continue
         if call.plan.refusal is not None:
-            yield settled(state, call, number, "refused", call.plan.refusal)
+            yield settled(call, number, "refused", call.plan.refusal)
             continue
         if call.plan.agent is not None and (call.origin == "here" or call.approved):
             yield from agents.act(state, turn, call, number, call.plan.agent)
             continue
         match _permission(state, turn, call):
             case "refuse":
-                yield settled(state, call, number, "refused", _refusal(turn, call))
+                yield settled(call, number, "refused", _refusal(turn, call))
             case "ask":
                 yield approval.ask(state, turn, call, number)
             case "run":
@@ -92,8 +92,7 @@ def _is_free(turn: Turn, call: Call, number: int) -> bool:
 
 def _dispatch(state: State, turn: Turn, call: Call, number: int) -> ToolDispatched:
     sandbox, effect = grants.sandbox_of(turn, call), effect_id(state.facts, "tool", number)
-    approved = state.rules > 3 and _is_allowed(state, turn, call)
-    call_id, tool = call.item.call_id, call.plan.tool
+    call_id, tool, approved = call.item.call_id, call.plan.tool, _is_allowed(state, turn, call)
     return ToolDispatched(effect, number, call_id, tool, sandbox, approved)
 
 
@@ -109,16 +108,16 @@ def settle_cut_off(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls that had been dispatched when their engine went away."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if call.status == "stopped":
-            yield settled(state, call, number, "stopped", texts.STOPPED)
+            yield settled(call, number, "stopped", texts.STOPPED)
         elif call.status == "unknown":
-            yield settled(state, call, number, "unknown", texts.UNKNOWN)
+            yield settled(call, number, "unknown", texts.UNKNOWN)
 
 
 def settle_never_started(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls of a turn that ends before they could start."""
     for number, call in enumerate(tuple(turn.calls), turn.first_call):
         if not call.settled:
-            yield settled(state, call, number, "never_started", never_started(state, call))
+            yield settled(call, number, "never_started", never_started(state, call))
 
 
 def never_started(state: State, call: Call) -> str:
@@ -137,12 +136,12 @@ def closed_early(
         if fact.how == "failed" and approval.parks(state, turn, call):
             yield CallParked(effect.call, call.item.call_id)
         elif fact.how == "failed":
-            yield settled(state, call, effect.call, "declined", call.denied or texts.UNANSWERED)
+            yield settled(call, effect.call, "declined", call.denied or texts.UNANSWERED)
     elif fact.how == "cancelled":
         yield from settle_cut_off(state, turn)
     else:
         output = texts.CRASHED.format(message=fact.message)
         outcome: CallOutcome = "stopped" if call.status == "running" else "unknown"
-        yield settled(state, call, effect.call, outcome, output)
+        yield settled(call, effect.call, outcome, output)
     if fact.how != "failed" and turn.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))

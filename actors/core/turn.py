@@ -74,7 +74,7 @@ def _needs_a_turn(state: State, turn: Turn, fact: OpReceived) -> bool:
     op = fact.op
     if any(isinstance(item, LocalImageInput) for item in input_items(op)):
         return True
-    if state.rules < 2 or not isinstance(op, UserInput | UserTurn):
+    if not isinstance(op, UserInput | UserTurn):
         return False
     has_schema = isinstance(op, UserTurn) and op.final_output_json_schema is not None
     return op.queue or has_schema or turn.kind != "regular"

@@ -23,7 +23,7 @@ def refusal(state: State, fact: OpReceived) -> OpRefused | None:
     if isinstance(op, Redo) and state.undone is None:
         return OpRefused(fact.op_id, "nothing_to_redo", "no undo was the last thing done here")
     if isinstance(op, Undo) and not 1 <= op.turns <= len(state.marks):
-        turns = "turn" if len(state.marks) == 1 and state.rules > 2 else "turns"
+        turns = "turn" if len(state.marks) == 1 else "turns"
         reason = (
             f"{len(state.marks)} {turns} can be undone here, not {op.turns}; to go further back, "
             "fork the session at an earlier event"
@@ -47,15 +47,10 @@ def _parts(state: State, mark: Mark) -> int | None:
     return mark.parts if mark.epoch == state.epoch else None
 
 
-def parts_then(then: State, rules: int) -> tuple[RestoredPart, ...]:
-    """Return the whole conversation of `then`, as `TurnsRestored` has it.
-
-    Args:
-        rules: the revision by which the session decides now.
-    """
+def parts_then(then: State) -> tuple[RestoredPart, ...]:
+    """Return the whole conversation of `then`, as `TurnsRestored` has it."""
     history = then.history
-    notes = history.notes if rules > 2 else [""] * len(history.parts)
-    return tuple(map(RestoredPart, history.kinds, history.parts, notes))
+    return tuple(map(RestoredPart, history.kinds, history.parts, history.notes))
 
 
 def finish(state: State, turn: Turn) -> Iterator[SessionDecision]:

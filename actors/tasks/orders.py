@@ -57,7 +57,6 @@ class UndoOrder(Struct, frozen=True):
     session: SessionId
     asked: UndoAsked
     cwd: str
-    rules: int
 
 
 def context_request(state: State, turn: Turn, asked: ContextAsked) -> ContextRequest:
@@ -129,7 +128,7 @@ def scan_order(state: State, turn: Turn, asked: ScanAsked) -> ScanOrder:
 
 def undo_order(state: State, turn: Turn, asked: UndoAsked) -> UndoOrder:
     """Return what an undo brings back."""
-    return UndoOrder(state.session, asked, _settings(turn).session.cwd, state.rules)
+    return UndoOrder(state.session, asked, _settings(turn).session.cwd)
 
 
 def _settings(turn: Turn) -> TurnSettings:

@@ -60,7 +60,7 @@ async def undo(
 async def _parts(order: UndoOrder, log: EventLog) -> tuple[RestoredPart, ...]:
     """Return the earlier conversation: a summary has taken its place since."""
     state = await folded(log, order.session, until=order.asked.since)
-    return parts_then(state, order.rules)
+    return parts_then(state)
 
 
 async def _files(

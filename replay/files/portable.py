@@ -17,10 +17,8 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from turnlog.protocol.envelope import (
-    BLOB_THRESHOLD,
     EVENT_TYPES,
     GENESIS,
-    OLD_THRESHOLDS,
     SCHEMA,
     EncodedEvent,
     Envelope,
@@ -187,7 +185,7 @@ def seal_line(line: EventLine, schema: int) -> tuple[bytes, EncodedEvent]:
     if line.event is not UNSET:
         # Only its shape matters for the bytes, so that today's fields are not asked about.
         plain = cast(SessionEvent, [line.tag, *line.event.values()])
-        encoded = encode_event(plain, OLD_THRESHOLDS.get(schema, BLOB_THRESHOLD))
+        encoded = encode_event(plain)
         digests = tuple(encoded.blobs)
     else:
         encoded = EncodedEvent(b64decode(line.body or "", validate=True), _NO_BLOBS)

@@ -11,7 +11,9 @@ from typing import Final, Literal
 import attrs
 
 from turnlog.actors.core.model_call import sendable
+from turnlog.actors.core.rules import RULES
 from turnlog.actors.core.state import Call
+from turnlog.actors.core.state import Turn as RunningTurn
 from turnlog.protocol.calls import ContextFragment, ModelFailure
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -31,7 +33,7 @@ from turnlog.protocol.events import (
     ToolStarted,
 )
 from turnlog.protocol.ids import EffectId, SessionId
-from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, text_message
+from turnlog.protocol.items import CustomToolCall, FunctionCall, JsonText, OtherCall, text_message
 from turnlog.protocol.json_values import objects, text_of
 from turnlog.protocol.ops import (
     ExecApproval,
@@ -84,7 +86,7 @@ class Player:
     def play(self, window: Window, settings: SessionSettings, start_us: int) -> None:
         """Tell the core all of a window, from the session's start to its end."""
         self._send(SessionStarted(self.session, settings, self.originator, VERSION), start_us)
-        self._send(SessionOpened(_FENCE, ORIGIN, VERSION), start_us)
+        self._send(SessionOpened(_FENCE, ORIGIN, VERSION, rules=RULES), start_us)
         base = list(window.base)
         for turn in window.turns:
             self._turn(turn, base)
@@ -180,7 +182,7 @@ class Player:
         for entry in group.items:
             self._item(effect, turn, entry)
         running = self.stream.state.turn
-        calls = list(running.calls) if running else []
+        calls = _for_tools(running) if running else []
         stops = is_last and turn.end == "aborted"
         when = group.end_us
         if not calls:
@@ -194,11 +196,10 @@ class Player:
                 return True
             self._last_words(group, stops=stops)
         self._send(ModelCompleted(effect, group.response_id, group.usage), when)
-        first = running.first_call if running else 0
-        for index, call in enumerate(calls):
-            if index == len(calls) - 1:
+        for number, call in calls:
+            if call is calls[-1][1]:
                 self._last_words(group, stops=stops)
-            self._tool(turn, group, call, first + index)
+            self._tool(turn, group, call, number)
         return True
 
     def _last_words(self, group: Group, *, stops: bool) -> None:
@@ -264,13 +265,30 @@ class Player:
                 self._op(Interrupt(), when)
                 self._send(EffectClosed(effect, "cancelled"), when)
             case "failed":
-                self._send(ModelFailed(effect, failure_of(turn.error)), when)
+                self._send(_failed(effect, failure_of(turn.error)), when)
             case "completed":
                 self._send(ModelCompleted(effect, "", usage), when)
             case "compacted":
                 self._send(ModelFailed(effect, _COMPACTED), when)
             case None:
                 self._send(ModelFailed(effect, _ENDS_HERE), when)
+
+
+def _failed(effect: EffectId, failure: ModelFailure) -> ModelFailed | EffectClosed:
+    """Return the fact that ends a turn with this failure.
+
+    A conversation that was too long is no failure of the model here: the core would ask for a
+    summary, and the recording holds none.
+    """
+    if failure.code == "context_window_exceeded":
+        return EffectClosed(effect, "failed", failure.message, failure.code)
+    return ModelFailed(effect, failure)
+
+
+def _for_tools(turn: RunningTurn) -> list[tuple[int, Call]]:
+    """Return the calls that a tool of the recording answered, each with its number."""
+    calls = enumerate(turn.calls, turn.first_call)
+    return [(number, call) for number, call in calls if not isinstance(call.item, OtherCall)]
 
 
 def _inputs(entry: Entry | None) -> tuple[UserInputItem, ...]:

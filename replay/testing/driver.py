@@ -6,7 +6,8 @@ from typing import Final
 import attrs
 from hypothesis.vendor.pretty import RepresentationPrinter
 
-from turnlog.actors.core.session import RULES, step
+from turnlog.actors.core.rules import RULES
+from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.protocol.envelope import Recorded, seal, unseal
 from turnlog.protocol.events import (

@@ -222,7 +222,7 @@ class World:
         asked = next(e for e in events if isinstance(e, UndoAsked) and e.effect == effect)
         if not asked.conversation or asked.parts is not None:
             return None
-        return parts_then(rebuild(self.session.records[: asked.since]), self.session.state.rules)
+        return parts_then(rebuild(self.session.records[: asked.since]))
 
     # --- tools ------------------------------------------------------------------------------------
 

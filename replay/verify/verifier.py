@@ -70,8 +70,8 @@ class Verifier:
 
     Goes on from the recorded decision, so that one difference does not drag others along. Of the
     decisions that the log lacks at the end of a step, the first is reported: what would come
-    behind it depends on it. Events of unknown kinds are passed over. Deciding that raises is a
-    decision, `StepFailed`.
+    behind it depends on it. Events of unknown kinds are passed over, if they may be; see
+    `rebuild`. Deciding that raises is a decision, `StepFailed`.
     """
 
     state: State = attrs.field(factory=State)  # after the recorded events
@@ -79,7 +79,11 @@ class Verifier:
     _facts: deque[Recorded] = attrs.field(factory=lambda: deque(maxlen=FACTS_KEPT), init=False)
 
     def take(self, record: Recorded) -> Divergence | None:
-        """Take the next event; return what differs there."""
+        """Take the next event; return what differs there.
+
+        Raises:
+            StoreTooNew: it is of an unknown kind that must not be passed over.
+        """
         event, state, found = record.event, self.state, None
         if isinstance(event, UnknownEvent):
             rebuilding.rebuild((record,), state)

@@ -8,7 +8,8 @@ from hypothesis.vendor.pretty import RepresentationPrinter
 from msgspec import structs
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import RULES, step
+from turnlog.actors.core.rules import RULES
+from turnlog.actors.core.session import step
 from turnlog.actors.core.state import State
 from turnlog.actors.core.undo import parts_then
 from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
@@ -225,7 +226,7 @@ class Play:
         fence, history = self.state.fence + 1, self.state.history
         resumed = ConversationResumed(len(history.parts), self.state.tokens, history.digest.hex())
         decided = self.send(SessionOpened(fence, "engine", "0", on_recovery, self.rules))
-        if not resumed.parts or self.rules < 3 or on_recovery == "leave":
+        if not resumed.parts or on_recovery == "leave":
             return decided
         assert decided[0] == resumed
         return decided[1:]
@@ -310,7 +311,7 @@ class Play:
         )
         parts = None
         if asked.conversation and asked.parts is None:
-            parts = parts_then(rebuild(self.records[: asked.since]), self.state.rules)
+            parts = parts_then(rebuild(self.records[: asked.since]))
         return self.send(TurnsRestored(effect, (), {}, parts))
 
     def undo(self, turns: int = 1) -> list[SessionDecision]:

@@ -27,7 +27,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.items import Message, encode_item
 from turnlog.protocol.ops import OverrideTurnContext, Review, RunUserShellCommand, Shutdown
-from turnlog.protocol.settings import AgentLimits, SettingsUpdate, TurnSettings
+from turnlog.protocol.settings import AgentLimits, SettingsUpdate
 
 OUTSIDE = ToolPlan("exec_command", parallel=True, wants="outside", approval_key="rm")
 CANCELLED = ModelFailure("cancelled", "interrupted")
@@ -265,16 +265,6 @@ def test_a_change_of_model_or_tools_is_an_event_with_its_cause() -> None:
     play.fork()
     play.open()
     assert changed(play) == ()
-
-
-def test_an_older_engine_s_life_has_no_such_events() -> None:
-    play = Play(rules=1, limits=TurnSettings(SETTINGS))
-    started = Play.started().events[0]
-    assert type(started).__name__ == "SessionStarted"
-    play.send(started)  # type: ignore[arg-type]
-    play.open()
-    changed(play)
-    assert changed(play, '[{"name":"new"}]') == ()
 
 
 def test_a_compaction_and_an_undo_are_breaks_that_need_no_other_event() -> None:

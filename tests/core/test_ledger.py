@@ -157,17 +157,6 @@ def test_what_stays_as_it_is_behind_a_cut_is_not_told_twice() -> None:
     assert sum(part.startswith("function_call_output ") for part in said) == 1
 
 
-def test_a_life_that_was_recorded_under_older_rules_has_no_ledger() -> None:
-    play = Play.started(limits=limited())
-    play.rules = 2
-    play.open()
-    did(play, reading("a.py"))
-    play.op(Compact())
-    play.load()
-    play.summarize("in short")
-    assert LEDGER not in play.state.history.kinds
-
-
 @given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"])), min_size=1), st.data())
 def test_a_ledger_is_read_back_whole_and_is_a_tenth_at_most(
     notes: list[str], data: st.DataObject

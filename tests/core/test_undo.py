@@ -385,7 +385,7 @@ def rested(play: Play) -> bool:
     if play.state.closed or play.state.dormant:
         play.open()
         play.settle(200)
-    return bool(play.state.marks) and play.state.rules > 1
+    return bool(play.state.marks)
 
 
 @given(sessions(when=rested), st.data())

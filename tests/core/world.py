@@ -18,7 +18,6 @@ from tests.core.play import (
     thought,
     user,
 )
-from turnlog.actors.core.session import RULES
 from turnlog.protocol.calls import (
     AgentRequest,
     AwaitAgents,
@@ -177,9 +176,7 @@ class World:
             unanswered=self.pick((UnansweredPolicy(), UnansweredPolicy("park", "wait"))),
             compaction=CompactionLimits(self.pick((None, 300, 60)), user_tokens=100),
         )
-        self.play = Play(
-            retry=retry, limits=limits, rules=self.pick((RULES, RULES, RULES, RULES, 2, 1))
-        )
+        self.play = Play(retry=retry, limits=limits)
         self.play.send(SessionStarted(SESSION, settings, "test", "0"))
         self.play.open()
 
@@ -261,8 +258,6 @@ class World:
     # --- what ends an engine, and what comes too late ---------------------------------------------
 
     def crash(self) -> None:
-        if self.throw(4) == 3:  # the next engine is of a later release
-            self.play.rules = RULES
         self.play.open(self.pick(("continue", "interrupt", "continue", "leave")))
         if self.play.state.dormant:
             self.odd_op()

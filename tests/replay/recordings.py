@@ -15,7 +15,7 @@ FILES: Final = sorted(FOLDER.glob("*.turnlog"))
 
 
 def named(name: str) -> Path:
-    return FOLDER / f"schema-1-{name}.turnlog"
+    return FOLDER / f"schema-1-rules-1-{name}.turnlog"
 
 
 def events_of(path: Path) -> list[PortableEvent]:

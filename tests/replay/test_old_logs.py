@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.replay.recordings import FILES, FOLDER
+from turnlog.actors.core.rules import RULES
 from turnlog.protocol.envelope import SCHEMA
 from turnlog.replay.verify.files import replay_file
 
@@ -27,9 +28,13 @@ def test_a_recorded_session_replays_as_it_ran(path: Path) -> None:
     assert [(found.sequence, found.label) for found in report.divergences] == accepted(path)
 
 
-def test_there_are_sessions_of_every_schema(capsys: pytest.CaptureFixture[str]) -> None:
+def test_there_are_sessions_of_every_schema_and_revision(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for schema in range(1, SCHEMA + 1):
-        assert len(list(FOLDER.glob(f"schema-{schema}-*.turnlog"))) >= 9
+        assert len(list(FOLDER.glob(f"schema-{schema}-*.turnlog"))) >= 16
+    for rules in range(1, RULES + 1):
+        assert len(list(FOLDER.glob(f"schema-*-rules-{rules}-*.turnlog"))) >= 16
     differences = sum(len(accepted(path)) for path in FILES)
     with capsys.disabled():
         print(f"\n{len(FILES)} recorded sessions replay, with {differences} accepted differences")

@@ -32,7 +32,7 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
             mark(turn, call, "dispatched")
         case AgentsAwaited(call=call):
             if (waiting := turn.find(call)) is not None:
-                waiting.status, waiting.waited = "awaiting", state.rules > 2
+                waiting.status, waiting.waited = "awaiting", True
         case ApprovalAsked(call=call, question=question):
             if (asked := turn.find(call)) is not None:
                 asked.status, asked.question = "asked", question
@@ -54,7 +54,7 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
 
 def unpark(state: State, turn: Turn) -> None:
     """Note that the turn goes on here after all, once no question is left for the next engine."""
-    if state.rules > 2 and not state.closed:
+    if not state.closed:
         turn.parking = turn.parking and any(
             call.question is not None and call.status == "waiting" and not call.approved
             for call in turn.calls

@@ -18,8 +18,7 @@ def compacted(state: State, decision: Compacted) -> None:
         new.add_from(old, index)
     _replace(state, new)
     state.measured = (max(0, decision.tokens_after), new.size)
-    if state.rules > 2:
-        state.undone = None  # a redo would take the summary back, too
+    state.undone = None  # a redo would take the summary back, too
     if (turn := state.turn) is not None:
         turn.response_at = max(fixed, turn.response_at - decision.replaced + fixed)
         turn.compaction = turn.wants_compaction = None

@@ -146,7 +146,7 @@ def _turn_decided(
             turn.stopping = decision
             turn.compaction = turn.wants_compaction = None
         case TurnEnded(status=status):
-            if state.rules > 3 and turn.was_vain:
+            if turn.was_vain:
                 _forget(state, turn)
             _turn_over(state, status)
         case _:

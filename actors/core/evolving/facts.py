@@ -119,8 +119,6 @@ def _started(state: State, fact: SessionStarted) -> None:
 
 def _forked(state: State, fact: SessionForked) -> None:
     state.session = fact.session
-    if state.rules < 3:
-        state.cache_key = fact.session
     if state.summary is not None:
         state.summary = structs.replace(
             state.summary,
@@ -148,14 +146,14 @@ def _forked(state: State, fact: SessionForked) -> None:
 def _op_received(state: State, fact: OpReceived) -> None:
     state.belongs_to = None
     state.repeated_op = fact.op_id in state.op_ids
-    if state.repeated_op or (state.rules > 3 and fact.origin == ELSEWHERE):
+    if state.repeated_op or fact.origin == ELSEWHERE:
         return
     state.op, state.op_at = fact, state.head
     state.op_ids[fact.op_id] = None
     if len(state.op_ids) > REMEMBERED_OPS:
         del state.op_ids[next(iter(state.op_ids))]
     match fact.op:
-        case UserTurn() if state.rules > 2 and not state.takes_input(fact.op.items):
+        case UserTurn() if not state.takes_input(fact.op.items):
             pass  # it is refused, with the settings that came with it
         case UserTurn(update=update) | OverrideTurnContext(update=update):
             if state.settings is not None:
@@ -215,7 +213,7 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
             turn.compaction.summary = received.text
         return
     turn.answered = True
-    if isinstance(item, OtherItem) and state.rules > 3:
+    if isinstance(item, OtherItem):
         if not _answers_itself(state, turn, fact.item_json):
             return
         if (other := other_call(fact.item_json)) is not None:
@@ -299,7 +297,7 @@ def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
     """Count a conversation that the provider found too long as one that fills the window."""
     window = turn.settings.context_window if turn.settings else None
     too_long = fact.failure.code == "context_window_exceeded"
-    if state.rules > 3 and too_long and window is not None:
+    if too_long and window is not None:
         state.measured = (max(state.tokens, window), state.history.size)
 
 

@@ -297,7 +297,7 @@ EVENTS: tuple[SessionEvent, ...] = (
     SessionClosed("parked"),
     ConversationResumed(12, 3_400, "ab" * 32),
     SessionImported("0.1.0"),
-    SessionOpened(4, "host:4711", "0.1.0", "continue", 4, "ab" * 8, SETTINGS),
+    SessionOpened(4, "host:4711", "0.1.0", "continue", 1, "ab" * 8, SETTINGS),
     PlanAsked(EffectId("9.plan.0"), 0, "call_1"),
     CallPlanned(
         EffectId("9.plan.0"),

@@ -13,7 +13,7 @@ import trio
 from tests.engine.agents import Addressing, only, spawn
 from tests.engine.kit import House, house, play, shell, until
 
-from turnlog.actors.core.session import RULES
+from turnlog.actors.core.rules import RULES
 from turnlog.protocol.envelope import SCHEMA, Recorded
 from turnlog.protocol.events import (
     ApprovalAsked,
