@@ -45,7 +45,7 @@ class TurnlogError(Exception):
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(code, text)
-        self.code = str(code)
+        self.code: str = str(code)
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -70,7 +70,10 @@ class FileInvalid(UsageError):
         if flaw in ("empty", "header"):
             advice = "Name a file that `turnlog export` has written."
         super().__init__(ErrorCode.PORTABLE_INVALID, f"{name}, line {line}: {why}. {advice}")
-        self.name, self.line, self.flaw, self.why = name, line, flaw, why
+        self.name = name
+        self.line = line
+        self.flaw = flaw
+        self.why = why
 
 
 class NotFound(TurnlogError):
@@ -108,7 +111,7 @@ class Unavailable(TurnlogError):
 
     def __init__(self, code: str, text: str, tried: Sequence[str] = ()) -> None:
         super().__init__(code, text)
-        self.tried = tuple(tried)
+        self.tried: tuple[str, ...] = tuple(tried)
 
 
 class RecordingMiss(TurnlogError):
@@ -140,7 +143,8 @@ class StoreTooNew(StoreError):
             f"this was written with schema {found}; this turnlog knows up to {known}. "
             "Upgrade turnlog to open it. What a build before the first release wrote stays closed.",
         )
-        self.found, self.known = found, known
+        self.found = found
+        self.known = known
 
 
 class StoreDamaged(StoreError):
@@ -165,7 +169,9 @@ class LogDamaged(StoreError):
             f"intact: fork with `turnlog fork {session} --at {sequence - 1}`; `turnlog doctor` "
             "reports all damage.",
         )
-        self.session, self.sequence, self.why = session, sequence, why
+        self.session = session
+        self.sequence = sequence
+        self.why = why
 
 
 class WriteLost(StoreError):

@@ -11,4 +11,5 @@ class RecordedCrash(Exception):
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
-        self.message, self.code = message, code
+        self.message = message
+        self.code = code

@@ -70,7 +70,7 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._handled = sys.exception()  # what was being handled before this example began
-        self.world = World(self.make_tools(), CoreSession.started(self.session_settings))
+        self.world: World = World(self.make_tools(), CoreSession.started(self.session_settings))
         kinds = type(self), *(tool.name for tool in self.world.tools)
         if kinds not in _DRAWN:  # making strategies takes longer than an example does
             items = strategies.model_items(self.world.tools, self.arguments)

@@ -20,8 +20,15 @@ from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 from turnlog.runtime.engine import arguments as doors
 from turnlog.runtime.store.lmdb.log import open_log
 
-__all__ = ["ReplayReport", "replay_session", "replay_store", "replay_stored"]
+__all__ = [
+    "ReplayReport",
+    "replay_session",
+    "replay_session_async",
+    "replay_store",
+    "replay_stored",
+]
 
+_AT_ONCE: Final = 100  # events that are decided again before other tasks have their turn
 _WORTH_PROCESSES: Final = 20_000  # events; fewer are done before a process has started
 
 
@@ -29,7 +36,8 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
     """Feed a session's recorded facts to today's code, and compare each decision with the log.
 
     Reads the log and nothing else; no model, process or network is reached. Not for use while
-    an engine of this same process has the store open.
+    an engine of this same process has the store open. It returns once all is replayed: a trio
+    program awaits `replay_session_async` instead, so that its other tasks continue meanwhile.
 
     Args:
         prefix: the session's id, or as much of it as is unique.
@@ -39,16 +47,14 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
         UsageError: a value is not allowed.
         NotFound, UsageError, LogDamaged, StoreError
     """
-    prefix = doors.TEXT.take("prefix", prefix)
-    environ = dict(os.environ) if home is None else {"TURNLOG_HOME": doors.path("home", home)}
-    store = turnlog_home(environ) / STORE_FOLDER
+    replay = partial(replay_session_async, prefix, home=home)
     if not trio.lowlevel.in_trio_run():
-        return trio.run(_replay, store, prefix)
+        return trio.run(replay)
     outcome: list[ReplayReport | BaseException] = []
 
     def elsewhere() -> None:
         try:
-            outcome.append(trio.run(_replay, store, prefix))
+            outcome.append(trio.run(replay))
         except BaseException as error:  # raised again, by the caller's thread
             outcome.append(error)
 
@@ -60,11 +66,24 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
     return outcome[0]
 
 
-async def _replay(store: Path, prefix: str) -> ReplayReport:
-    async with open_log(store, read_only=True) as log:
+async def replay_session_async(
+    prefix: str, *, home: str | os.PathLike[str] | None = None
+) -> ReplayReport:
+    """Replay a session as `replay_session` does, in a trio program. Other tasks run meanwhile.
+
+    Args:
+        prefix, home: see `replay_session`.
+
+    Raises:
+        UsageError: a value is not allowed.
+        NotFound, UsageError, LogDamaged, StoreError
+    """
+    prefix = doors.TEXT.take("prefix", prefix)
+    environ = dict(os.environ) if home is None else {"TURNLOG_HOME": doors.path("home", home)}
+    async with open_log(turnlog_home(environ) / STORE_FOLDER, read_only=True) as log:
         session = await log.resolve(prefix)
         found = Replay(session)
-        async for page in Pages(log, session):
+        async for page in Pages(log, session, at_once=_AT_ONCE):
             found.take(page)
         return found.finish()
 

@@ -49,10 +49,10 @@ class Rules:
         hidden: Iterable[str] = (),
         network: bool = False,
     ) -> None:
-        self.write = tuple(write)
-        self.entries = tuple(entries)
-        self.hidden = tuple(hidden)
-        self.kept = frozenset((*kept, *self.entries, *self.hidden))
+        self.write: tuple[str, ...] = tuple(write)
+        self.entries: tuple[str, ...] = tuple(entries)
+        self.hidden: tuple[str, ...] = tuple(hidden)
+        self.kept: frozenset[str] = frozenset((*kept, *self.entries, *self.hidden))
         self.network = network
 
     def writable(self) -> Iterator[str]:

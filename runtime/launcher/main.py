@@ -46,7 +46,7 @@ class Options:
                 self.lists[option].append(next(rest, ""))
             else:
                 raise ValueError(f"{option!r} is not an option of the launcher")
-        self.argv = list(rest)
+        self.argv: list[str] = list(rest)
         if not self.argv:
             raise ValueError("no command was given after --")
 

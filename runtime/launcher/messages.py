@@ -27,7 +27,9 @@ class Started:
     """
 
     def __init__(self, namespace: int, attendant: int, leader: int) -> None:
-        self.namespace, self.attendant, self.leader = namespace, attendant, leader
+        self.namespace = namespace
+        self.attendant = attendant
+        self.leader = leader
 
 
 class Refused:
@@ -55,7 +57,10 @@ class Ended:
         names: tuple[str, ...] = (),
         survivors: tuple[int, ...] = (),
     ) -> None:
-        self.code, self.ended, self.names, self.survivors = code, ended, names, survivors
+        self.code = code
+        self.ended = ended
+        self.names = names
+        self.survivors = survivors
 
 
 def encode(message: Started | Refused | Ended) -> bytes:

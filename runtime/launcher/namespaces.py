@@ -71,7 +71,7 @@ class View:
         rules = dict.fromkeys(write, "write")
         rules.update(dict.fromkeys(read, "read"))
         rules.update(dict.fromkeys(hide, "hide"))
-        self.rules = sorted(rules.items())  # parents before children
+        self.rules: list[tuple[str, str]] = sorted(rules.items())  # parents before children
         self.cwd = cwd
         self.network = network
 

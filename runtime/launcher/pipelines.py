@@ -35,7 +35,10 @@ class Member:
         *,
         is_leaving: bool = False,
     ) -> None:
-        self.pid, self.parent, self.reads, self.writes = pid, parent, reads, writes
+        self.pid = pid
+        self.parent = parent
+        self.reads = reads
+        self.writes = writes
         self.is_leaving = is_leaving
 
 

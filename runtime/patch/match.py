@@ -38,7 +38,7 @@ class LineFinder:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
-        self.scanned = 0
+        self.scanned: int = 0
         self._passes: list[tuple[str, array[int]]] = []
 
     def find(self, wanted: Sequence[str], start: int, *, at_end: bool = False) -> int | None:

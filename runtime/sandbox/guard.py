@@ -16,7 +16,7 @@ class ReadGuard:
     """Refuses files that lie in hidden folders, by whichever name they were reached."""
 
     def __init__(self, hidden: Sequence[str] = ()) -> None:
-        self.hidden = tuple(hidden)
+        self.hidden: tuple[str, ...] = tuple(hidden)
 
     def check(self, descriptor: int, path: str | os.PathLike[str]) -> None:
         """Check an open file before anything is read from it.

@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from turnlog.runtime.engine.engine import Engine
     from turnlog.runtime.engine.session import Session
     from turnlog.runtime.tools.from_function import tool
-    from turnlog.runtime.tools.tool import CallRefused, Tool, parse_arguments
+    from turnlog.runtime.tools.tool import Tool, parse_arguments
 
 __version__ = VERSION
 __all__ = [
     "Busy",
-    "CallRefused",
     "Config",
     "Engine",
     "Image",
@@ -55,11 +54,11 @@ __all__ = [
     "open_engine",
     "parse_arguments",
     "replay_session",
+    "replay_session_async",
     "tool",
 ]
 _HOME_OF: Final = {
     "Busy": "protocol.errors",
-    "CallRefused": "runtime.tools.tool",
     "Config": "runtime.config.schema",
     "Engine": "runtime.engine.engine",
     "Image": "protocol.images",
@@ -146,8 +145,26 @@ async def open_engine(
 def replay_session(prefix: str, *, home: str | PathLike[str] | None = None) -> "ReplayReport":
     """Replay a stored session offline: `replay_session(id).divergences` is empty if all is well.
 
-    See `turnlog.replay.verify.stored.replay_session`, which this imports when it is called.
-    """
-    from turnlog.replay.verify import stored as offline
+    Nobody may have the store open in this process. A trio program awaits `replay_session_async`.
 
-    return offline.replay_session(prefix, home=home)
+    Args:
+        prefix: the session's id, or as much of it as is unique.
+        home: where the store is. Default: `$TURNLOG_HOME`, `~/.turnlog`.
+
+    Raises:
+        UsageError: a value is not allowed.
+        NotFound: there is no such session.
+        TurnlogError: the store cannot be read.
+    """
+    from turnlog.replay.verify import stored
+
+    return stored.replay_session(prefix, home=home)
+
+
+async def replay_session_async(
+    prefix: str, *, home: str | PathLike[str] | None = None
+) -> "ReplayReport":
+    """Replay a stored session as `replay_session` does, while other tasks run."""
+    from turnlog.replay.verify import stored
+
+    return await stored.replay_session_async(prefix, home=home)

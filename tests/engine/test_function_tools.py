@@ -14,7 +14,7 @@ from trio.testing import MockClock
 import turnlog
 from tests.engine.kit import house, outputs, play, the, unchecked
 from tests.errors import raises_code
-from turnlog import CallRefused, Tool, ToolMonitor, ToolResult
+from turnlog import Tool, ToolMonitor, ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import ApprovalAsked, ModelItemReceived, ToolFinished
@@ -22,6 +22,7 @@ from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.scripted_model.script import call
 from turnlog.runtime.tools.shape import checked_tools
+from turnlog.runtime.tools.tool import CallRefused
 
 
 class Shelf(Struct, frozen=True):

@@ -1,9 +1,11 @@
 """What the documentation shows is run, and prints what it is said to print."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -48,15 +50,41 @@ def test_the_readme_s_lines_of_python_run(tmp_path: Path) -> None:
     assert idea == ["turn_opened, tool_dispatched, turn_ended", "no difference in 19 events"]
 
 
-def test_examples_use_public_names_only() -> None:
+PUBLIC = ("turnlog", "turnlog.events", "turnlog.ops", "turnlog.testing")
+
+
+def blocks() -> list[str]:
+    """Return every piece of Python that README and the pages show."""
     pages = [ROOT / "README.md", ROOT / "docs/testing-agents.md"]
     for kind in ("tutorial", "how-to", "topics"):
         pages += (ROOT / "docs" / kind).glob("*.md")
-    code = "\n".join(
+    shown = [
         block
         for page in pages
         for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    )
-    code += "\n".join(path.read_text() for path in (ROOT / "docs/examples").glob("*.py"))
-    modules = set(re.findall(r"^\s*(?:from|import) (turnlog[\w.]*)", code, re.MULTILINE))
-    assert modules == {"turnlog", "turnlog.events", "turnlog.ops", "turnlog.testing"}
+    ]
+    return shown + [path.read_text() for path in (ROOT / "docs/examples").glob("*.py")]
+
+
+def names_used(code: str) -> set[tuple[str, str]]:
+    """Return each module of turnlog that a program names, with the name that it takes of it."""
+    used: set[tuple[str, str]] = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names):
+                used |= {(module, one.name) for one in names}
+            case ast.Import(names=names):
+                used |= {(one.name, "__name__") for one in names}
+            case ast.Attribute(value=ast.Name(id="turnlog"), attr=name):
+                used.add(("turnlog", name))
+            case _:
+                pass
+    return {(module, name) for module, name in used if module.partition(".")[0] == "turnlog"}
+
+
+def test_examples_use_public_names_only() -> None:
+    offered = {(module, name) for module in PUBLIC for name in import_module(module).__all__}
+    offered |= {(module, "__name__") for module in PUBLIC}
+    used = set[tuple[str, str]]().union(*map(names_used, blocks()))
+    assert used - offered == set()
+    assert {module for module, _ in used} == set(PUBLIC)

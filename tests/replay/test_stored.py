@@ -39,6 +39,25 @@ async def test_recorded_sessions_are_stored_as_they_were_and_replay_from_there(
         assert (report.session, report.events, report.is_exact) == (session, events, True)
 
 
+async def test_other_tasks_run_while_a_trio_program_replays(tmp_path: Path) -> None:
+    loaded = await filled(tmp_path / "store")
+    session = max(loaded, key=lambda one: loaded[one])
+    passes = 0
+
+    async def count() -> None:
+        nonlocal passes
+        while True:
+            await trio.lowlevel.checkpoint()
+            passes += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        report = await turnlog.replay_session_async(session, home=tmp_path)
+        nursery.cancel_scope.cancel()
+    assert report == turnlog.replay_session(session, home=tmp_path)
+    assert passes > 0
+
+
 async def test_a_copy_under_a_new_id_replays_too(tmp_path: Path) -> None:
     for path in FILES:
         async with open_log(tmp_path / "store") as log:

@@ -39,7 +39,7 @@ class Door(io.BufferedIOBase):
         self._encoding = encoding
         self._is_terminal = os.isatty(descriptor)
         self._is_shut = False  # it took something badly; there is no second error
-        self.styles = self._is_terminal and _wants_styles()
+        self.styles: bool = self._is_terminal and _wants_styles()
 
     @property
     def name(self) -> str:

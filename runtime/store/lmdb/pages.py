@@ -49,7 +49,8 @@ class PageDamaged(StoreDamaged):
     """A page is not what LMDB writes. The place is its number, from 0."""
 
     def __init__(self, page: int, why: str) -> None:
-        self.page, self.short = page, f"page {page} of the store is damaged: {why}"
+        self.page = page
+        self.short: str = f"page {page} of the store is damaged: {why}"
         super().__init__(
             f"{self.short}. Other sessions can be used. `turnlog doctor` reports all damage."
         )
