@@ -32,7 +32,7 @@ explore: $(TESTS)  ## the properties with examples that nobody has seen, twenty 
 	HYPOTHESIS_PROFILE=explore TURNLOG_TEST_SECONDS=0 $(BIN)/python -m pytest -n auto -q \
 	    -o faulthandler_timeout=0 tests/core tests/protocol tests/store
 
-check: $(TOOLS)  ## style, types, import direction, wheel contents
+check: $(TOOLS)  ## style, types, import direction, wheel contents, types of all names
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
@@ -40,6 +40,7 @@ check: $(TOOLS)  ## style, types, import direction, wheel contents
 	$(BIN)/python -m pyright
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python .ci/wheel-contents
+	.ci/public-types
 
 docs: $(SITE)  ## the documentation as a site, in site/; a broken link is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site

@@ -45,7 +45,7 @@ class TurnlogError(Exception):
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(code, text)
-        self.code: str = str(code)
+        self.code = str(code)
 
     def __str__(self) -> str:
         return str(self.args[1])

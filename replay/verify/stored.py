@@ -45,7 +45,7 @@ def replay_session(prefix: str, *, home: str | os.PathLike[str] | None = None) -
 
     Raises:
         UsageError: a value is not allowed.
-        NotFound, UsageError, LogDamaged, StoreError
+        NotFound, LogDamaged, StoreError
     """
     replay = partial(replay_session_async, prefix, home=home)
     if not trio.lowlevel.in_trio_run():
@@ -76,7 +76,7 @@ async def replay_session_async(
 
     Raises:
         UsageError: a value is not allowed.
-        NotFound, UsageError, LogDamaged, StoreError
+        NotFound, LogDamaged, StoreError
     """
     prefix = doors.TEXT.take("prefix", prefix)
     environ = dict(os.environ) if home is None else {"TURNLOG_HOME": doors.path("home", home)}
