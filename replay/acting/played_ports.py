@@ -8,7 +8,7 @@ not closed, or if it was cancelled.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -17,14 +17,17 @@ from turnlog.actors.core.state import State
 from turnlog.actors.ports import (
     ChildOrder,
     ChildResult,
+    Clock,
     Completed,
     ContextRequest,
+    EventLog,
     ItemDone,
     LimitsReported,
     ModelCallFailed,
     ModelRequest,
     ModelSignal,
     PlanOrder,
+    Ports,
     RestoreRequest,
     RestoreResult,
     Save,
@@ -42,6 +45,7 @@ from turnlog.protocol.events import (
     CallPlanned,
     ChildEnded,
     ChildTold,
+    Closes,
     CompactionAsked,
     ContextLoaded,
     EffectClosed,
@@ -67,6 +71,7 @@ from turnlog.protocol.items import JsonText, ToolCallItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.replay.recorded_failure import raise_recorded
 
+F = TypeVar("F", bound=Closes)
 _plan: Final = ContextVar[ToolPlan | None]("_plan")  # of the item that this task is emitting
 
 
@@ -90,6 +95,22 @@ class RecordedFacts:
     def of(self, effect: EffectId) -> list[SessionFact]:
         """Return the facts of an effect, in order."""
         return self._facts[effect]
+
+    async def answer(self, effect: EffectId, kind: type[F]) -> F:
+        """Return the recorded fact of this kind that closed an effect.
+
+        It does not return where the effect was not closed, or was cancelled: then it is stopped.
+
+        Raises:
+            Failed, RecordedCrash: the port failed or crashed then.
+        """
+        for fact in self.of(effect):
+            await trio.lowlevel.checkpoint()
+            if isinstance(fact, kind):
+                return fact
+            if isinstance(fact, EffectClosed):
+                raise_recorded(fact)
+        await trio.sleep_forever()
 
     def of_new(self, *kinds: type[OpeningDecision]) -> list[SessionFact]:
         """Return the facts of the effect that begins now: the oldest open one of these kinds.
@@ -180,16 +201,7 @@ class PlayedContext:
     facts: RecordedFacts
 
     async def load(self, request: ContextRequest) -> ContextLoaded:
-        for fact in self.facts.of(request.effect):
-            await trio.lowlevel.checkpoint()
-            match fact:
-                case ContextLoaded():
-                    return fact
-                case EffectClosed():
-                    raise_recorded(fact)
-                case _:
-                    pass
-        await trio.sleep_forever()
+        return await self.facts.answer(request.effect, ContextLoaded)
 
 
 @attrs.define(eq=False)
@@ -231,16 +243,7 @@ class PlayedChildren:
         return None
 
     async def tell(self, told: ChildTold) -> None:
-        await trio.lowlevel.checkpoint()
-        for fact in self.facts.of(told.effect):
-            match fact:
-                case EffectDone():
-                    return
-                case EffectClosed():
-                    raise_recorded(fact)
-                case _:
-                    pass
-        await trio.sleep_forever()
+        await self.facts.answer(told.effect, EffectDone)
 
 
 @attrs.define(eq=False)
@@ -276,3 +279,16 @@ class PlayedWorkspace:
                 case _:
                     pass
         await trio.sleep_forever()
+
+
+def played_ports(facts: RecordedFacts, log: EventLog, clock: Clock) -> Ports:
+    """Return the ports of a session that is played."""
+    return Ports(
+        log,
+        PlayedModel(facts),
+        PlayedTools(facts),
+        PlayedContext(facts),
+        clock,
+        PlayedChildren(facts),
+        PlayedWorkspace(facts),
+    )

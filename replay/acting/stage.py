@@ -19,7 +19,7 @@ from msgspec import structs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from turnlog.actors.core.state import State
-from turnlog.actors.ports import Claim, Ports
+from turnlog.actors.ports import Claim
 from turnlog.actors.queues.mailbox import Lane, Mailbox
 from turnlog.actors.session_actor import SessionActor
 from turnlog.protocol.envelope import (
@@ -47,14 +47,7 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import Submission
 from turnlog.protocol.version import VERSION
-from turnlog.replay.acting.played_ports import (
-    PlayedChildren,
-    PlayedContext,
-    PlayedModel,
-    PlayedTools,
-    PlayedWorkspace,
-    RecordedFacts,
-)
+from turnlog.replay.acting.played_ports import RecordedFacts, played_ports
 from turnlog.replay.acting.scheduler import run_seeded
 from turnlog.runtime.store.memory.log import MemoryLog, MemoryStore
 
@@ -236,15 +229,7 @@ class Stage:
         clock = _RecordedClock([r.time_us for r in self.records if r.role == "fact"])
         facts = RecordedFacts(lambda: actor.state)
         facts.learn(run.facts)
-        ports = Ports(
-            log,
-            PlayedModel(facts),
-            PlayedTools(facts),
-            PlayedContext(facts),
-            clock,
-            PlayedChildren(facts),
-            PlayedWorkspace(facts),
-        )
+        ports = played_ports(facts, log, clock)
         opened = run.opened
         actor = SessionActor(ports, claim, opened.engine, opened.on_recovery, opened.rules)
         if (settings := opened.adopted) is not None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
     AgentsAwaited,
+    ApprovalAsked,
     CallSettled,
     ChildAsked,
     ChildTold,
@@ -28,12 +29,13 @@ from turnlog.protocol.events import (
     FilesSaved,
     ModelAsked,
     ModelItemReceived,
-    ScanAsked,
+    Opens,
+    PlanAsked,
+    RetryScheduled,
     StepFailed,
     ToolDispatched,
     ToolStarted,
     TurnEnded,
-    UndoAsked,
     UserShellAsked,
 )
 from turnlog.protocol.ids import EffectId
@@ -45,7 +47,7 @@ GRACE: Final = 5.0  # seconds in which a recorded stop should have come again
 class EffectName(Struct, frozen=True):
     """Names an effect, the same in the recording and in the branch."""
 
-    port: str  # model, context, tool, child, steer, agents, scan or undo
+    port: str  # model, context, tool, child, steer, agents; or the kind of the decision
     about: tuple[str | int, ...]  # what is asked of the port: a turn, a call, a child
     number: int  # how many times that was asked by then, from 1
 
@@ -96,10 +98,10 @@ class EventNamer:
                 return [self._open("asked", effect, "steer", record.turn)]
             case AgentsAwaited(effect=effect, call_id=call_id):
                 return [self._open("asked", effect, "agents", call_id)]
-            case ScanAsked(effect=effect):
-                return [self._open("asked", effect, "scan", record.turn)]
-            case UndoAsked(effect=effect):
-                return [self._open("asked", effect, "undo", record.turn)]
+            case RetryScheduled() | ApprovalAsked() | PlanAsked():
+                return []  # no recorded port waits for them
+            case Opens(effect=effect):
+                return [self._open("asked", effect, record.kind, record.turn)]
             case FilesSaved(effect=effect) if effect in self._effects:
                 return [self._part("saved", effect)]
             case ModelItemReceived(effect=effect) if effect in self._effects:

@@ -18,12 +18,12 @@ from turnlog.actors.ports import ToolResult
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.events import (
+    AgentsAwaited,
     ApprovalAsked,
     CallPlanned,
     CallSettled,
     ChildAsked,
     ChildStopping,
-    ChildTold,
     Closes,
     ClosingFact,
     CompactionAsked,
@@ -39,6 +39,7 @@ from turnlog.protocol.events import (
     OpReceived,
     PlanAsked,
     RateLimitsReceived,
+    RetryScheduled,
     ScanAsked,
     ToolDispatched,
     ToolFinished,
@@ -157,10 +158,10 @@ class ChildRun(Work):
 
 
 @attrs.define
-class ChildSteer(Work):
-    """A message to a child that works. It may have come too late."""
+class Answer(Work):
+    """One request to a port that answers once, with the fact that closes the effect."""
 
-    told: ChildTold
+    asked: OpeningDecision
 
 
 @attrs.define
@@ -210,7 +211,7 @@ class Recording:
         factory=lambda: defaultdict[str, deque[ToolPlan]](deque)
     )  # by call id, in order
     children: list[ChildRun] = attrs.field(factory=list[ChildRun])
-    steers: list[ChildSteer] = attrs.field(factory=list[ChildSteer])
+    answers: list[Answer] = attrs.field(factory=list[Answer])
     scans: list[WorkspaceJob] = attrs.field(factory=list[WorkspaceJob])
     restores: list[WorkspaceJob] = attrs.field(factory=list[WorkspaceJob])
 
@@ -348,9 +349,6 @@ class _Reader:
             case ChildAsked():
                 self._open[effect] = child = ChildRun(at, decision)
                 recording.children.append(child)
-            case ChildTold():
-                self._open[effect] = steer = ChildSteer(at, decision)
-                recording.steers.append(steer)
             case ScanAsked() | UndoAsked():
                 self._open[effect] = work = WorkspaceJob(at)
                 (recording.scans if isinstance(decision, ScanAsked) else recording.restores).append(
@@ -367,8 +365,11 @@ class _Reader:
                 recording.questions[name] = known or Question(
                     question_key(decision), turn=turn.number
                 )
-            case _:
+            case RetryScheduled() | AgentsAwaited():
                 pass  # no port is asked
+            case _:
+                self._open[effect] = answer = Answer(at, decision)
+                recording.answers.append(answer)
 
     def _exchange(self, at: int, turn: Turn, asked: ModelAsked | CompactionAsked) -> Exchange:
         number = self._asked[turn.number] = self._asked.get(turn.number, 0) + 1

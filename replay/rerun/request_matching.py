@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 import msgspec
@@ -21,13 +21,14 @@ _ASKED_FOR: Final = {
     "model": "request of the model",
     "tool": "call",
     "child": "prompt to a child session",
+    "child_told": "message to a child session",
 }
 
 
 class Mismatch(Struct, frozen=True):
     """A request that the recording does not hold, and how the nearest one differs from it."""
 
-    kind: Literal["model", "tool", "child"]
+    kind: str  # model, tool or child; or the kind of the decision that asks
     what: str  # `part 3`, `model`, `tools`, `output schema`, `end of input`, `call`, ...
     recorded: str  # both cut around the first difference
     asked: str
@@ -37,7 +38,7 @@ class Mismatch(Struct, frozen=True):
     @property
     def text(self) -> str:
         """What people read of it: some lines."""
-        asked_for = _ASKED_FOR[self.kind]
+        asked_for = _ASKED_FOR.get(self.kind, self.kind.replace("_", " "))
         if self.nearest is None:
             return f"the recording holds no such {asked_for}: {self.asked}"
         return (

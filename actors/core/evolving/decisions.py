@@ -28,6 +28,8 @@ from turnlog.protocol.events import (
     InputQueued,
     ItemsRecorded,
     ModelAsked,
+    OpeningDecision,
+    Opens,
     OpReceived,
     OpRefused,
     PlanAsked,
@@ -92,20 +94,14 @@ def decided(state: State, decision: SessionDecision) -> None:
 def _turn_decided(
     state: State,
     turn: Turn,
-    decision: InputQueued
-    | ModelAsked
+    decision: OpeningDecision
+    | InputQueued
     | CallDecision
-    | RetryScheduled
     | ResponseAbandoned
     | TurnStopping
     | TurnEnded
     | CompactionWanted
-    | CompactionAsked
-    | CompactionGivenUp
-    | ChildAsked
-    | ScanAsked
-    | UndoAsked
-    | UserShellAsked,
+    | CompactionGivenUp,
 ) -> None:
     match decision:
         case InputQueued():
@@ -149,6 +145,8 @@ def _turn_decided(
             if turn.was_vain:
                 _forget(state, turn)
             _turn_over(state, status)
+        case Opens():
+            pass  # that it is open is all that it means
         case _:
             assert_never(decision)
 

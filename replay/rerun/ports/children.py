@@ -8,10 +8,11 @@ import trio
 from turnlog.actors.ports import ChildOrder, ChildResult
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import RecordingMiss
-from turnlog.protocol.events import ChildAsked, ChildEnded, ChildTold, EffectClosed
+from turnlog.protocol.events import ChildAsked, ChildEnded, ChildTold, EffectClosed, EffectDone
 from turnlog.replay.recorded_failure import recorded_failure
+from turnlog.replay.rerun.ports.answers import RecordedAnswers
 from turnlog.replay.rerun.ports.playback import Playback
-from turnlog.replay.rerun.recording import ChildRun, ChildSteer, Recording
+from turnlog.replay.rerun.recording import ChildRun, Recording
 from turnlog.replay.rerun.request_matching import Mismatch, UnrecordedRequest
 
 _Key = tuple[str, str, int, str]
@@ -28,15 +29,14 @@ class RecordedChildren:
     recording: Recording
     playback: Playback
     _runs: dict[_Key, deque[ChildRun]] = attrs.field(init=False)
-    _steers: dict[str, deque[ChildSteer]] = attrs.field(init=False)
+    _steers: RecordedAnswers[ChildTold] = attrs.field(init=False)
     _running: dict[str, ChildRun] = attrs.field(factory=dict[str, ChildRun], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._runs, self._steers = defaultdict(deque), defaultdict(deque)
+        self._runs = defaultdict(deque)
         for run in self.recording.children:
             self._runs[_key(run.asked)].append(run)
-        for steer in self.recording.steers:
-            self._steers[steer.told.text].append(steer)
+        self._steers = RecordedAnswers(self.recording, self.playback, ChildTold, _told_text)
 
     async def run(self, order: ChildOrder) -> ChildResult:
         """Return how the recorded child's run ended.
@@ -75,14 +75,7 @@ class RecordedChildren:
             UnrecordedRequest: the recording does not hold that.
             Failed: the child took it no more.
         """
-        left = self._steers.get(self.playback.child_ids.in_recording(told.text))
-        if not left:
-            raise self._unrecorded(told.text)
-        steer = left.popleft()
-        self.playback.order.begun(steer.asked_at)
-        await self.playback.order.before(steer.ended_at)
-        if isinstance(steer.ending, EffectClosed):
-            raise recorded_failure(steer.ending)
+        await self._steers.to(told, EffectDone)
 
     def _result(self, run: ChildRun) -> ChildResult:
         match run.ending:
@@ -112,3 +105,7 @@ class RecordedChildren:
 
 def _key(asked: ChildAsked) -> _Key:
     return asked.kind, asked.name, asked.run, asked.prompt
+
+
+def _told_text(told: ChildTold) -> str:
+    return told.text
