@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final, get_args
 
 import turnlog
-from docs.generator.fields import documentation
 from docs.generator.markdown import code, page, prose, section, table
 from turnlog.protocol import errors as classes
 from turnlog.protocol.calls import FailureCode
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import TurnlogError
+from turnlog.runtime.config.field_comments import documentation
 
 _INTRODUCTION = """
 Every error has a code. Codes are stable: scripts and clients compare the code, never the text.

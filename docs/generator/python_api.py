@@ -7,9 +7,9 @@ import inspect
 from importlib import import_module
 
 import turnlog
-from docs.generator.fields import fields_of, is_struct
 from docs.generator.markdown import block, code, page, section, table
 from turnlog import testing
+from turnlog.runtime.config.field_comments import fields_of, is_struct
 
 _INTRODUCTION = """
 turnlog runs on [trio](https://trio.readthedocs.io). What this page lists is what you may rely on;

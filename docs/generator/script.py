@@ -1,7 +1,7 @@
 """The page of scripts for the scripted model: the fields of a script and of a response."""
 
-from docs.generator.fields import documentation, fields_of
 from docs.generator.markdown import code, page, prose, section, table
+from turnlog.runtime.config.field_comments import documentation, fields_of
 from turnlog.runtime.scripted_model.script import Response, Script
 
 _INTRODUCTION = """

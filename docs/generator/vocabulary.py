@@ -4,12 +4,12 @@ import re
 import typing
 from collections.abc import Iterable, Iterator
 
-from docs.generator.fields import documentation, fields_of, is_struct
 from docs.generator.markdown import anchor, code, page, prose, section, table
 from turnlog.protocol.envelope import KIND_NAMES
 from turnlog.protocol.events import SessionDecision, SessionEvent, SessionFact
 from turnlog.protocol.notices import Notice
 from turnlog.protocol.ops import Op
+from turnlog.runtime.config.field_comments import documentation, fields_of, is_struct
 
 _EVENTS = """
 A session is one ordered list of events. A **fact** is something that the engine could not have

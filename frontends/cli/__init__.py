@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from turnlog.frontends.cli.errors import tell
 from turnlog.frontends.cli.output.streams import open_doors
@@ -58,6 +59,7 @@ GROUPS: Final = {
         "scripted-model": ("scripted_model", "Serve a model that follows a script."),
         "schema": ("schema", "Print the JSON Schema of ops, events and items."),
         "demo": ("demo", "Watch a session run, be killed, go on and branch."),
+        "completion": ("completion", "Have a shell complete commands and sessions."),
         "help": ("help", "Show the help of a command."),
     },
 }
@@ -85,6 +87,16 @@ class Commands(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             raise click.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, or an option. No command is imported for it."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [
+            CompletionItem(name, help=line)
+            for name, (_, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))  # one column for all groups

@@ -11,16 +11,21 @@ from turnlog.runtime.config.schema import MASK, Config, is_secret, key_names
 class Setting(NamedTuple):
     """A key, its value, and where the value comes from."""
 
-    key: str  # dotted, as TOML writes it
+    path: KeyPath
     value: object  # a secret is masked
     origin: Origin
+
+    @property
+    def key(self) -> str:
+        """The key as TOML writes it, dotted."""
+        return dotted(self.path)
 
 
 def explain(config: Config) -> list[Setting]:
     """Return the keys that have a value, in the order of the schema; tables key by key."""
     return [
         Setting(
-            dotted(path),
+            path,
             MASK if is_secret(path) else value,
             config.origins.get(path, DEFAULT),
         )

@@ -19,6 +19,7 @@ WITHOUT_A_SESSION = {
     "scripted-model",
     "schema",
     "demo",
+    "completion",
     "help",
 }
 ON_SESSIONS = [name for name in COMMANDS if name not in WITHOUT_A_SESSION and name != "exec"]

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 from docs.generator.command_line import commands
-from docs.generator.configuration import configuration, keys
+from docs.generator.configuration import configuration
 from docs.generator.pages import FOLDER, GENERATED
 from docs.generator.python_api import public_names
 from docs.generator.vocabulary import event_kinds
@@ -14,6 +14,7 @@ from docs.generator.vocabulary import event_kinds
 from turnlog.protocol.envelope import KIND_NAMES
 from turnlog.protocol.events import Opens
 from turnlog.protocol.ops import Op
+from turnlog.runtime.config.reference import keys
 
 ROOT = Path(__file__).parents[2]
 GENERATED_PAGES = {ROOT / "docs" / FOLDER / name for name in GENERATED}
@@ -59,7 +60,7 @@ def test_each_public_name_is_on_the_page_of_the_python_api() -> None:
 
 def test_each_key_of_the_configuration_says_what_it_does() -> None:
     rows = [line for line in configuration().splitlines() if line.startswith("| `")]
-    assert len(rows) == len(keys())
+    assert len(rows) == len(list(keys()))
     assert [row for row in rows if row.endswith("|  |")] == []
 
 

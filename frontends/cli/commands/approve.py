@@ -8,6 +8,7 @@ import click
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.questions import Question
 from turnlog.frontends.sessions.store import has_store, store_path
@@ -27,7 +28,7 @@ _DONE: Final[dict[ApprovalAnswer, str]] = {
 
 
 @click.command("approve")
-@click.argument("question", metavar="ID")
+@click.argument("question", metavar="ID", type=SESSION)
 @click.option(
     "--session",
     "for_session",

@@ -3,6 +3,7 @@
 import click
 import trio
 
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.ops import Archive
@@ -11,7 +12,7 @@ _ARCHIVED = "Archived. `turnlog sessions --all` lists it; `turnlog archive --und
 
 
 @click.command("archive")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--undo", is_flag=True, help="Bring it back.")
 @settings_options
 def command(session: str, undo: bool, chosen: ChosenSettings) -> None:

@@ -10,6 +10,7 @@ from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.stored_state.pages import Pages
 from turnlog.actors.turn_diff.changes import TurnChanges
 from turnlog.frontends.cli.output.pager import paged
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import UnknownEvent
@@ -21,7 +22,7 @@ _PAGE = 1000
 
 
 @click.command("changes")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.argument("turn", type=click.IntRange(min=1), required=False)
 @paged
 def command(session: str, turn: int | None) -> None:

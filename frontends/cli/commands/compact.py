@@ -4,6 +4,7 @@ import click
 import trio
 
 from turnlog.frontends.cli.output.json_lines import print_json
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.error_codes import ErrorCode
@@ -16,7 +17,7 @@ _VAIN = "the conversation stays as it is"
 
 
 @click.command("compact")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--json", "as_json", is_flag=True, help="The event, as `show --json` prints it.")
 @settings_options
 def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:

@@ -7,13 +7,14 @@ import click
 import trio
 
 from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_stored
 from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.ids import SessionId
 
 
 @click.command("delete")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, where stdin is a terminal.")
 def command(session: str, yes: bool) -> int | None:
     """Delete session ID. What its forks share with it is kept for them."""

@@ -13,6 +13,7 @@ from turnlog.frontends.cli.output.difference_text import difference_object, show
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, secho, style
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import reading
@@ -40,8 +41,8 @@ _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": (
 
 
 @click.command("diff")
-@click.argument("left", metavar="A")
-@click.argument("right", metavar="B")
+@click.argument("left", metavar="A", type=SESSION)
+@click.argument("right", metavar="B", type=SESSION)
 @click.option("--json", "as_json", is_flag=True, help="JSON lines: a summary, then the timeline.")
 @click.option(
     "--limit",

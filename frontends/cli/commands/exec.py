@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from turnlog.frontends.cli.errors import FAILED, UNCONFINED
 from turnlog.frontends.cli.running.prompt import read_prompt
+from turnlog.frontends.cli.session_argument import complete_words
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.error_codes import ErrorCode
@@ -67,7 +68,12 @@ class Options(Struct, frozen=True):
 
 
 @click.command("exec", help=_HELP)
-@click.argument("words", nargs=-1, metavar="[resume ID | fork ID] [PROMPT]")
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[resume ID | fork ID] [PROMPT]",
+    shell_complete=lambda context, _, typed: complete_words(context.params["words"], typed),
+)
 @click.option("--json", "--experimental-json", "as_json", is_flag=True, help="JSON lines.")
 @click.option("-m", "--model", metavar="NAME", help="The model, as the provider names it.")
 @click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")

@@ -10,6 +10,7 @@ import click
 import trio
 
 from turnlog.actors.stored_state.pages import read_whole
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
@@ -45,7 +46,7 @@ class Pattern(click.ParamType[re.Pattern[str]]):
 
 
 @click.command("export")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option(
     "--output",
     "-o",

@@ -6,6 +6,7 @@ import click
 import trio
 
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
@@ -16,7 +17,7 @@ from turnlog.protocol.ops import OverrideTurnContext
 
 
 @click.command("fork")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: all.")
 @settings_options
 def command(session: str, at: int | None, chosen: ChosenSettings) -> None:

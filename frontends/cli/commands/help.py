@@ -4,7 +4,14 @@ import click
 
 
 @click.command("help")
-@click.argument("name", metavar="[COMMAND]", required=False)
+@click.argument(
+    "name",
+    metavar="[COMMAND]",
+    required=False,
+    shell_complete=lambda context, _, typed: context.find_root().command.shell_complete(
+        context.find_root(), typed
+    ),
+)
 @click.pass_context
 def command(context: click.Context, name: str | None) -> None:
     """Show the help of COMMAND; without it, the list of commands."""

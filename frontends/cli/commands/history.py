@@ -7,6 +7,7 @@ import trio
 
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, secho
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.items import JsonText
@@ -19,7 +20,7 @@ _WIDTH = 160  # columns, where stdout is not a terminal
 
 
 @click.command("history")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option(
     "--at",
     type=int,

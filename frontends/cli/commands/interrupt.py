@@ -3,12 +3,13 @@
 import click
 import trio
 
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.protocol.events import TurnStopping
 from turnlog.protocol.ops import Interrupt
 
 
 @click.command("interrupt")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 def command(session: str) -> None:
     """Stop the turn of session ID, which another process runs.
 

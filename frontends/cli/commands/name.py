@@ -4,6 +4,7 @@ import click
 import trio
 
 from turnlog.actors.core.evolving.facts import NAME_LENGTH
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.ops import SetName
@@ -11,7 +12,7 @@ from turnlog.replay.views.text import one_line
 
 
 @click.command("name")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.argument("name")
 @settings_options
 def command(session: str, name: str, chosen: ChosenSettings) -> None:

@@ -2,13 +2,14 @@
 
 import click
 
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.ops import Redo
 
 
 @click.command("redo")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
 @click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
 @settings_options

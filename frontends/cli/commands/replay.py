@@ -18,6 +18,7 @@ from turnlog.frontends.cli.output.verdict_text import (
     verdict_object,
     whole_verdict,
 )
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.source import names_file, read_file
 from turnlog.frontends.sessions.store import has_store, reading, store_path
@@ -34,7 +35,7 @@ _EVERY_SESSION: Final = sys.maxsize
 
 
 @click.command("replay")
-@click.argument("what", metavar="[ID | FILE]", required=False)
+@click.argument("what", metavar="[ID | FILE]", type=SESSION, required=False)
 @click.option("--all", "all_of_them", is_flag=True, help="Every session of the store.")
 @click.option(
     "--from",

@@ -12,6 +12,7 @@ from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_stored
 from turnlog.frontends.sessions.settings import ChosenSettings
@@ -67,7 +68,7 @@ def tolerance_options(command: _Command) -> _Command:
 
 
 @click.command("rerun", help=_HELP)
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: none.")
 @click.option("-m", "--model", metavar="NAME", help="Another model.")
 @click.option("--prompt", "text", metavar="TEXT", help="In the place of the first input.")

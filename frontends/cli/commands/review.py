@@ -9,6 +9,7 @@ import trio
 from turnlog.actors.core.review import read_output
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.error_codes import ErrorCode
@@ -21,7 +22,7 @@ _VAIN = "there is no review"
 
 
 @click.command("review")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.argument("prompt", default=_UNCOMMITTED)
 @click.option("--json", "as_json", is_flag=True, help="The reviewer's answer as it is.")
 @settings_options

@@ -6,6 +6,7 @@ import click
 import trio
 
 from turnlog.actors.stored_state.pages import read_whole
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 
@@ -34,7 +35,7 @@ base_url = "{url}"
 
 
 @click.command("serve-model", help=_HELP)
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--port", type=int, default=0, help="Where to listen. Default: a free port.")
 @click.option("--any-order", is_flag=True, help="Answer in any order, and again and again.")
 def command(session: str, port: int, any_order: bool) -> None:

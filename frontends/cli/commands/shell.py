@@ -6,6 +6,7 @@ from functools import partial
 import click
 import trio
 
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.calls import CommandReport
@@ -18,7 +19,7 @@ _VAIN = "the command did not run to its end"
 
 
 @click.command("shell")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.argument("line", metavar="COMMAND")
 @settings_options
 def command(session: str, line: str, chosen: ChosenSettings) -> int:

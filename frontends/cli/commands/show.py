@@ -12,6 +12,7 @@ from turnlog.actors.stored_state.pages import Pages
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, style
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.store import reading
 from turnlog.protocol.envelope import Recorded
@@ -29,7 +30,7 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 
 @click.command("show")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--json", "as_json", is_flag=True, help="One event a line, with its digest.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 @click.option(

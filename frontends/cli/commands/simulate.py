@@ -12,6 +12,7 @@ from turnlog.frontends.cli.commands.rerun import (
 )
 from turnlog.frontends.cli.errors import FAILED
 from turnlog.frontends.cli.output.warning import tell_warning
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_stored
 from turnlog.frontends.sessions.settings import ChosenSettings
@@ -41,7 +42,7 @@ _SOURCES: Final = click.Choice(["recorded", "live"])
 
 
 @click.command("simulate", help=_HELP)
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option("--at", type=int, metavar="SEQ", help="Begin with the turn of this event.")
 @click.option("--model", type=_SOURCES, default="recorded", show_default=True)
 @click.option("--tools", type=_SOURCES, default="recorded", show_default=True)

@@ -3,12 +3,13 @@
 import click
 import trio
 
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.protocol.events import InputQueued, TurnOpened
 from turnlog.protocol.ops import TextInput, UserInput
 
 
 @click.command("steer")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.argument("text")
 @click.option("--queue", is_flag=True, help="For a turn of its own, behind the one that runs.")
 def command(session: str, text: str, queue: bool) -> None:

@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, style
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session, short_length
 from turnlog.frontends.sessions.status import Standing, standings
 from turnlog.frontends.sessions.store import has_store, reading, store_path
@@ -29,7 +30,7 @@ _SHOWN_DEPTH: Final = 12  # branches that are drawn before a session; how many m
 
 
 @click.command("tree")
-@click.argument("session", metavar="[ID]", required=False)
+@click.argument("session", metavar="[ID]", type=SESSION, required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, parents first.")
 @paged
 def command(session: str | None, as_json: bool) -> None:

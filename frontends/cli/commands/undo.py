@@ -13,6 +13,7 @@ from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
+from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.settings import ChosenSettings
@@ -31,7 +32,7 @@ _VAIN = "the conversation stays as it is"
 
 
 @click.command("undo")
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", type=SESSION)
 @click.option(
     "--turns",
     type=click.IntRange(min=1),
