@@ -12,7 +12,8 @@ from msgspec import structs
 
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.rules import RULES
-from turnlog.actors.core.session import TAKEN_AT_REST, step
+from turnlog.actors.core.sealed_step import sealed_step
+from turnlog.actors.core.session import TAKEN_AT_REST
 from turnlog.actors.core.state import State, Turn
 from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
 from turnlog.actors.queues.hub import Hub
@@ -25,14 +26,11 @@ from turnlog.actors.tasks.task import Task
 from turnlog.actors.turn_diff.changes import TurnChanges
 from turnlog.protocol.envelope import (
     EncodedEvent,
-    Record,
     Recorded,
-    Role,
     UnknownEvent,
     decode_fact,
     encode_fact,
     require_known,
-    seal,
 )
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import (
@@ -48,7 +46,6 @@ from turnlog.protocol.events import (
     ChildAsked,
     ChildStopping,
     ContextAsked,
-    Decision,
     FilesSaved,
     OpeningDecision,
     Opens,
@@ -59,10 +56,7 @@ from turnlog.protocol.events import (
     SessionFact,
     SessionForked,
     SessionOpened,
-    StepFailed,
     ToolDispatched,
-    TurnEnded,
-    TurnOpened,
     UserShellAsked,
 )
 from turnlog.protocol.faults import environment_fault
@@ -338,13 +332,12 @@ class SessionActor:
     def _step(self, fact: SessionFact, encoded: EncodedEvent, *then: Callable[[], None]) -> None:
         """Apply a fact, queue it and its decisions for the disk, and what they lead to behind."""
         state = self.state
-        first, turn = state.head + 1, state.turn.number if state.turn else 0
         summary = state.summary
-        events = step(state, fact, time_us=self.ports.clock.now_us())
-        records = self._seal(events, first, turn, encoded)
+        sealed = sealed_step(state, fact, time_us=self.ports.clock.now_us(), encoded=encoded)
+        events = [one.event for one in sealed]
         if sum(self._changes.take(event) for event in events):
             self._tasks.nursery.start_soon(self._changes.show, self._outbox.notice)
-        seen = [recorded for _, recorded in records]
+        seen = [one.recorded for one in sealed]
         after = [*self._begin_effects(events), *then]
         if isinstance(fact, FilesSaved):
             after.append(partial(self._tasks.stored, fact.effect))
@@ -356,7 +349,7 @@ class SessionActor:
         if self._snapshots.is_due(state):
             after.append(self._take_snapshot)
         batch = Batch(
-            tuple(record for record, _ in records),
+            tuple(one.record for one in sealed),
             state.summary if state.summary is not summary else None,
             done_ops,
         )
@@ -367,27 +360,6 @@ class SessionActor:
             return self.ports.log.append(self.claim.session, batch, fence=self.claim.fence)
         except StorePaused as error:  # since there was room; the step is lost, as if refused
             return _NotStored(Refused(str(error)))
-
-    def _seal(
-        self, events: list[SessionEvent], first: int, turn: int, encoded: EncodedEvent
-    ) -> list[tuple[Record, Recorded]]:
-        state, sealed = self.state, list[tuple[Record, Recorded]]()
-        for sequence, (event, of_turn) in enumerate(_with_turns(events, turn), first):
-            cause = first if isinstance(event, Decision) else 0
-            record = seal(
-                event,
-                sequence=sequence,
-                time_us=state.time_us,
-                cause=cause,
-                turn=of_turn,
-                previous=state.digest,
-                encoded=None if cause else encoded,
-            )
-            state.digest = record.digest
-            role: Role = "decision" if cause else "fact"
-            recorded = Recorded(sequence, state.time_us, role, cause, of_turn, record.digest, event)
-            sealed.append((record, recorded))
-        return sealed
 
     def _begin_effects(self, events: list[SessionEvent]) -> list[Callable[[], None]]:
         """Start what needs no disk, stop what is over; return how to start the rest."""
@@ -446,16 +418,6 @@ def _failure(error: BaseException) -> TurnlogError:
     if (fault := environment_fault(error)) is not None:
         return Unavailable(ErrorCode.ENVIRONMENT_FAULT, fault)
     return WriteLost(f"the session's actor failed ({type(error).__name__}: {error}); resume it")
-
-
-def _with_turns(events: Iterable[SessionEvent], turn: int) -> Iterator[tuple[SessionEvent, int]]:
-    """Give each event the number of the turn that it belongs to; 0 is none."""
-    for event in events:
-        if isinstance(event, TurnOpened):
-            turn = event.turn
-        yield event, turn
-        if isinstance(event, TurnEnded | StepFailed):
-            turn = 0
 
 
 def _opened(events: Iterable[SessionEvent], state: State) -> Iterator[OpeningDecision]:

@@ -229,13 +229,47 @@ def seal(
         encoded: the event's bytes, where they are at hand: a fact keeps those it came in.
     """
     encoded = encoded or encode_event(event)
-    flags = (_DECISION if isinstance(event, Decision) else 0) | (
-        _IGNORABLE if event.ignorable else 0
-    )
+    role: Role = "decision" if isinstance(event, Decision) else "fact"
+    flags = flags_of(role, ignorable=event.ignorable)
     kind = _TAGS[type(event)]
     body, blobs = Raw(encoded.body), tuple(encoded.blobs)
     data = _encode(Envelope(SCHEMA, sequence, time_us, flags, kind, cause, turn, body, blobs))
     return Record(sequence, chain(previous, data), data, encoded.blobs)
+
+
+def reseal(recorded: Recorded, *, previous: Digest) -> Record:
+    """Return the record of an event that was read, chained to another one than before.
+
+    The texts that were cut out of an unknown event are not in it.
+    """
+    event = recorded.event
+    if not isinstance(event, UnknownEvent):
+        return seal(
+            event,
+            sequence=recorded.sequence,
+            time_us=recorded.time_us,
+            cause=recorded.cause,
+            turn=recorded.turn,
+            previous=previous,
+        )
+    envelope = Envelope(
+        SCHEMA,
+        recorded.sequence,
+        recorded.time_us,
+        flags_of(recorded.role, ignorable=event.ignorable),
+        event.kind,
+        recorded.cause,
+        recorded.turn,
+        Raw(event.body),
+        event.blobs,
+    )
+    data = _encode(envelope)
+    return Record(recorded.sequence, chain(previous, data), data, _NO_BLOBS)
+
+
+def flags_of(role: Role, *, ignorable: bool) -> int:
+    """Return the flags of an envelope."""
+    return (_DECISION if role == "decision" else 0) | (_IGNORABLE if ignorable else 0)
 
 
 def read_envelope(data: bytes | memoryview) -> Envelope:

@@ -1,14 +1,13 @@
 """Sessions on their way into a store: portable ones, and whatever else became records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import step
-from turnlog.actors.core.state import State
+from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.ports import Batch, Claim, EventLog, Stored
-from turnlog.protocol.envelope import Record, UnknownEvent, seal
+from turnlog.protocol.envelope import Record, UnknownEvent
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import FileInvalid, NotFound, StoreError, UsageError, WriteLost
 from turnlog.protocol.events import SessionForked, SessionImported
@@ -42,11 +41,11 @@ async def load_portable(
     state = rebuild(event.recorded for event in events)
     session = new_id or reader.header.session
     if new_id is not None:
-        records += _step(
-            state, SessionForked(new_id, state.session, state.head, state.digest.hex(), VERSION)
-        )
+        forked = SessionForked(new_id, state.session, state.head, state.digest.hex(), VERSION)
+        records += [one.record for one in sealed_step(state, forked, time_us=state.time_us)]
     if state.place == log.place:  # it claims to be of this store, which a file may not
-        records += _step(state, SessionImported(VERSION))
+        imported = SessionImported(VERSION)
+        records += [one.record for one in sealed_step(state, imported, time_us=state.time_us)]
     await require_free(log, session)
     await store_session(log, session, records, state.summary)
     return session
@@ -115,22 +114,6 @@ def _require_whole(reader: PortableReader, events: Sequence[PortableEvent]) -> N
         if isinstance(found, UnknownEvent) and set(found.blobs) - set(event.record.blobs):
             why = f"the texts of this {event.line.kind} are not in the file"
             raise FileInvalid(reader.name, number, "event", why)
-
-
-def _step(state: State, fact: SessionForked | SessionImported) -> Iterable[Record]:
-    """Take a step behind a file's last event, and return its records."""
-    first, turn = state.head + 1, state.turn.number if state.turn else 0
-    for sequence, event in enumerate(step(state, fact, time_us=state.time_us), first):
-        record = seal(
-            event,
-            sequence=sequence,
-            time_us=state.time_us,
-            cause=0 if sequence == first else first,
-            turn=turn,
-            previous=state.digest,
-        )
-        state.digest = record.digest
-        yield record
 
 
 async def _append(

@@ -29,6 +29,7 @@ from turnlog.protocol.envelope import (
     chain,
     decode_event,
     encode_event,
+    flags_of,
     unseal,
 )
 from turnlog.protocol.errors import FileInvalid, StoreTooNew
@@ -38,8 +39,6 @@ from turnlog.protocol.version import VERSION
 
 FORMAT: Final = 1
 SUFFIX: Final = ".turnlog"  # of a file's name
-_DECISION: Final = 1  # of an envelope's flags, as is the next
-_IGNORABLE: Final = 2
 _ROLES: Final[dict[int, Role]] = {
     tag: "decision" if issubclass(kind, Decision) else "fact" for tag, kind in EVENT_TYPES.items()
 }
@@ -190,7 +189,7 @@ def seal_line(line: EventLine, schema: int) -> tuple[bytes, EncodedEvent]:
     else:
         encoded = EncodedEvent(b64decode(line.body or "", validate=True), _NO_BLOBS)
         digests = tuple(bytes.fromhex(blob) for blob in line.blobs)
-    flags = (_DECISION if line.role == "decision" else 0) | (_IGNORABLE if line.ignorable else 0)
+    flags = flags_of(line.role, ignorable=line.ignorable)
     envelope = Envelope(
         schema,
         line.sequence,

@@ -2,15 +2,15 @@
 
 import attrs
 
-from turnlog.actors.core.session import step
+from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.core.state import State
-from turnlog.protocol.envelope import Record, Recorded, Role, seal
-from turnlog.protocol.events import Decision, SessionFact, StepFailed, TurnEnded, TurnOpened
+from turnlog.protocol.envelope import Record, Recorded
+from turnlog.protocol.events import SessionFact
 
 
 @attrs.define
 class Stream:
-    """The events of a session from its first one on. Its decisions are those of today's code."""
+    """The events of a session from its first one. Its decisions are those of today's code."""
 
     state: State = attrs.field(factory=State)
     sealed: list[Record] = attrs.field(factory=list[Record])
@@ -18,25 +18,6 @@ class Stream:
 
     def send(self, fact: SessionFact, time_us: int) -> None:
         """Take one step. A time before the last fact's counts as that one."""
-        state = self.state
-        first, turn = state.head + 1, state.turn.number if state.turn else 0
-        for sequence, event in enumerate(step(state, fact, time_us=time_us), first):
-            if isinstance(event, TurnOpened):
-                turn = event.turn
-            cause = first if isinstance(event, Decision) else 0
-            record = seal(
-                event,
-                sequence=sequence,
-                time_us=state.time_us,
-                cause=cause,
-                turn=turn,
-                previous=state.digest,
-            )
-            role: Role = "decision" if isinstance(event, Decision) else "fact"
-            self.records.append(
-                Recorded(sequence, state.time_us, role, cause, turn, record.digest, event)
-            )
-            self.sealed.append(record)
-            state.digest = record.digest
-            if isinstance(event, TurnEnded | StepFailed):
-                turn = 0
+        for one in sealed_step(self.state, fact, time_us=time_us):
+            self.sealed.append(one.record)
+            self.records.append(one.recorded)

@@ -7,19 +7,14 @@ import attrs
 from hypothesis.vendor.pretty import RepresentationPrinter
 
 from turnlog.actors.core.rules import RULES
-from turnlog.actors.core.session import step
+from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.core.state import State
-from turnlog.protocol.envelope import Recorded, seal, unseal
+from turnlog.protocol.envelope import Recorded, unseal
 from turnlog.protocol.events import (
-    Decision,
     OpReceived,
-    SessionEvent,
     SessionFact,
     SessionOpened,
     SessionStarted,
-    StepFailed,
-    TurnEnded,
-    TurnOpened,
 )
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import Op
@@ -70,15 +65,12 @@ class CoreSession:
             PromiseBroken: the step broke one.
         """
         self._now_us += STEP_US
-        first, turn = self.state.head + 1, self.state.turn.number if self.state.turn else 0
-        events = step(self.state, fact, time_us=self._now_us)
-        for sequence, event in enumerate(events, first):
-            if isinstance(event, TurnOpened):
-                turn = event.turn
-            self._seal(event, sequence, first, turn)
-            if isinstance(event, TurnEnded | StepFailed):
-                turn = 0
-        taken = self.records[first - 1 :]
+        first = self.state.head
+        for one in sealed_step(self.state, fact, time_us=self._now_us):
+            self._blobs.update(one.record.blobs)
+            data, digest = one.record.data, one.record.digest
+            self.records.append(unseal(data, digest, self._blobs.__getitem__))
+        taken = self.records[first:]
         self._promises.take(taken, self.state)
         return taken
 
@@ -109,16 +101,3 @@ class CoreSession:
             if record.role == "decision"
         }
         return sorted(effects - {EffectId("")} - set(self.state.outstanding))
-
-    def _seal(self, event: SessionEvent, sequence: int, first: int, turn: int) -> None:
-        record = seal(
-            event,
-            sequence=sequence,
-            time_us=self.state.time_us,
-            cause=first if isinstance(event, Decision) else 0,
-            turn=turn,
-            previous=self.state.digest,
-        )
-        self._blobs.update(record.blobs)
-        self.state.digest = record.digest
-        self.records.append(unseal(record.data, record.digest, self._blobs.__getitem__))

@@ -9,11 +9,11 @@ from msgspec import structs
 
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.rules import RULES
-from turnlog.actors.core.session import step
+from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.core.state import State
 from turnlog.actors.core.undo import parts_then
 from turnlog.protocol.calls import AgentRequest, ContextFragment, ModelFailure, ToolPlan
-from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, seal, unseal
+from turnlog.protocol.envelope import Record, Recorded, UnknownEvent, unseal
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
@@ -44,13 +44,10 @@ from turnlog.protocol.events import (
     SessionForked,
     SessionOpened,
     SessionStarted,
-    StepFailed,
     TimerFired,
     ToolDispatched,
     ToolFinished,
     ToolStarted,
-    TurnEnded,
-    TurnOpened,
     TurnsRestored,
     UndoAsked,
     UserShellAsked,
@@ -160,33 +157,18 @@ class Play:
     def send(self, fact: SessionFact, *, passed_us: int = 1000) -> list[SessionDecision]:
         """Take one step; return its decisions."""
         self.now_us += passed_us
-        first, turn = self.state.head + 1, self.state.turn.number if self.state.turn else 0
-        events = step(self.state, fact, time_us=self.now_us)
         decisions: list[SessionDecision] = []
-        for sequence, event in enumerate(events, first):
-            if isinstance(event, TurnOpened):
-                turn = event.turn
-            self._seal(event, sequence, first, turn)
-            if isinstance(event, TurnEnded | StepFailed):
-                turn = 0
-            if isinstance(event, Decision):
-                decisions.append(event)
-            if isinstance(event, Opens):
-                self.effects.append(event.effect)
+        for one in sealed_step(self.state, fact, time_us=self.now_us):
+            self._store(one.record)
+            if isinstance(one.event, Decision):
+                decisions.append(one.event)
+            if isinstance(one.event, Opens):
+                self.effects.append(one.event.effect)
         self.ends.append(self.state.head)
         return decisions
 
-    def _seal(self, event: SessionEvent, sequence: int, first: int, turn: int) -> None:
-        record = seal(
-            event,
-            sequence=sequence,
-            time_us=self.state.time_us,
-            cause=first if isinstance(event, Decision) else 0,
-            turn=turn,
-            previous=self.state.digest,
-        )
+    def _store(self, record: Record) -> None:
         self.blobs.update(record.blobs)
-        self.state.digest = record.digest
         self.stored.append(record)
         self.records.append(unseal(record.data, record.digest, self.blobs.__getitem__))
 

@@ -23,6 +23,7 @@ from turnlog.protocol.envelope import (
     SCHEMA,
     Recorded,
     UnknownEvent,
+    reseal,
     seal,
     unseal,
 )
@@ -77,16 +78,7 @@ def resealed(records: Sequence[Recorded]) -> list[Recorded]:
     """Return a log as its events are encoded today: what was an int in a float's field is none."""
     again, digest = list[Recorded](), GENESIS
     for record in records:
-        assert not isinstance(record.event, UnknownEvent)
-        sealed = seal(
-            record.event,
-            sequence=record.sequence,
-            time_us=record.time_us,
-            cause=record.cause,
-            turn=record.turn,
-            previous=digest,
-        )
-        digest = sealed.digest
+        digest = reseal(record, previous=digest).digest
         again.append(structs.replace(record, digest=digest))
     return again
 

@@ -14,10 +14,10 @@ from tests.simulation.running import simulate
 from tests.simulation.scenario import drawn
 from turnlog.actors.core import session as session_core
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.session import step
+from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.core.state import State
 from turnlog.actors.tasks.runner import TaskRunner
-from turnlog.protocol.envelope import Recorded, Role, UnknownEvent
+from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreTooNew, UsageError
 from turnlog.protocol.events import (
@@ -152,14 +152,10 @@ def test_a_fact_that_came_too_late_is_handed_over_all_the_same() -> None:
 def test_a_timer_that_fired_just_before_its_turn_was_stopped_fires_again() -> None:
     found = (records[: index + 1] for records, index in with_kind("timer_fired"))
     *log, fired = next(log for log in found if _alone(log))
-    state, turn = rebuild(log), log[-1].turn
+    state = rebuild(log)
     for fact in (OpReceived("stop", Interrupt()), cast(TimerFired, fired.event)):
-        first = state.head + 1
-        for event in step(state, fact, time_us=state.time_us + 1000):
-            number = len(log) + 1
-            role: Role = "fact" if number == first else "decision"
-            cause = 0 if number == first else first
-            log.append(Recorded(number, state.time_us, role, cause, turn, b"", event))
+        step = sealed_step(state, fact, time_us=state.time_us + 1000)
+        log += [one.recorded for one in step]
     assert log[-1].kind == "turn_ended"
     assert replay_acting(log) == []
 
