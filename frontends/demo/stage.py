@@ -7,7 +7,7 @@ import click
 
 from turnlog.frontends.cli.output.terminal import secho, style
 from turnlog.protocol.envelope import Recorded
-from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.event_text import event_text
 
 WIDTH: Final = min(100, shutil.get_terminal_size((100, 24)).columns)
 _BEFORE_THE_GIST: Final = 30  # columns: sequence, mark and kind of an event
@@ -35,7 +35,7 @@ def event(recorded: Recorded) -> None:
     """Show one event of the log: a fact is marked with a dot, a decision with an arrow."""
     mark, colour = _MARKS[recorded.role]
     place = style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
-    text = " ".join(gist(recorded.event).split())
+    text = " ".join(event_text(recorded.event).split())
     room = WIDTH - _BEFORE_THE_GIST
     shown = text if len(text) <= room else f"{text[: room - 1]}…"
     click.echo(f"{place}{recorded.kind:<20} {shown}")

@@ -1,4 +1,4 @@
-"""What an event says, in a line: for the timeline of `turnlog show`. Pure."""
+"""What an event says, in a line: for timelines, transcripts and messages of tests. Pure."""
 
 from collections.abc import Sequence
 from shlex import join
@@ -18,6 +18,7 @@ from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
+    CallParked,
     CallSettled,
     ChildAsked,
     ChildEnded,
@@ -57,6 +58,7 @@ from turnlog.protocol.events import (
     UserShellAsked,
     WorkspaceScanned,
 )
+from turnlog.protocol.files import RestoredFile
 from turnlog.protocol.images import Image
 from turnlog.protocol.items import (
     CustomToolCall,
@@ -87,8 +89,8 @@ from turnlog.protocol.view import event_object
 from turnlog.replay.views.text import counted
 
 
-def gist(event: SessionEvent | UnknownEvent) -> str:
-    """Return what is worth knowing of `event`; the text may be long, and of several lines."""
+def event_text(event: SessionEvent | UnknownEvent) -> str:
+    """Return what a reader wants to know of `event`. The text may be long, and of several lines."""
     match event:
         case UnknownEvent(body=body):
             return f"written by a newer turnlog, {len(body)} bytes"
@@ -121,8 +123,10 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
             return _of_files(event)
         case UserShellAsked(command=command):
             return command
+        case CallParked():
+            return "nobody answered in time; the question stays open"
         case PrefixChanged(causes=causes):
-            return f"the next request begins otherwise: {', '.join(causes)}"
+            return f"the next request has another beginning: {', '.join(causes)}"
         case ConversationResumed(parts=parts, tokens=tokens):
             return f"{counted(parts, 'part')}, {tokens} tokens"
         case other:
@@ -130,7 +134,7 @@ def gist(event: SessionEvent | UnknownEvent) -> str:
 
 
 def full_text(event: SessionEvent | UnknownEvent) -> str:
-    """Return the text of `event` whole: a tool's output, an item's text, or what `gist` says."""
+    """Return the whole text of `event`: an output, an item, or what `event_text` says."""
     match event:
         case ToolFinished(preamble=preamble, output=output, full_output=full):
             return preamble + (output if full is None else full)
@@ -141,7 +145,7 @@ def full_text(event: SessionEvent | UnknownEvent) -> str:
         case OpReceived(op=op):
             return op_text(op)
         case other:
-            return gist(other)
+            return event_text(other)
 
 
 def _of_conversation(
@@ -168,8 +172,8 @@ def _of_child(
             return (
                 f"{kind} {child}: {prompt}" if name == kind else f"{kind} {name} {child}: {prompt}"
             )
-        case ChildTold(child=child, text=text):
-            return f"{child}: {text}"
+        case ChildTold(child=child, text=text, interrupt=interrupt):
+            return f"{child}{', stopped first' if interrupt else ''}: {text}"
         case ChildEnded(child=child, status=status, output=output, error=error):
             return f"{child} {status}: {error.message if error else _report(output or '')}"
         case ChildStopping(child=child):
@@ -179,7 +183,7 @@ def _of_child(
 
 
 def _report(output: str) -> str:
-    """Return what a child said at its end; of a review, what it found instead of its JSON."""
+    """Return what a child said at its end; for a review, its findings instead of its JSON."""
     review = read_output(output)
     if not review.findings and not review.overall_correctness:
         return output
@@ -201,8 +205,19 @@ def _of_files(event: FilesSaved | WorkspaceScanned | UndoAsked | TurnsRestored) 
             return f"the last undo is taken back: as it was at event {since}"
         case UndoAsked(since=since, turns=turns):
             return f"{_count(turns)}, back to event {since}"
-        case TurnsRestored(files=notes):
-            return ", ".join(f"{note.outcome} {note.path}" for note in notes)
+        case TurnsRestored(files=files):
+            return ", ".join(f"{_words(file.outcome)} {file.path}{_why(file)}" for file in files)
+
+
+def _why(file: RestoredFile) -> str:
+    """Return why a file was left alone, in brackets; nothing if it was restored."""
+    return (
+        f" ({file.reason})" if file.reason and file.outcome not in ("restored", "deleted") else ""
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _of_session(event: SessionStarted | SessionForked | SessionOpened | SessionClosed) -> str:
@@ -210,9 +225,11 @@ def _of_session(event: SessionStarted | SessionForked | SessionOpened | SessionC
         case SessionStarted(settings=settings):
             return f"{settings.model} in {settings.cwd}, {settings.sandbox.mode}"
         case SessionForked(parent=parent, cut=cut):
-            return f"from {parent} at {cut}"
+            return f"from {parent} after event {cut}"
         case SessionOpened(owner=owner):
             return f"by {owner}"
+        case SessionClosed(reason="parked"):
+            return "parked, with its turn open"
         case SessionClosed(reason=reason):
             return reason
 
@@ -232,7 +249,7 @@ def _of_turn(event: OpReceived | OpRefused | TurnOpened | TurnStopping | TurnEnd
 
 
 def op_text(op: Op) -> str:
-    """Return what an op says; what is no text, by its kind."""
+    """Return what an op says; an image is shown as a word."""
     match op:
         case UserInput(items=items) | UserTurn(items=items):
             texts = (item.text if isinstance(item, TextInput) else "[image]" for item in items)
@@ -271,7 +288,7 @@ def _of_model(
 
 
 def item_text(text: JsonText) -> str:
-    """Return an item of the conversation for a person; one of an unknown kind as it is."""
+    """Return an item of the conversation for people; an item of an unknown kind as it is."""
     try:
         item = read_item(text)
     except msgspec.MsgspecError:
@@ -314,7 +331,7 @@ def with_images(text: str, images: Sequence[Image]) -> str:
 
 
 def traceback_of(event: SessionEvent | UnknownEvent) -> str | None:
-    """Return the traceback of what a tool did wrong, where an event has one."""
+    """Return the traceback of a tool's error; None: the event has none."""
     match event:
         case ToolFinished(traceback=traceback):
             return traceback

@@ -15,7 +15,7 @@ from tests.simulation.running import Outcome, simulate
 from tests.simulation.scenario import Scenario, drawn
 from tests.simulation.shrinking import Shrinker
 from turnlog.protocol.envelope import Recorded
-from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.event_text import event_text
 from turnlog.replay.views.text import one_line
 
 MOST_SHOWN = 30  # events of a session
@@ -99,9 +99,10 @@ def plain(value: object) -> str:
 def timeline(records: Iterable[Recorded]) -> list[str]:
     """Return events as `turnlog show` has them, but for the time."""
     marks = {"fact": "●", "decision": "→"}
+    texts = [one_line(event_text(r.event), 100) for r in records]
     return [
-        f"{r.sequence:>5} {marks[r.role]} {r.kind:<19} {one_line(gist(r.event), 100)}".rstrip()
-        for r in records
+        f"{r.sequence:>5} {marks[r.role]} {r.kind:<19} {text}".rstrip()
+        for r, text in zip(records, texts, strict=True)
     ]
 
 

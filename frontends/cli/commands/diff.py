@@ -28,7 +28,7 @@ from turnlog.replay.views.diff import (
     StoredSession,
     compare,
 )
-from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.event_text import event_text
 from turnlog.replay.views.text import counted, one_line
 
 SAME: Final = 0
@@ -191,7 +191,7 @@ def _show(entry: Alike | Pair) -> None:
     assert recorded is not None  # one of them is there
     before = f"{sign} {places}  {recorded.kind:<19} "
     room = columns(sys.stdout, _WIDTH) - len(before)
-    text = one_line(gist(recorded.event), max(_NARROWEST, room))
+    text = one_line(event_text(recorded.event), max(_NARROWEST, room))
     head = style(f"{sign} {places}", fg=colour)
     click.echo(f"{head}  {recorded.kind:<19} {text}".rstrip())
     show_differences(entry.differences, indent=20, most=_FIELDS)

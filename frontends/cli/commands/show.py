@@ -19,7 +19,7 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import event_not_found
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import record_object
-from turnlog.replay.views.event_text import full_text, gist, traceback_of
+from turnlog.replay.views.event_text import event_text, full_text, traceback_of
 from turnlog.replay.views.text import local_time, one_line, printable
 
 _PAGE = 500  # events
@@ -149,7 +149,7 @@ def _show_line(recorded: Recorded) -> None:
     time = style(f"{local_time(recorded.time_us):%H:%M:%S.%f}"[:-3], dim=True)
     place = style(f"{recorded.sequence:>5} {mark}", fg=colour)
     room = columns(sys.stdout, _WIDTH) - len(_INDENT) - len(f"{recorded.kind:<19} ")
-    text = one_line(gist(recorded.event), max(_NARROWEST, room))
+    text = one_line(event_text(recorded.event), max(_NARROWEST, room))
     click.echo(f"{time} {place} {recorded.kind:<19} {text}".rstrip())
     if trace := traceback_of(recorded.event):
         click.echo(style(indent(printable(trace.rstrip()), _INDENT), dim=True))

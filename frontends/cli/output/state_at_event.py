@@ -23,7 +23,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
-from turnlog.replay.views.event_text import gist, item_text, op_text, traceback_of
+from turnlog.replay.views.event_text import event_text, item_text, op_text, traceback_of
 from turnlog.replay.views.state_at import Request, StateAt, state_view
 from turnlog.replay.views.structure import ABSENT, Difference, decoded
 from turnlog.replay.views.text import counted, local_time, one_line, printable
@@ -90,7 +90,7 @@ def print_state_text(found: StateAt) -> None:
     title = style(f"event {recorded.sequence} of {found.head}", bold=True)
     time = f"{local_time(recorded.time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3]
     click.echo(f"{title}  {recorded.kind}, a {recorded.role}  {style(time, dim=True)}")
-    if text := one_line(gist(recorded.event), _width() + _LABEL):
+    if text := one_line(event_text(recorded.event), _width() + _LABEL):
         click.echo(f"  {text}")
     if trace := traceback_of(recorded.event):
         click.echo(indent(printable(trace.rstrip()), "    "))

@@ -201,9 +201,9 @@ def test_what_is_no_talk_with_the_model_is_readable() -> None:
         "(completed)\n\n```text\nlook at it\n```\n\n```text\npatch is incorrect\n\n"
         "- [P1] Close the file\n  It leaks.\n```",
         "## Turn 5: undo",
-        "*The last turn was undone: the conversation is what it was before.*",
+        "*Turns dropped: 1 turn*",
         "## Turn 6: redo",
-        "*The last undo was taken back: the conversation is what it was before.*",
+        "*Turns dropped: an undo was taken back*",
     ):
         assert expected in text
     Page(html(play.records))

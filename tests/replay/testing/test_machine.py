@@ -66,7 +66,7 @@ def test_a_careless_tool_is_found_and_its_session_is_minimal_and_kept(
     notes = "\n".join(caught.value.__notes__)
     home, session = re.findall(r"TURNLOG_HOME=(.+) turnlog show (\S+)$", notes, re.MULTILINE)[0]
     assert home == str(tmp_path / ".turnlog-failures/CarelessMachine")
-    seen = [gist(line) for line in show(home, session)]
+    seen = [shortened(line) for line in show(home, session)]
     assert seen[:9] == [
         "session_started",
         "session_opened",
@@ -96,7 +96,7 @@ def show(home: str, session: str) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in shown.stdout.splitlines()]
 
 
-def gist(line: dict[str, Any]) -> str:
+def shortened(line: dict[str, Any]) -> str:
     match line:
         case {"kind": "op_received", "event": {"op": {"type": op}}}:
             return f"op_received {op}"

@@ -27,7 +27,7 @@ from turnlog.protocol.files import RestoredFile
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.ops import Archive, ExecApproval, Op, Review, SetName, Undo
 from turnlog.protocol.settings import SessionSettings
-from turnlog.replay.views.event_text import gist
+from turnlog.replay.views.event_text import event_text
 
 EFFECT = EffectId("1.x")
 CHILD = SessionId("01900000")
@@ -72,11 +72,11 @@ SAID: list[tuple[SessionEvent, str]] = [
     (TurnsDropped(2, 1), "2 turns"),
     (TurnsDropped(0), "no turn"),
     (TurnsDropped(0, redo=True), "an undo was taken back"),
-    (TurnsRestored(EFFECT, (RestoredFile("/a", "conflict", "x"),), {}), "conflict /a"),
+    (TurnsRestored(EFFECT, (RestoredFile("/a", "conflict", "x"),), {}), "conflict /a (x)"),
     (WorkspaceScanned(EFFECT, 3, 2, "too large"), "3 files, 2 left out: too large"),
     (UserShellAsked(EFFECT, "make"), "make"),
     (ConversationResumed(12, 3_400, "00"), "12 parts, 3400 tokens"),
-    (PrefixChanged(("model", "tools")), "the next request begins otherwise: model, tools"),
+    (PrefixChanged(("model", "tools")), "the next request has another beginning: model, tools"),
     (
         ApprovalAsked(EFFECT, "q", 0, "call_1", PLAN),
         "exec_command wants to run outside (Why): ls",
@@ -93,9 +93,9 @@ OPS: list[tuple[Op, str]] = [
 
 @pytest.mark.parametrize(("event", "said"), SAID, ids=lambda value: type(value).__name__)
 def test_an_event_is_told_in_words(event: SessionEvent, said: str) -> None:
-    assert gist(event) == said
+    assert event_text(event) == said
 
 
 @pytest.mark.parametrize(("op", "said"), OPS, ids=lambda value: type(value).__name__)
 def test_an_op_is_told_with_what_it_asks_for(op: Op, said: str) -> None:
-    assert gist(OpReceived("id", op)) == said
+    assert event_text(OpReceived("id", op)) == said
