@@ -18,11 +18,11 @@ from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import question_note, tell_questions
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
-from turnlog.frontends.sessions.store import has_store, working_folder
+from turnlog.frontends.sessions.store import require_store, working_folder
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import Busy, Failed, Rejected, session_not_found
+from turnlog.protocol.errors import Busy, Failed, Rejected
 from turnlog.protocol.events import (
     ChildAsked,
     Compacted,
@@ -86,8 +86,7 @@ async def operate(
         click.exceptions.Exit: a signal came first.
     """
     op = doors.op("op", op)
-    if not has_store():
-        raise session_not_found(prefix)
+    require_store(prefix)
 
     async def work(nursery: trio.Nursery) -> Sequence[Recorded]:
         cwd = standing_folder() if chosen.folder is None else working_folder(chosen.folder)

@@ -2,14 +2,14 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NoReturn, TypeVar
 
 import click
 import trio
 
-from turnlog.runtime.processes.family import Process, read_processes
+from turnlog.runtime.processes.family import descendants, read_processes
 from turnlog.runtime.processes.launch import kill_by_attendants
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,11 +28,17 @@ async def until_stopped(work: Callable[[trio.Nursery], Awaitable[T]]) -> T:
         click.exceptions.Exit: it was cancelled; with 128 + n for signal n.
     """
     received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        scope.cancel()
+        click.echo("Stopping. Ctrl-C again leaves at once.", err=True)
+
     results: list[T] = []  # one, or none
     scope = trio.CancelScope()
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, scope, received)
+            nursery.start_soon(obey, signals, stop)
             with scope:
                 results.append(await work(nursery))
             nursery.cancel_scope.cancel()
@@ -41,13 +47,14 @@ async def until_stopped(work: Callable[[trio.Nursery], Awaitable[T]]) -> T:
     return results[0]
 
 
-async def _obey(signals: AsyncIterator[int], scope: trio.CancelScope, received: list[int]) -> None:
+async def obey(signals: AsyncIterator[int], stop: Callable[[int], object]) -> None:
+    """Call `stop` with the first signal, and leave at once with the second."""
+    is_stopping = False
     async for number in signals:
-        if received:
+        if is_stopping:
             leave_at_once(128 + number)
-        received.append(number)
-        scope.cancel()
-        click.echo("Stopping. Ctrl-C again leaves at once.", err=True)
+        is_stopping = True
+        stop(number)
 
 
 def leave_at_once(code: int) -> NoReturn:
@@ -58,25 +65,11 @@ def leave_at_once(code: int) -> NoReturn:
     """
     kill_by_attendants()
     for _ in range(_ROUNDS):
-        living = [
-            process for process in _descendants(read_processes().values()) if process.is_alive
-        ]
+        below = descendants({os.getpid()}, read_processes().values())
+        living = [process for process in below if process.is_alive]
         if not living:
             break
         for process in living:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGKILL)
     os._exit(code)
-
-
-def _descendants(table: Iterable[Process]) -> list[Process]:
-    children: dict[int, list[Process]] = {}
-    for process in table:
-        children.setdefault(process.parent, []).append(process)
-    found: list[Process] = []
-    unseen = [os.getpid()]
-    while unseen:
-        below = children.get(unseen.pop(), [])
-        found += below
-        unseen += [process.pid for process in below]
-    return found

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from turnlog.frontends.cli.operate import ORIGIN, require_no_failure, taken
 from turnlog.frontends.sessions.address import find_session
-from turnlog.frontends.sessions.store import has_store, store_path
+from turnlog.frontends.sessions.store import require_store, store_path
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import Rejected, session_not_found
+from turnlog.protocol.errors import Rejected
 from turnlog.protocol.ops import Op, Submission
 from turnlog.runtime.engine import arguments as doors
 from turnlog.runtime.engine.new_id import new_id
@@ -26,8 +26,7 @@ async def say(prefix: str, op: Op) -> Sequence[Recorded]:
         Failed: deciding about it failed.
     """
     op = doors.op("op", op)
-    if not has_store():
-        raise session_not_found(prefix)
+    require_store(prefix)
     async with open_log(store_path()) as log:
         session = await find_session(log, prefix)
         head = (await log.head(session)).sequence

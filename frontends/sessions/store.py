@@ -59,6 +59,17 @@ def has_store() -> bool:
         ) from None
 
 
+def require_store(session: str) -> None:
+    """Check that there is a store to find a session in.
+
+    Raises:
+        NotFound: there is none.
+        StoreUnsuitable: nobody can tell, or it is not a folder.
+    """
+    if not has_store():
+        raise session_not_found(session)
+
+
 @asynccontextmanager
 async def reading(session: str | None = None) -> AsyncGenerator["LmdbLog"]:
     """Open the store for reading: nothing is claimed or changed.
@@ -72,7 +83,7 @@ async def reading(session: str | None = None) -> AsyncGenerator["LmdbLog"]:
     """
     from turnlog.runtime.store.lmdb.log import open_log
 
-    if session is not None and not has_store():
-        raise session_not_found(session)
+    if session is not None:
+        require_store(session)
     async with open_log(store_path(), read_only=True) as log:
         yield log

@@ -70,7 +70,7 @@ def content(event: object) -> Any:  # noqa: ANN401
                 if not _counts(type(event), name):
                     whole.pop(name, None)
                 elif name == _EFFECT:
-                    whole[name] = _effect_kind(value)
+                    whole[name] = _without_fact(value)
                 elif name.endswith(JSON_SUFFIX):
                     whole[shown] = _stripped(whole[shown])
                 elif shown in whole and shown != "kind":  # that is the event's, and no field
@@ -146,7 +146,7 @@ def _plan(kind: type[Struct]) -> tuple[tuple[str, _Take | None], ...]:
 
 def _taking(name: str, hint: object) -> _Take | None:
     if name == _EFFECT:
-        return _effect_kind
+        return _without_fact
     if name.endswith(JSON_SUFFIX):
         return _without_ids
     return _content if _may_hold_incidental(hint) else None
@@ -170,6 +170,6 @@ def _without_ids(text: object) -> object:
     return _JSON_IDS.sub("", text) if _ID_END in text else text
 
 
-def _effect_kind(effect: object) -> object:
+def _without_fact(effect: object) -> object:
     """Return an effect's id without the number of the fact that caused it: `tool.0`."""
     return effect.partition(".")[2] if isinstance(effect, str) else effect

@@ -15,7 +15,7 @@ closed its output, all four. So the result says that its attendant was lost.
 import os
 import secrets
 import signal
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -127,24 +127,40 @@ def family(
         engine: our pid: the parent of orphans.
         is_ours: whether a process has the command's mark.
     """
+
+    def belongs(process: Process) -> bool:
+        if process.pid in roots or process.group in roots or process.session in roots:
+            return True
+        return process.parent == engine and process.is_alive and is_ours(process.pid)
+
+    found = [process for process in table.values() if belongs(process)]
+    return found + descendants({process.pid for process in found}, table.values())
+
+
+def descendants(
+    ancestors: Collection[int],
+    table: Iterable[Process],
+    counts: Callable[[Process], bool] = lambda process: True,
+) -> list[Process]:
+    """Return the processes below some others, which are not among them. Pure.
+
+    Args:
+        ancestors: pids.
+        table: the processes there are.
+        counts: whether a process counts. What is below one that does not is left out, too.
+    """
     children: dict[int, list[Process]] = {}
-    for process in table.values():
+    for process in table:
         children.setdefault(process.parent, []).append(process)
-    found = {
-        process.pid: process
-        for process in table.values()
-        if process.pid in roots or process.group in roots or process.session in roots
-    }
-    for process in children.get(engine, ()):
-        if process.pid not in found and process.is_alive and is_ours(process.pid):
-            found[process.pid] = process
-    unseen = list(found)
+    found: list[Process] = []
+    seen, unseen = set(ancestors), list(ancestors)
     while unseen:
         for child in children.get(unseen.pop(), ()):
-            if child.pid not in found:
-                found[child.pid] = child
+            if child.pid not in seen and counts(child):
+                seen.add(child.pid)
                 unseen.append(child.pid)
-    return list(found.values())
+                found.append(child)
+    return found
 
 
 async def end_family(attendant: int, leader: int | None, mark: Mark) -> list[int]:

@@ -15,6 +15,7 @@ from turnlog.runtime.launcher.attend import KILL_PATIENCE, TERM_GRACE
 from turnlog.runtime.processes.family import (
     EngineName,
     Process,
+    descendants,
     engine_of,
     read_process,
     read_processes,
@@ -85,19 +86,16 @@ def orphans() -> list[Process]:
     table = read_processes()
     engine = this_engine()
     spared = set(_ancestors(table))  # an engine may have been started by such a command
-    children: dict[int, list[Process]] = {}
-    found: dict[int, Process] = {}
-    for process in table.values():
-        children.setdefault(process.parent, []).append(process)
-        if process.is_alive and process.pid not in spared and _is_orphan(process.pid, engine):
-            found[process.pid] = process
-    unseen = list(found)
-    while unseen:
-        for child in children.get(unseen.pop(), ()):
-            if child.pid not in found and child.is_alive and engine_of(child.pid) is None:
-                found[child.pid] = child
-                unseen.append(child.pid)
-    return list(found.values())
+    found = [
+        process
+        for process in table.values()
+        if process.is_alive and process.pid not in spared and _is_orphan(process.pid, engine)
+    ]
+    return found + descendants(
+        {process.pid for process in found},
+        table.values(),
+        lambda child: child.is_alive and engine_of(child.pid) is None,
+    )
 
 
 def _ancestors(table: Mapping[int, Process]) -> Iterable[int]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from turnlog.frontends.cli.errors import comparison_status
 from turnlog.frontends.cli.output.verdict_text import (
-    leaving,
     progress,
     show_each,
 )
@@ -34,7 +34,7 @@ def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     The exit code is 0 if all decide as they did or were accepted, 1 for a difference or damage,
     and 2 for an error.
     """
-    return leaving(lambda: _check(folder, accept, as_json, jobs))
+    return comparison_status(lambda: _check(folder, accept, as_json, jobs))
 
 
 def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:

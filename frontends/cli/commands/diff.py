@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import trio
 
-from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
+from turnlog.frontends.cli.errors import DIFFERENT, SAME, comparison_status
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
@@ -31,9 +31,6 @@ from turnlog.replay.views.diff import (
 from turnlog.replay.views.event_text import event_text
 from turnlog.replay.views.text import counted, one_line
 
-SAME: Final = 0
-DIFFERENT: Final = 1
-TROUBLE: Final = 2
 _WIDTH: Final = 129  # columns, where stdout is not a terminal
 _NARROWEST: Final = 20  # columns of an event's text
 _FIELDS: Final = 8  # of a changed event that are shown
@@ -53,20 +50,14 @@ _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": (
 )
 @paged
 def command(left: str, right: str, as_json: bool, limit: int) -> int:
-    """Show where sessions A and B part, and how the events behind that place differ.
+    """Show where sessions A and B part, and how the events after that place differ.
 
     A and B are ids, or files of `turnlog export`. Events that say the same are folded, whatever
     their ids and times: - is in A only, + in B only, ~ in both, changed.
 
     The exit code is 0 if the sessions say the same, 1 if they differ, and 2 for an error.
     """
-    try:
-        return trio.run(_diff, left, right, as_json, limit)
-    except Exception as error:
-        if isinstance(cause(error), NobodyReads):
-            raise
-        code = tell(error)
-        return TROUBLE if code == FAILED else code
+    return comparison_status(lambda: trio.run(_diff, left, right, as_json, limit))
 
 
 async def _diff(left: str, right: str, as_json: bool, limit: int) -> int:

@@ -10,8 +10,7 @@ from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.address import find_session
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
-from turnlog.frontends.sessions.store import has_store, working_folder
-from turnlog.protocol.errors import session_not_found
+from turnlog.frontends.sessions.store import require_store, working_folder
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import OverrideTurnContext
 
@@ -33,8 +32,7 @@ async def _fork(
 ) -> tuple[SessionId, int | None]:
     from turnlog.runtime.assembly import open_assembly
 
-    if not has_store():
-        raise session_not_found(session)
+    require_store(session)
     cwd = working_folder(chosen.folder)
     config = chosen.load(cwd, os.environ)
     update = chosen.update(config, cwd)

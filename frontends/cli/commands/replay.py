@@ -8,10 +8,10 @@ import click
 import trio
 
 from turnlog.actors.stored_state.pages import read_whole
+from turnlog.frontends.cli.errors import comparison_status
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.verdict_text import (
     exit_code,
-    leaving,
     progress,
     show_each,
     totals_object,
@@ -83,10 +83,10 @@ def command(
         if actors:
             raise click.UsageError("--actors is for one session, from its first event on.")
     elif actors:
-        return leaving(lambda: _act(what, seed or 0, as_json))
+        return comparison_status(lambda: _act(what, seed or 0, as_json))
     if what is None:
-        return leaving(lambda: _replay_all(as_json))
-    return leaving(lambda: _replay_one(what, start or 1, as_json))
+        return comparison_status(lambda: _replay_all(as_json))
+    return comparison_status(lambda: _replay_one(what, start or 1, as_json))
 
 
 def _replay_one(what: str, start: int, as_json: bool) -> int:

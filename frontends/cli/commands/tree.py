@@ -16,8 +16,7 @@ from turnlog.frontends.cli.output.terminal import columns, style
 from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.sessions.address import find_session, short_length
 from turnlog.frontends.sessions.status import Standing, standings
-from turnlog.frontends.sessions.store import has_store, reading, store_path
-from turnlog.protocol.errors import session_not_found
+from turnlog.frontends.sessions.store import has_store, reading, require_store, store_path
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.times import rfc3339
 from turnlog.replay.views.text import counted, local_time, one_line
@@ -38,8 +37,8 @@ def command(session: str | None, as_json: bool) -> None:
 
     With ID, only the family of that session: its oldest ancestor and all that came from it.
     """
-    if session is not None and not has_store():
-        raise session_not_found(session)
+    if session is not None:
+        require_store(session)
     wanted, nodes, standing = trio.run(_tree, session) if has_store() else (None, [], {})
     if as_json:
         for node in nodes:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from turnlog.frontends.cli.errors import FAILED, NobodyReads, cause, tell
+from turnlog.frontends.cli.errors import DIFFERENT, SAME, TROUBLE
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.streams import draws_on_stderr
 from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
@@ -16,9 +16,6 @@ from turnlog.protocol.errors import with_code
 from turnlog.replay.verify.verdict import Totals, Verdict, total
 from turnlog.replay.views.text import counted, printable
 
-SAME: Final = 0
-DIFFERENT: Final = 1  # or damaged
-TROUBLE: Final = 2
 _MARKS: Final = {
     "same": ("ok", "green"),
     "accepted": ("accepted", "yellow"),
@@ -28,17 +25,6 @@ _MARKS: Final = {
 }
 _MARK_WIDTH: Final = max(len(mark) for mark, _ in _MARKS.values())
 Advance = Callable[[int, int | None], None]  # how much is done by now, and of how much
-
-
-def leaving(run: Callable[[], int]) -> int:
-    """Run a command whose 1 is for differences; return its exit code, which is 2 for an error."""
-    try:
-        return run()
-    except Exception as error:
-        if isinstance(cause(error), NobodyReads):
-            raise
-        code = tell(error)
-        return TROUBLE if code == FAILED else code
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:

@@ -12,9 +12,9 @@ from msgspec import structs
 
 from turnlog.frontends.cli.commands.exec import Options
 from turnlog.frontends.cli.running.run import Order
-from turnlog.frontends.sessions.store import has_store, working_folder
+from turnlog.frontends.sessions.store import require_store, working_folder
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import UsageError, session_not_found
+from turnlog.protocol.errors import UsageError
 from turnlog.protocol.ops import LocalImageInput, TextInput, UserInputItem, UserTurn
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.runtime.config.files import read_regular, size_of_regular
@@ -43,8 +43,8 @@ def order(options: Options, environ: Mapping[str, str], *, asks_here: bool) -> O
     config = _config(options, cwd, environ)
     if options.ephemeral and config.approval_policy != "never" and not asks_here:
         raise click.UsageError("No other terminal sees an --ephemeral session: leave out -a.")
-    if options.action != "start" and not has_store():
-        raise session_not_found(options.session or "")
+    if options.action != "start":
+        require_store(options.session or "")
     if options.action == "start":
         doors.SETTINGS.take("settings", config.session_settings(cwd))
     new = options.action == "start"

@@ -1,8 +1,9 @@
 """One run of `turnlog exec`: opens a session, gives it the prompt, shows it until it is idle."""
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final, Literal
 
 import attrs
@@ -14,7 +15,7 @@ from turnlog.frontends.cli.running.answers import TerminalAnswers
 from turnlog.frontends.cli.running.call_notes import CallNotes
 from turnlog.frontends.cli.running.json_lines import ExecStream
 from turnlog.frontends.cli.running.reporters import Reporter
-from turnlog.frontends.cli.signals import SIGNALS, leave_at_once
+from turnlog.frontends.cli.signals import SIGNALS, obey
 from turnlog.frontends.sessions.address import find_session, is_listed
 from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import question_note, tell_questions
@@ -110,7 +111,7 @@ class Run:
         """
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._obey, signals, nursery)
+                nursery.start_soon(obey, signals, partial(self._stop, nursery))
                 with self._work:
                     await self._execute(nursery)
                 nursery.cancel_scope.cancel()
@@ -122,17 +123,14 @@ class Run:
 
     # --- signals -----------------------------------------------------------------------------
 
-    async def _obey(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
-        """Stop at the first signal; leave at the second. Leaving `open_engine` stops the turn."""
-        async for number in signals:
-            if self._signal is not None:
-                leave_at_once(128 + number)
-            self._signal = number
-            if number == signal.SIGINT and self._prompted is not None:
-                nursery.start_soon(self._interrupt, self._prompted)
-                nursery.start_soon(self.reporter.note, _INTERRUPTING)
-            else:
-                self._work.cancel()
+    def _stop(self, nursery: trio.Nursery, number: int) -> None:
+        """Interrupt the turn, or cancel the work: leaving `open_engine` stops the turn, too."""
+        self._signal = number
+        if number == signal.SIGINT and self._prompted is not None:
+            nursery.start_soon(self._interrupt, self._prompted)
+            nursery.start_soon(self.reporter.note, _INTERRUPTING)
+        else:
+            self._work.cancel()
 
     async def _interrupt(self, session: Session) -> None:
         try:
