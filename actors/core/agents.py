@@ -36,33 +36,29 @@ from turnlog.protocol.items import text_message
 from turnlog.protocol.settings import SessionSettings
 
 
-def act(
-    state: State, turn: Turn, call: Call, number: int, request: AgentRequest
-) -> Iterator[SessionDecision]:
+def act(state: State, turn: Turn, call: Call, request: AgentRequest) -> Iterator[SessionDecision]:
     """Yield what is done about a call, and its answer."""
     match request:
         case SpawnAgent():
-            yield from _spawn(state, turn, call, number, request)
+            yield from _spawn(state, turn, call, request)
         case TellAgent(agent=name) | CloseAgent(agent=name):
             agent = state.agents.get(SessionId(name))
             if agent is None or agent.closed:
-                yield _answer(state, call, number, {"error": _no_such(state, name, agent)})
+                yield _answer(call, {"error": _no_such(state, name, agent)})
             elif isinstance(request, TellAgent):
-                yield from _tell(state, call, number, request, agent)
+                yield from _tell(state, call, request, agent)
             else:
-                yield from _close(state, call, number, request, agent)
+                yield from _close(state, call, request, agent)
         case AwaitAgents():
-            yield from _await(state, call, number, request)
+            yield from _await(state, call, request)
         case ListAgents():
             agents = [_line(state, child, agent) for child, agent in state.agents.items()]
-            yield _answer(state, call, number, {"agents": agents})
+            yield _answer(call, {"agents": agents})
 
 
-def _answer(
-    state: State, call: Call, number: int, answer: dict[str, object], note: str = ""
-) -> CallSettled:
+def _answer(call: Call, answer: dict[str, object], note: str = "") -> CallSettled:
     text = json.dumps(answer, ensure_ascii=False)
-    return settled(call, number, "answered", text, note)
+    return settled(call, "answered", text, note)
 
 
 def _no_such(state: State, name: str, agent: Agent | None) -> str:
@@ -77,15 +73,13 @@ def running(state: State) -> int:
     return sum(agent.status == "running" for agent in state.agents.values())
 
 
-def _spawn(
-    state: State, turn: Turn, call: Call, number: int, request: SpawnAgent
-) -> Iterator[SessionDecision]:
+def _spawn(state: State, turn: Turn, call: Call, request: SpawnAgent) -> Iterator[SessionDecision]:
     assert turn.settings is not None  # calls come after the context
     parent = turn.settings.session
     if (why := _no_room(state, parent)) is not None:
-        yield _answer(state, call, number, {"error": why})
+        yield _answer(call, {"error": why})
         return
-    child = SessionId(mint(state.session, state.time_us, state.facts, "child", number))
+    child = SessionId(mint(state.session, state.time_us, state.facts, "child", call.number))
     name = request.name or f"agent-{len(state.agents) + 1}"
     settings = structs.replace(
         parent,
@@ -93,9 +87,9 @@ def _spawn(
         reasoning_effort=request.reasoning_effort or parent.reasoning_effort,
         depth=parent.depth + 1,
     )
-    yield _run(state, number, child, name, request.message, settings, run=1)
+    yield _run(state, call.number, child, name, request.message, settings, run=1)
     note = ledger.spawned(child, name, request.message)
-    yield _answer(state, call, number, {"agent_id": child, "nickname": name}, note)
+    yield _answer(call, {"agent_id": child, "nickname": name}, note)
 
 
 def _no_room(state: State, settings: SessionSettings) -> str | None:
@@ -124,24 +118,22 @@ def _run(
     return ChildAsked(effect, child, "agent", name, run, prompt, settings)
 
 
-def _tell(
-    state: State, call: Call, number: int, request: TellAgent, agent: Agent
-) -> Iterator[SessionDecision]:
+def _tell(state: State, call: Call, request: TellAgent, agent: Agent) -> Iterator[SessionDecision]:
     child = SessionId(request.agent)
     answer: dict[str, object] = {"agent_id": request.agent, "status": "running"}
     if not agent.told:
         answer["previous"] = _status(state, child, agent)
     if agent.status == "running":
-        effect = effect_id(state.facts, "tell", number)
-        op_id = f"{state.session}/{state.facts}/{number}"
+        effect = effect_id(state.facts, "tell", call.number)
+        op_id = f"{state.session}/{state.facts}/{call.number}"
         yield ChildTold(effect, child, op_id, request.message, request.interrupt)
     elif (why := _no_room(state, structs.replace(agent.settings, depth=0))) is not None:
-        yield _answer(state, call, number, {"error": why})
+        yield _answer(call, {"error": why})
         return
     else:
         settings, run = agent.settings, agent.runs + 1
-        yield _run(state, number, child, agent.name, request.message, settings, run=run)
-    yield _answer(state, call, number, answer)
+        yield _run(state, call.number, child, agent.name, request.message, settings, run=run)
+    yield _answer(call, answer)
 
 
 def tell_again(state: State, told: ChildTold) -> Iterator[SessionDecision]:
@@ -160,11 +152,11 @@ def tell_again(state: State, told: ChildTold) -> Iterator[SessionDecision]:
 
 
 def _close(
-    state: State, call: Call, number: int, request: CloseAgent, agent: Agent
+    state: State, call: Call, request: CloseAgent, agent: Agent
 ) -> Iterator[SessionDecision]:
     child = SessionId(request.agent)
     yield ChildStopping(effect_of_run(state, child), child)
-    yield _answer(state, call, number, {"agent_id": request.agent, "previous_status": agent.status})
+    yield _answer(call, {"agent_id": request.agent, "previous_status": agent.status})
 
 
 def effect_of_run(state: State, child: SessionId) -> EffectId:
@@ -173,28 +165,24 @@ def effect_of_run(state: State, child: SessionId) -> EffectId:
     return next(runs, EffectId(""))
 
 
-def _await(
-    state: State, call: Call, number: int, request: AwaitAgents
-) -> Iterator[SessionDecision]:
+def _await(state: State, call: Call, request: AwaitAgents) -> Iterator[SessionDecision]:
     unknown = [name for name in request.agents if SessionId(name) not in state.agents]
     if unknown:
-        yield _answer(state, call, number, {"error": _no_such(state, unknown[0], None)})
+        yield _answer(call, {"error": _no_such(state, unknown[0], None)})
     elif any(state.agents[SessionId(name)].status != "running" for name in request.agents):
-        yield _report(state, call, number, request, timed_out=False)
+        yield _report(state, call, request, timed_out=False)
     else:
-        effect = effect_id(state.facts, "await", number)
-        yield AgentsAwaited(effect, number, call.item.call_id, request.timeout_ms)
+        effect = effect_id(state.facts, "await", call.number)
+        yield AgentsAwaited(effect, call.number, call.item.call_id, request.timeout_ms)
 
 
-def _report(
-    state: State, call: Call, number: int, request: AwaitAgents, *, timed_out: bool
-) -> CallSettled:
+def _report(state: State, call: Call, request: AwaitAgents, *, timed_out: bool) -> CallSettled:
     status = {
         name: _status(state, SessionId(name), state.agents[SessionId(name)])
         for name in request.agents
         if state.agents[SessionId(name)].status != "running"
     }
-    return _answer(state, call, number, {"status": status, "timed_out": timed_out})
+    return _answer(call, {"status": status, "timed_out": timed_out})
 
 
 def _status(state: State, child: SessionId, agent: Agent) -> object:
@@ -219,13 +207,13 @@ def settle_waiting(
     state: State, turn: Turn, *, timed_out: int | None = None
 ) -> Iterator[SessionDecision]:
     """Answer the calls that wait for an agent that rests now, or whose time is over."""
-    for number, call in enumerate(tuple(turn.calls), turn.first_call):
+    for call in tuple(turn.calls):
         request = call.plan.agent
         if not isinstance(request, AwaitAgents) or not _waits(turn, call):
             continue
         rests = any(state.agents[SessionId(name)].status != "running" for name in request.agents)
-        if rests or number == timed_out:
-            yield _report(state, call, number, request, timed_out=not rests)
+        if rests or call.number == timed_out:
+            yield _report(state, call, request, timed_out=not rests)
 
 
 def _waits(turn: Turn, call: Call) -> bool:

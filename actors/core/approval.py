@@ -40,8 +40,9 @@ def parks(state: State, turn: Turn, call: Call) -> bool:
     return parks and turn.stopping is None
 
 
-def ask(state: State, turn: Turn, call: Call, number: int) -> ApprovalAsked:
+def ask(state: State, turn: Turn, call: Call) -> ApprovalAsked:
     """Return the question about `call`. Asked again after a restart, it is the same question."""
+    number = call.number
     question = call.question or mint(state.session, state.time_us, state.facts, "question", number)
     changed = grants.changed_since(state, turn, call)
     effect = effect_id(state.facts, "question", number)
@@ -59,7 +60,7 @@ def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterat
         yield TurnStopping("interrupted")
     elif op.decision in ("denied", "abort"):
         output = texts.DECLINED if call.denied is None else call.denied + texts.DECLINED_OUTSIDE
-        yield settled(call, turn.number_of(call), "declined", output)
+        yield settled(call, "declined", output)
     elif op.decision == "approved_for_session":
         yield from _answer_others(state, turn)
 

@@ -29,7 +29,7 @@ def _output(state: State, call: Call) -> str:
         case "settled":
             return call.output
         case "waiting" | "planning" | "asked" | "awaiting":
-            return never_started(state, call)
+            return never_started(call)
         case "running" | "stopped":
             return texts.STOPPED
         case "dispatched" | "unknown":

@@ -222,7 +222,7 @@ def _take_over_turn(
     for effect, what in lost:
         if isinstance(what, ModelAsked):
             yield from model_call.abandon_lost(current, effect, keep=keep)
-    yield from tool_call.settle_cut_off(state, current)
+    yield from tool_call.settle_cut_off(current)
     if isinstance(fact, SessionOpened):
         mine = (what for _, what in lost if not _is_foreign_child(state, current, what))
         yield from agents.ask_lost(state, mine)

@@ -50,6 +50,7 @@ _O = TypeVar("_O", bound=Opens)
 class Call:
     """One tool call of the response in hand, or of the one whose outputs are awaited."""
 
+    number: int  # within the turn, from 0
     item: CallItem
     plan: ToolPlan
     item_at: int  # sequence of the item's event
@@ -181,6 +182,10 @@ class Turn:
     restored: TurnsRestored | None = None  # by an undo
     restored_at: int = 0  # its sequence
 
+    def add_call(self, item: CallItem, plan: ToolPlan, at: int) -> None:
+        """Add a call of the response in hand, whose event has the sequence `at`."""
+        self.calls.append(Call(self.first_call + len(self.calls), item, plan, at))
+
     def call(self, number: int) -> Call:
         """Return the call with this number within the turn."""
         return self.calls[number - self.first_call]
@@ -205,9 +210,6 @@ class Turn:
     def progressed(self) -> None:
         """Note that a response is in the conversation: the next request has its own retries."""
         self.attempt = self.request_retries = self.stream_retries = 0
-
-    def number_of(self, call: Call) -> int:
-        return self.first_call + next(i for i, other in enumerate(self.calls) if other is call)
 
 
 @attrs.define

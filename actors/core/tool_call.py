@@ -29,30 +29,31 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
     A call that may overlap starts unless an earlier one that may not is unsettled; one that may
     not overlap starts once every earlier call is settled.
     """
-    for number, call in enumerate(tuple(turn.calls), turn.first_call):
+    for call in tuple(turn.calls):
         if call.status != "waiting":
             continue
         if isinstance(call.item, OtherCall) and _is_responding(state):
             continue  # the provider may answer it itself, in the same response
         if call.origin == "elsewhere":
-            yield PlanAsked(effect_id(state.facts, "plan", number), number, call.item.call_id)
+            effect = effect_id(state.facts, "plan", call.number)
+            yield PlanAsked(effect, call.number, call.item.call_id)
             continue
         if call.plan.refusal is not None:
-            yield settled(call, number, "refused", call.plan.refusal)
+            yield settled(call, "refused", call.plan.refusal)
             continue
         if call.plan.agent is not None and (call.origin == "here" or call.approved):
-            yield from agents.act(state, turn, call, number, call.plan.agent)
+            yield from agents.act(state, turn, call, call.plan.agent)
             continue
         match _permission(state, turn, call):
             case "refuse":
-                yield settled(call, number, "refused", _refusal(turn, call))
+                yield settled(call, "refused", _refusal(turn, call))
             case "ask":
-                yield approval.ask(state, turn, call, number)
+                yield approval.ask(state, turn, call)
             case "run":
                 if turn.settings is not None and _must_scan(turn, turn.settings):
                     yield ScanAsked(effect_id(state.facts, "scan"))
-                if _is_free(turn, call, number) and not _is_scanning(state):
-                    yield _dispatch(state, turn, call, number)
+                if _is_free(turn, call) and not _is_scanning(state):
+                    yield _dispatch(state, turn, call)
 
 
 def _is_responding(state: State) -> bool:
@@ -85,15 +86,15 @@ def _policy(turn: Turn) -> ApprovalPolicy:
     return turn.settings.session.approval_policy
 
 
-def _is_free(turn: Turn, call: Call, number: int) -> bool:
-    earlier = [other for other in turn.calls[: number - turn.first_call] if not other.settled]
-    return all(other.plan.parallel for other in earlier) if call.plan.parallel else not earlier
+def _is_free(turn: Turn, call: Call) -> bool:
+    earlier = [one for one in turn.calls if one.number < call.number and not one.settled]
+    return all(one.plan.parallel for one in earlier) if call.plan.parallel else not earlier
 
 
-def _dispatch(state: State, turn: Turn, call: Call, number: int) -> ToolDispatched:
-    sandbox, effect = grants.sandbox_of(turn, call), effect_id(state.facts, "tool", number)
+def _dispatch(state: State, turn: Turn, call: Call) -> ToolDispatched:
+    sandbox, effect = grants.sandbox_of(turn, call), effect_id(state.facts, "tool", call.number)
     call_id, tool, approved = call.item.call_id, call.plan.tool, _is_allowed(state, turn, call)
-    return ToolDispatched(effect, number, call_id, tool, sandbox, approved)
+    return ToolDispatched(effect, call.number, call_id, tool, sandbox, approved)
 
 
 def _must_scan(turn: Turn, settings: TurnSettings) -> bool:
@@ -104,23 +105,23 @@ def _is_scanning(state: State) -> bool:
     return bool(state.open(ScanAsked))
 
 
-def settle_cut_off(state: State, turn: Turn) -> Iterator[SessionDecision]:
+def settle_cut_off(turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls that had been dispatched when their engine went away."""
-    for number, call in enumerate(tuple(turn.calls), turn.first_call):
+    for call in tuple(turn.calls):
         if call.status == "stopped":
-            yield settled(call, number, "stopped", texts.STOPPED)
+            yield settled(call, "stopped", texts.STOPPED)
         elif call.status == "unknown":
-            yield settled(call, number, "unknown", texts.UNKNOWN)
+            yield settled(call, "unknown", texts.UNKNOWN)
 
 
-def settle_never_started(state: State, turn: Turn) -> Iterator[SessionDecision]:
+def settle_never_started(turn: Turn) -> Iterator[SessionDecision]:
     """Settle the calls of a turn that ends before they could start."""
-    for number, call in enumerate(tuple(turn.calls), turn.first_call):
+    for call in tuple(turn.calls):
         if not call.settled:
-            yield settled(call, number, "never_started", never_started(state, call))
+            yield settled(call, "never_started", never_started(call))
 
 
-def never_started(state: State, call: Call) -> str:
+def never_started(call: Call) -> str:
     """Return what the model is told of a call that ran nothing before its turn ended."""
     if call.denied is None and call.waited:
         return texts.WAIT_STOPPED
@@ -136,12 +137,12 @@ def closed_early(
         if fact.how == "failed" and approval.parks(state, turn, call):
             yield CallParked(effect.call, call.item.call_id)
         elif fact.how == "failed":
-            yield settled(call, effect.call, "declined", call.denied or texts.UNANSWERED)
+            yield settled(call, "declined", call.denied or texts.UNANSWERED)
     elif fact.how == "cancelled":
-        yield from settle_cut_off(state, turn)
+        yield from settle_cut_off(turn)
     else:
         output = texts.CRASHED.format(message=fact.message)
         outcome: CallOutcome = "stopped" if call.status == "running" else "unknown"
-        yield settled(call, effect.call, outcome, output)
+        yield settled(call, outcome, output)
     if fact.how != "failed" and turn.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))

@@ -202,7 +202,7 @@ def _complete(state: State, turn: Turn) -> Iterator[SessionDecision]:
 def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
     stopping = turn.stopping
     assert stopping is not None
-    yield from tool_call.settle_never_started(state, turn)
+    yield from tool_call.settle_never_started(turn)
     if turn.restored is not None:  # the files are back already: so is the conversation
         yield from undo.finish(state, turn)
     if turn.kind == "review":

@@ -196,10 +196,10 @@ class Player:
                 return True
             self._last_words(group, stops=stops)
         self._send(ModelCompleted(effect, group.response_id, group.usage), when)
-        for number, call in calls:
-            if call is calls[-1][1]:
+        for call in calls:
+            if call is calls[-1]:
                 self._last_words(group, stops=stops)
-            self._tool(turn, group, call, number)
+            self._tool(turn, group, call)
         return True
 
     def _last_words(self, group: Group, *, stops: bool) -> None:
@@ -222,11 +222,11 @@ class Player:
         for question in asked:  # rollouts do not hold the answers; that it ran, they do
             self._op(ExecApproval(question.question, "approved"), entry.time_us)
 
-    def _tool(self, turn: Turn, group: Group, call: Call, number: int) -> None:
+    def _tool(self, turn: Turn, group: Group, call: Call) -> None:
         effect = next(
             effect.effect
             for effect in self.stream.state.outstanding.values()
-            if isinstance(effect, ToolDispatched) and effect.call == number
+            if isinstance(effect, ToolDispatched) and effect.call == call.number
         )
         call_id = call.item.call_id
         report = turn.reports.get(call_id)
@@ -285,10 +285,9 @@ def _failed(effect: EffectId, failure: ModelFailure) -> ModelFailed | EffectClos
     return ModelFailed(effect, failure)
 
 
-def _for_tools(turn: RunningTurn) -> list[tuple[int, Call]]:
-    """Return the calls that a tool of the recording answered, each with its number."""
-    calls = enumerate(turn.calls, turn.first_call)
-    return [(number, call) for number, call in calls if not isinstance(call.item, OtherCall)]
+def _for_tools(turn: RunningTurn) -> list[Call]:
+    """Return the calls that a tool of the recording answered."""
+    return [call for call in turn.calls if not isinstance(call.item, OtherCall)]
 
 
 def _inputs(entry: Entry | None) -> tuple[UserInputItem, ...]:

@@ -260,7 +260,7 @@ class _Reader:
                 call = item.arguments if isinstance(item, FunctionCall) else item.input
                 entry = Tool(at, when, item.name, _title(record, call), call)
                 if (turn := self._state.turn) is not None and turn.calls:
-                    self._tools[turn.first_call + len(turn.calls) - 1] = entry
+                    self._tools[turn.calls[-1].number] = entry
             case WebSearchCall(action=action):
                 query = str((action or {}).get("query", ""))
                 entry = Tool(at, when, "web_search", query, "", "done")

@@ -197,9 +197,9 @@ def _parked(state: State, turn: Turn, question: str) -> ApprovalAsked | None:
     """Return a question that waits, with its session, for whoever answers it or asks it again."""
     if not turn.parking and not state.dormant:
         return None
-    for number, call in enumerate(turn.calls, turn.first_call):
+    for call in turn.calls:
         if call.question == question and call.status == "waiting" and not call.approved:
-            return ApprovalAsked(EffectId(""), question, number, call.item.call_id, call.plan)
+            return ApprovalAsked(EffectId(""), question, call.number, call.item.call_id, call.plan)
     return None
 
 
@@ -218,11 +218,11 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
             return
         if (other := other_call(fact.item_json)) is not None:
             refusal = texts.UNPLANNED.format(name=other.name)
-            turn.calls.append(Call(other, ToolPlan(other.name, refusal=refusal), state.head))
+            turn.add_call(other, ToolPlan(other.name, refusal=refusal), state.head)
     turn.items.append(received)
     if isinstance(item, FunctionCall | CustomToolCall):
         unplanned = ToolPlan(item.name, refusal=texts.UNPLANNED.format(name=item.name))
-        turn.calls.append(Call(item, fact.plan or unplanned, state.head))
+        turn.add_call(item, fact.plan or unplanned, state.head)
         turn.owes_request = True
 
 

@@ -166,9 +166,9 @@ def _turn_text(state: State) -> str:
 
 
 def _calls(turn: Turn) -> Iterator[str]:
-    for number, call in enumerate(turn.calls, turn.first_call):
+    for call in turn.calls:
         said = f"  → {one_line(call.output, _width() // 2)}" if call.settled else ""
-        yield f"{number} {call.item.name} {call.status}{said}"
+        yield f"{call.number} {call.item.name} {call.status}{said}"
 
 
 def _open_text(state: State, asked: OpeningDecision) -> str:
