@@ -52,8 +52,9 @@ kill-test: $(TESTS)  ## kill -9 a session 200 times at random moments, and look 
 	$(BIN)/python -m tests.engine.kill_many 200
 
 SEEDS ?= 500
-simulate: $(TESTS)  ## the whole engine in simulated worlds, SEEDS of them
-	$(BIN)/python -m tests.simulation $(SEEDS)
+FIRST ?= 100# `make test` simulates the seeds before this one
+simulate: $(TESTS)  ## the whole engine in simulated worlds, SEEDS of them, from FIRST on
+	$(BIN)/python -m tests.simulation $(SEEDS) --first $(FIRST)
 
 # pip keeps its downloads below HOME. Where HOME is not the absolute path of a folder that we can
 # write, pip would warn, fail, or make a folder called "~" here: it gets another, and keeps nothing.

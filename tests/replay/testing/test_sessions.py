@@ -1,7 +1,6 @@
 """What the strategies draw: sessions that hold every promise, and reach what they should."""
 
 import json
-from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
@@ -35,6 +34,23 @@ SCHEMAS = [
     {"anyOf": [{"type": "null"}, {"type": ["string", "boolean"]}]},
     {"type": "object", "properties": {"a": {}, "b": {"type": "null"}}, "required": ["a"]},
 ]
+REACHED = {
+    *("session_started", "session_opened", "op_received", "op_refused", "input_queued"),
+    *("turn_opened", "turn_stopping", "turn_ended", "context_asked", "context_loaded"),
+    *("items_recorded", "model_asked", "model_item_received", "model_completed"),
+    *("model_failed", "retry_scheduled", "timer_fired", "response_abandoned"),
+    *("tool_dispatched", "tool_started", "tool_finished", "call_settled", "approval_asked"),
+    *("effect_closed", "effect_lost"),
+    *("compacted", "turns_dropped", "turns_restored", "user_shell_asked", "child_ended"),
+}
+OUTCOMES = {"done", "failed", "refused", "declined", "unknown"}
+UNTIL_FOUND = settings(
+    max_examples=4000,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    phases=(Phase.generate,),
+)
 
 
 @given(sessions(TOOLS))
@@ -44,28 +60,16 @@ def test_every_drawn_session_is_a_whole_one(session: CoreSession) -> None:
     assert_promises(session.records)
 
 
-@settings(max_examples=400, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(sessions(TOOLS))
-def count_kinds(session: CoreSession) -> None:
-    KINDS.update(record.kind for record in session.records)
-    OUTCOMES.update(str(use.outcome) for use in uses(session.records))
-
-
-KINDS, OUTCOMES = Counter[str](), Counter[str]()
-
-
 def test_they_reach_what_sessions_reach() -> None:
-    count_kinds()
-    reached = {kind for kind, count in KINDS.items() if count}
-    assert reached >= {
-        *("session_started", "session_opened", "op_received", "op_refused", "input_queued"),
-        *("turn_opened", "turn_stopping", "turn_ended", "context_asked", "context_loaded"),
-        *("items_recorded", "model_asked", "model_item_received", "model_completed"),
-        *("model_failed", "retry_scheduled", "timer_fired", "response_abandoned"),
-        *("tool_dispatched", "tool_started", "tool_finished", "call_settled", "approval_asked"),
-        *("effect_closed", "effect_lost"),
-    }
-    assert set(OUTCOMES) >= {"done", "failed", "refused", "declined", "unknown"}
+    """Sessions are drawn until all has been seen, which takes some hundred."""
+    kinds, outcomes = set[str](), set[str]()
+
+    def all_is_seen(session: CoreSession) -> bool:
+        kinds.update(record.kind for record in session.records)
+        outcomes.update(str(use.outcome) for use in uses(session.records))
+        return kinds >= REACHED and outcomes >= OUTCOMES
+
+    find(sessions(TOOLS, most_facts=30), all_is_seen, settings=UNTIL_FOUND)
 
 
 @settings(max_examples=40)
@@ -104,19 +108,3 @@ def test_a_broken_promise_is_said_with_its_event() -> None:
         assert_promises(session.records[:-1])
     with pytest.raises(PromiseBroken, match=r"still open at the end: 3\.context\.0"):
         assert_promises(session.records, at_rest=True)
-
-
-@pytest.mark.parametrize(
-    "kind", ["compacted", "turns_dropped", "turns_restored", "user_shell_asked", "child_ended"]
-)
-def test_turns_of_all_kinds_are_drawn(kind: str) -> None:
-    def has_it(session: CoreSession) -> bool:
-        return kind in {record.kind for record in session.records}
-
-    quick = settings(
-        max_examples=4000,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        phases=(Phase.generate,),
-    )
-    find(sessions(most_facts=30), has_it, settings=quick)
