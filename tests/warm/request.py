@@ -15,11 +15,13 @@ class Program(NamedTuple):
 
     folder: str
     environment: dict[str, str]
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
     module: str = "turnlog"  # run as `python -m` does
     text: str | None = None  # run in place of the module, as `python -c` does
     leads_session: bool = False  # it begins a session of processes, so its group is its own
     umask: int | None = None  # None: that of the tests
+    user: int | None = None  # and group; None: those of the tests
+    interpreter: str | None = None  # its `sys.executable`, for what it starts itself
     without: tuple[str, ...] = ()  # what `tests.surroundings.without` takes from it
 
 

@@ -1,6 +1,7 @@
 """The process that imports turnlog, and forks for each program that it is asked to run."""
 
 import atexit
+import ctypes
 import gc
 import importlib
 import os
@@ -21,7 +22,10 @@ from tests.warm.request import Given, Program, encode_code, receive_request, sen
 
 _PACKAGES: Final = ("protocol", "actors", "runtime", "replay", "frontends")
 _NOT_IMPORTED: Final = ("turnlog.runtime.launcher", "turnlog.replay.testing")  # are not commands'
+# What programs import later, who may then be users that cannot read the standard library.
+_IMPORTED_EARLY: Final = ("resource",)
 _DESCRIPTORS: Final = 4096  # the server has fewer
+_SET_DUMPABLE: Final = 4  # prctl(2)
 
 
 def main() -> None:
@@ -39,6 +43,8 @@ def main() -> None:
 
 
 def import_turnlog() -> None:
+    for name in _IMPORTED_EARLY:
+        importlib.import_module(name)
     for package in _PACKAGES:
         name = f"turnlog.{package}"
         path = importlib.import_module(name).__path__
@@ -92,6 +98,10 @@ def _become(program: Program, given: Given) -> None:
     tempfile.tempdir = None
     if program.umask is not None:
         os.umask(program.umask)
+    if program.user is not None:
+        _be(program.user)
+    if program.interpreter is not None:
+        sys.executable = program.interpreter
     if program.without:
         take_away(program.without)
     sys.stdin, sys.stdout = _opened(0, "r"), _opened(1, "w")
@@ -104,6 +114,14 @@ def _become(program: Program, given: Given) -> None:
         sys.argv = ["-c", *program.words]
         sys.modules["__main__"] = module = ModuleType("__main__")
         exec(compile(program.text, "<string>", "exec"), vars(module))
+
+
+def _be(user: int) -> None:
+    """Become a user who has a group of the same number, as if they had started the program."""
+    os.setgroups(())
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    ctypes.CDLL(None).prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self stays root's
 
 
 def _opened(descriptor: int, mode: str, errors: str = "strict") -> TextIO:

@@ -4,25 +4,28 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 import msgspec
 import pytest
+import trio
 
 from tests.sandbox.attacks import engine
 from tests.sandbox.attacks.engine import Order, Outcome, Ran
+from tests.warm.client import run
+from tests.warm.request import Program
 from turnlog.protocol.settings import SandboxPolicy
+from turnlog.runtime.processes.launch import PROGRAM
 from turnlog.runtime.sandbox.confinement import MECHANISMS, Mechanism
 
 User = Literal["root", "an ordinary user"]
 NOBODY = 65534
-AS_NOBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": (), "cwd": "/"}
-REPOSITORY = Path(__file__).parents[3]
+ENGINE = Path(engine.__file__).read_text()
 # Only what the tests name is writable: their folders are below /tmp.
 NARROW = SandboxPolicy(mode="workspace-write", exclude_slash_tmp=True, exclude_tmpdir_env_var=True)
 WITH_TMPDIR = SandboxPolicy(mode="workspace-write", exclude_slash_tmp=True)
@@ -88,46 +91,51 @@ class Ground:
 
 
 def run_engine(order: Order, user: User) -> Outcome:
-    interpreter, environment = interpreter_of(user)
-    ended = subprocess.run(
-        [*interpreter, engine.__file__],
-        input=msgspec.json.encode(order),
-        capture_output=True,
-        check=False,
-        timeout=90,
-        start_new_session=True,  # an attack on its group must not reach the tests
-        env=environment,
-        **(AS_NOBODY if drops(user) else {}),
+    program = Program(
+        "/",
+        {"PATH": os.environ["PATH"], "LANG": os.environ["LANG"]},
+        text=ENGINE,
+        leads_session=True,  # an attack on its group must not reach the tests
+        user=NOBODY if drops(user) else None,
+        interpreter=interpreter_of(user),
     )
-    assert ended.returncode == 0, ended.stderr.decode()
-    return msgspec.json.decode(ended.stdout, type=Outcome)
+    ended = trio.run(partial(run, program, stdin=msgspec.json.encode(order)))
+    assert ended.code == 0, ended.err.decode()
+    return msgspec.json.decode(ended.out, type=Outcome)
 
 
 def drops(user: User) -> bool:
     return user != "root" and os.geteuid() == 0
 
 
-def interpreter_of(user: User) -> tuple[list[str], dict[str, str]]:
-    """Return an interpreter that the user may run, and an environment in which it finds turnlog.
+def interpreter_of(user: User) -> str:
+    """Return an interpreter that the user may run. That of the tests may be in root's home.
 
-    Often the interpreter of the tests is in a folder of root's own.
+    Raises:
+        LookupError: there is none.
     """
-    path = {"PATH": os.environ["PATH"]}
     if not drops(user):
-        return [sys.executable], path
+        return sys.executable
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    libraries = f"{REPOSITORY / 'src'}:{sysconfig.get_path('purelib')}"
     for candidate in (sys.executable, shutil.which(version, path="/usr/local/bin:/usr/bin")):
-        environment = {**path, "PYTHONPATH": libraries, "PYTHONDONTWRITEBYTECODE": "1"}
-        if candidate is not None and can_run(candidate, environment):
-            return [candidate], environment
-    raise LookupError(f"an ordinary user can run no {version} that finds turnlog")
+        if candidate is not None and can_run(candidate):
+            return candidate
+    raise LookupError(f"an ordinary user can run no {version} that finds turnlog's launcher")
 
 
-def can_run(interpreter: str, environment: dict[str, str]) -> bool:
-    command = [interpreter, "-c", "import turnlog.runtime.sandbox.confinement"]
+@cache
+def can_run(interpreter: str) -> bool:
+    command = [interpreter, "-I", "-S", PROGRAM, "--", "true"]
     try:
-        subprocess.run(command, env=environment, capture_output=True, check=True, **AS_NOBODY)
+        subprocess.run(
+            command,
+            capture_output=True,
+            check=True,
+            cwd="/",
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=(),
+        )
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
