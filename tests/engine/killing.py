@@ -1,7 +1,6 @@
 """One kill: a process in the middle of a turn of twelve calls, and what is left of its work."""
 
-import subprocess
-import sys
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -14,6 +13,8 @@ import trio
 
 from tests.engine.kill_child import config
 from tests.engine.kit import assert_sound, of, play, shell, told
+from tests.warm.client import Fork, start
+from tests.warm.request import Program
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.envelope import Recorded
@@ -103,31 +104,32 @@ async def kill_once(place: Path, random: Random) -> Report:
     )
 
 
+def start_child(home: Path, folder: Path, url: str, *more: str) -> Fork:
+    """Start the program that is to be killed."""
+    words = (str(home), str(folder), url, *more)
+    return start(Program(str(ROOT), dict(os.environ), words, "tests.engine.kill_child"))
+
+
 async def _run_and_kill(
     home: Path, folder: Path, url: str, random: Random
 ) -> tuple[SessionId | None, list[Printed]]:
     """Run the process until it has printed a random number of lines, and a moment longer."""
     lines_until, pause = random.randint(1, MOST_LINES), random.uniform(0, LONGEST_PAUSE)
-    output = b""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.engine.kill_child", str(home), str(folder), url],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        with trio.fail_after(60):
-            while output.count(b"\n") < lines_until:
-                chunk = await process.stdout.receive_some()
-                if not chunk:
-                    break
+    output = bytearray()
+    with start_child(home, folder, url) as process:
+        async with process.output() as stream:
+            try:
+                with trio.fail_after(60):
+                    while output.count(b"\n") < lines_until:
+                        chunk = await stream.receive_some()
+                        if not chunk:
+                            break
+                        output += chunk
+                await trio.sleep(pause)
+            finally:
+                process.kill()
+            async for chunk in stream:  # the pipe may hold more; a tool's process has it not
                 output += chunk
-        await trio.sleep(pause)
-    finally:
-        process.kill()
-        await process.wait()
-    async for chunk in process.stdout:  # the pipe may hold more; a tool's process has it not
-        output += chunk
     first, *rest = output.decode().split("\n")[:-1] or [""]  # the last line may be torn
     printed = [Printed(int(n), digest, kind) for n, digest, kind in map(str.split, rest)]
     return (SessionId(first) if first else None), printed

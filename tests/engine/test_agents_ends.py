@@ -1,7 +1,5 @@
 """Every agent comes to exactly one end that its parent sees, whatever stops either of them."""
 
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -24,7 +22,7 @@ from tests.engine.agents import (
     spawn,
 )
 from tests.engine.kill_child import config
-from tests.engine.killing import ROOT
+from tests.engine.killing import start_child
 from tests.engine.kit import (
     House,
     Says,
@@ -345,27 +343,16 @@ async def test_after_a_kill_9_the_agent_goes_on_from_disk_and_ends_once(tmp_path
     folder, home = tmp_path / "work", tmp_path / "home"
     folder.mkdir()
     async with serve_script(Script.of(*script)) as server:
-        process = await trio.lowlevel.open_process(
-            [
-                sys.executable,
-                "-m",
-                "tests.engine.kill_child",
-                str(home),
-                str(folder),
-                server.base_url,
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        with trio.fail_after(60):
-            first = b""
-            while b"\n" not in first:
-                first += await process.stdout.receive_some()
-            await eventually(lambda: is_there(folder / "ran"))
-        process.kill()
-        await process.wait()
-        await process.stdout.aclose()
+        with start_child(home, folder, server.base_url) as process:
+            try:
+                async with process.output() as output:
+                    with trio.fail_after(60):
+                        first = b""
+                        while b"\n" not in first:
+                            first += await output.receive_some()
+                        await eventually(lambda: is_there(folder / "ran"))
+            finally:
+                process.kill()
         (folder / "go").touch()  # nothing confines the command, so nothing else would end it
         name = SessionId(first.decode().split("\n")[0])
         async with open_assembly(home=home, config=config(server.base_url)) as assembly:

@@ -1,6 +1,5 @@
 """kill -9 of an engine whose command has started daemons: they are gone when it is told so."""
 
-import subprocess
 import sys
 from pathlib import Path
 from shlex import join
@@ -10,7 +9,7 @@ import trio
 
 from tests.engine.agents import eventually
 from tests.engine.kill_child import config
-from tests.engine.killing import ROOT
+from tests.engine.killing import start_child
 from tests.engine.kit import of, shell, until
 from turnlog.protocol.events import CallSettled
 from turnlog.protocol.ids import SessionId
@@ -70,20 +69,14 @@ async def _kill_once_written(
     home: Path, folder: Path, url: str, sandbox: SandboxMode, written: Path
 ) -> SessionId:
     confined = [] if sandbox == "danger-full-access" else ["confined"]
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.engine.kill_child", str(home), str(folder), url, *confined],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        with trio.fail_after(60):
-            said = await process.stdout.receive_some()
-            await eventually(lambda: written.exists() and written.stat().st_size > 0)
-    finally:
-        process.kill()
-        await process.wait()
-    await process.stdout.aclose()
+    with start_child(home, folder, url, *confined) as process:
+        try:
+            async with process.output() as output:
+                with trio.fail_after(60):
+                    said = await output.receive_some()
+                    await eventually(lambda: written.exists() and written.stat().st_size > 0)
+        finally:
+            process.kill()
     return SessionId(said.decode().partition("\n")[0])
 
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,8 @@ import trio
 import turnlog
 from tests.engine.kit import house, of, outputs, play, the, unchecked, until
 from tests.errors import raises_code
+from tests.warm.client import run
+from tests.warm.request import Program
 from turnlog.actors.ports import ToolMonitor, ToolOrder, ToolResult
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.error_codes import ErrorCode
@@ -448,13 +449,10 @@ async def test_show_prints_the_traceback_below_its_event(tmp_path: Path) -> None
     ):
         session = await h.start()
         at = next(r.sequence for r in await play(session) if r.kind == "tool_finished")
-    for words in ([], ["--at", str(at)]):
-        done = await trio.run_process(
-            [sys.executable, "-m", "turnlog", "show", session.id, *words],
-            capture_stdout=True,
-            env={**os.environ, "TURNLOG_HOME": str(tmp_path / "home")},
-        )
-        lines = [line.strip() for line in done.stdout.decode().splitlines()]
+    for words in ((), ("--at", str(at))):
+        environment = {**os.environ, "TURNLOG_HOME": str(tmp_path / "home")}
+        done = await run(Program(str(tmp_path), environment, ("show", session.id, *words)))
+        lines = [line.strip() for line in done.out.decode().splitlines()]
         after = next(number for number, line in enumerate(lines) if "weather failed" in line)
         assert lines[after + 1] == "Traceback (most recent call last):"
         assert "ValueError: boom" in lines[after + 2 : after + 20]

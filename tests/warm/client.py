@@ -54,6 +54,11 @@ class Fork:
                     pipe.close()
         self.wait()
 
+    def output(self) -> trio.lowlevel.FdStream:
+        """Return its stdout as a stream of its own, which is to be closed."""
+        assert self.stdout is not None
+        return trio.lowlevel.FdStream(os.dup(self.stdout.fileno()))
+
     async def ended(self) -> int:
         """Wait as `wait` does, but let other tasks run meanwhile."""
         if self._code is None:

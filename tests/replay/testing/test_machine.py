@@ -1,18 +1,20 @@
 """A user's state machine: sound tools pass; a planted bug is found, shrunk and kept as a log."""
 
+import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
+import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from tests.replay.testing.bank import bank_tools
+from tests.warm.client import run
+from tests.warm.request import Program
 from turnlog.protocol.ops import Interrupt
 from turnlog.replay.testing import CoreSession, SessionMachine
 from turnlog.replay.testing.failures import save_records
@@ -87,13 +89,9 @@ def test_a_careless_tool_is_found_and_its_session_is_minimal_and_kept(
 
 
 def show(home: str, session: str) -> list[dict[str, Any]]:
-    shown = subprocess.run(
-        [sys.executable, "-m", "turnlog", "show", "--json", session],
-        env={"TURNLOG_HOME": home},
-        capture_output=True,
-        check=True,
-    )
-    return [msgspec.json.decode(line) for line in shown.stdout.splitlines()]
+    environment = {**os.environ, "TURNLOG_HOME": home}
+    shown = trio.run(run, Program(home, environment, ("show", "--json", session)))
+    return [msgspec.json.decode(line) for line in shown.out.splitlines()]
 
 
 def shortened(line: dict[str, Any]) -> str:
