@@ -119,12 +119,19 @@ async def test_a_command_that_hangs_is_ended_with_its_children(
     async def ask() -> None:
         complaints.append(await complaint(found))
 
+    async def let_time_pass() -> None:
+        """Again and again: the command may be up before its time has begun to run."""
+        while True:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(11)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        async with await trio.open_file(alive, "rb") as pipe:
+        async with await trio.open_file(alive, "rb") as pipe, trio.open_nursery() as passing:
             assert await pipe.readline() == b"up\n"
-            mock_clock.jump(11)
+            passing.start_soon(let_time_pass)
             assert await pipe.read() == b""
+            passing.cancel_scope.cancel()
     [text] = complaints
     assert "the command '/bin/sh' had not ended after 10000 ms." in text
 

@@ -32,6 +32,8 @@ from turnlog.runtime.processes.launch import PROGRAM, attended
 from turnlog.runtime.processes.orphans import end_orphans
 from turnlog.runtime.processes.spawner import Spawner
 
+# By SIGTERM, or by SIGKILL where a busy machine takes longer than TERM_GRACE to end it.
+ENDED = (143, 137)
 PYTHON = os.path.realpath(sys.executable)  # a venv's is a link
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
@@ -241,9 +243,9 @@ async def test_a_pipeline_that_ends_as_its_command_does_is_not_cut(ground: Groun
         results.append(await ground.run("echo data | tee >(sleep 0.05; sort >/dev/null)"))
 
     results: list[CommandResult] = []
-    for _ in range(8):
+    for _ in range(8):  # few at once: on a busy machine, one that is ending takes its time
         async with trio.open_nursery() as nursery:
-            for _ in range(8):
+            for _ in range(3):
                 nursery.start_soon(run)
     assert {(result.exit_code, result.output, result.left) for result in results} == {
         (0, b"data\n", None)
@@ -325,7 +327,7 @@ async def test_a_command_that_kills_its_attendant_ends_and_says_that_something_m
 
 async def test_an_attendant_that_its_command_has_stopped_still_ends_it(ground: Ground) -> None:
     result = await ground.run("kill -STOP $PPID; sleep 600", timeout_ms=500)
-    assert (result.exit_code, result.timed_out, result.left) == (143, True, None)
+    assert (result.exit_code in ENDED, result.timed_out, result.left) == (True, True, None)
     assert ground.zombies() == []
 
 
@@ -352,7 +354,7 @@ async def test_a_signal_that_ends_services_ends_the_command_of_an_attendant(
         nursery.start_soon(run)
         await eventually((ground.folder / "begun").exists)
         os.kill(started[0].pid, signal.SIGTERM)
-    assert [(result.exit_code, result.left) for result in results] == [(143, None)]
+    assert [(result.exit_code in ENDED, result.left) for result in results] == [(True, None)]
 
 
 def test_an_attendant_that_cannot_fork_says_so() -> None:
