@@ -128,10 +128,10 @@ async def _run_and_kill(
                 await trio.sleep(pause)
             finally:
                 process.kill()
-            async for chunk in stream:  # the pipe may hold more; a tool's process has it not
-                output += chunk
-    first, *rest = output.decode().split("\n")[:-1] or [""]  # the last line may be torn
-    printed = [Printed(int(n), digest, kind) for n, digest, kind in map(str.split, rest)]
+            async for rest in stream:  # the pipe may hold more; a tool's process has it not
+                output += rest
+    first, *lines = output.decode().split("\n")[:-1] or [""]  # the last line may be torn
+    printed = [Printed(int(n), digest, kind) for n, digest, kind in map(str.split, lines)]
     return (SessionId(first) if first else None), printed
 
 
