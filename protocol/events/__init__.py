@@ -6,88 +6,52 @@ something of the world and opens an effect. One event closes it: a fact of the k
 decision that makes it needless, such as `EffectLost`.
 """
 
+from turnlog.protocol.events import effects
 from turnlog.protocol.events.decisions import (
-    AgentsAwaited,
-    ApprovalAsked,
     CallOutcome,
     CallParked,
     CallSettled,
-    ChildAsked,
     ChildStopping,
-    ChildTold,
     Compacted,
-    CompactionAsked,
     CompactionGivenUp,
     CompactionTrigger,
     CompactionWanted,
-    ContextAsked,
     ConversationResumed,
     Decision,
-    EffectLost,
     InputQueued,
     ItemsRecorded,
-    ModelAsked,
-    Opens,
     OpRefused,
-    PlanAsked,
     PrefixChanged,
     QuestionAnswered,
     RecordedItem,
     ResponseAbandoned,
-    RetryScheduled,
-    ScanAsked,
     SessionClosed,
     StepFailed,
-    ToolDispatched,
     TurnEnded,
     TurnKind,
     TurnOpened,
     TurnsDropped,
     TurnStopping,
-    UndoAsked,
-    UserShellAsked,
+)
+from turnlog.protocol.events.effects import *  # noqa: F403 - each of them is of the vocabulary
+from turnlog.protocol.events.effects import (
+    ClosingFact,
+    EffectLost,
+    FilesSaved,
+    ModelItemReceived,
+    OpeningDecision,
+    RateLimitsReceived,
+    ToolStarted,
 )
 from turnlog.protocol.events.facts import (
-    CallPlanned,
-    ChildEnded,
-    Closes,
-    ContextLoaded,
-    EffectClosed,
-    EffectDone,
     Fact,
-    FilesSaved,
-    ModelCompleted,
-    ModelFailed,
-    ModelItemReceived,
     OpReceived,
-    RateLimitsReceived,
-    RestoredPart,
     SessionForked,
     SessionImported,
     SessionOpened,
     SessionStarted,
-    TimerFired,
-    ToolFinished,
-    ToolStarted,
-    TurnsRestored,
-    WorkspaceScanned,
 )
 
-OpeningDecision = (
-    ContextAsked
-    | ModelAsked
-    | ToolDispatched
-    | ApprovalAsked
-    | RetryScheduled
-    | CompactionAsked
-    | ChildAsked
-    | ChildTold
-    | AgentsAwaited
-    | ScanAsked
-    | UndoAsked
-    | UserShellAsked
-    | PlanAsked
-)
 SessionDecision = (
     OpeningDecision
     | OpRefused
@@ -111,19 +75,6 @@ SessionDecision = (
     | QuestionAnswered
     | ConversationResumed
 )
-ClosingFact = (
-    EffectClosed
-    | TimerFired
-    | ContextLoaded
-    | ModelCompleted
-    | ModelFailed
-    | CallPlanned
-    | ToolFinished
-    | ChildEnded
-    | EffectDone
-    | WorkspaceScanned
-    | TurnsRestored
-)
 SessionFact = (
     ClosingFact
     | SessionStarted
@@ -139,51 +90,25 @@ SessionFact = (
 SessionEvent = SessionFact | SessionDecision
 
 __all__ = [
-    "AgentsAwaited",
-    "ApprovalAsked",
     "CallOutcome",
     "CallParked",
-    "CallPlanned",
     "CallSettled",
-    "ChildAsked",
-    "ChildEnded",
     "ChildStopping",
-    "ChildTold",
-    "Closes",
-    "ClosingFact",
     "Compacted",
-    "CompactionAsked",
     "CompactionGivenUp",
     "CompactionTrigger",
     "CompactionWanted",
-    "ContextAsked",
-    "ContextLoaded",
     "ConversationResumed",
     "Decision",
-    "EffectClosed",
-    "EffectDone",
-    "EffectLost",
     "Fact",
-    "FilesSaved",
     "InputQueued",
     "ItemsRecorded",
-    "ModelAsked",
-    "ModelCompleted",
-    "ModelFailed",
-    "ModelItemReceived",
     "OpReceived",
     "OpRefused",
-    "OpeningDecision",
-    "Opens",
-    "PlanAsked",
     "PrefixChanged",
     "QuestionAnswered",
-    "RateLimitsReceived",
     "RecordedItem",
     "ResponseAbandoned",
-    "RestoredPart",
-    "RetryScheduled",
-    "ScanAsked",
     "SessionClosed",
     "SessionDecision",
     "SessionEvent",
@@ -193,17 +118,10 @@ __all__ = [
     "SessionOpened",
     "SessionStarted",
     "StepFailed",
-    "TimerFired",
-    "ToolDispatched",
-    "ToolFinished",
-    "ToolStarted",
     "TurnEnded",
     "TurnKind",
     "TurnOpened",
     "TurnStopping",
     "TurnsDropped",
-    "TurnsRestored",
-    "UndoAsked",
-    "UserShellAsked",
-    "WorkspaceScanned",
 ]
+__all__ += effects.__all__

@@ -4,10 +4,9 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from turnlog.protocol.calls import ErrorInfo, ToolPlan
+from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.ids import EffectId, SessionId, TurnId
 from turnlog.protocol.items import JsonText
-from turnlog.protocol.settings import SandboxPolicy, SessionSettings, TurnSettings
 
 TurnKind = Literal["regular", "compact", "review", "undo", "redo", "shell"]
 CallOutcome = Literal["refused", "declined", "never_started", "stopped", "unknown", "answered"]
@@ -18,16 +17,6 @@ class Decision(Struct, frozen=True, array_like=True, gc=False):
     """What the engine did about a fact: a pure function of the events before it."""
 
     ignorable: ClassVar[bool] = False
-
-
-class Opens(Decision, frozen=True):
-    """A decision that asks something of the world. It opens an effect, and is its identity.
-
-    The effect stays open until one event closes it: a fact of the kind `Closes`, or a decision
-    that makes it needless, such as `EffectLost`.
-    """
-
-    effect: EffectId
 
 
 class OpRefused(Decision, frozen=True, tag=101):
@@ -56,10 +45,6 @@ class TurnOpened(Decision, frozen=True, tag=103):
     kind: TurnKind = "regular"
 
 
-class ContextAsked(Opens, frozen=True, tag=104):
-    """Effect: load what the turn starts with."""
-
-
 class RecordedItem(Struct, frozen=True):
     """An item that turnlog put into the conversation."""
 
@@ -73,35 +58,6 @@ class ItemsRecorded(Decision, frozen=True, tag=105):
     items: tuple[RecordedItem, ...]
 
 
-class ModelAsked(Opens, frozen=True, tag=106):
-    """Effect: one attempt at the model, with the first `parts` parts of the conversation."""
-
-    request: int  # 1-based within the turn; a retry keeps it
-    attempt: int  # 1-based within the request
-    parts: int
-    input_digest: str  # chained over the parts, hex
-
-
-class ToolDispatched(Opens, frozen=True, tag=107):
-    """Effect: run a tool call, under this policy."""
-
-    call: int  # number of the call within its turn, from 0
-    call_id: str  # the model's name for it
-    tool: str
-    sandbox: SandboxPolicy
-    approved: bool = False  # somebody allowed it, for its plan: it runs only if that still holds
-
-
-class ApprovalAsked(Opens, frozen=True, tag=108):
-    """Effect: put a question to whoever may answer it. Asked again, it keeps its question id."""
-
-    question: str
-    call: int
-    call_id: str
-    plan: ToolPlan
-    changed: tuple[str, ...] = ()  # files that are no longer what they were when it was allowed
-
-
 class CallSettled(Decision, frozen=True, tag=109):
     """A call gets its output without having run to its end, and the model is told why."""
 
@@ -110,16 +66,6 @@ class CallSettled(Decision, frozen=True, tag=109):
     outcome: CallOutcome
     output: str
     note: str = ""  # what it did, for the ledger, if it did anything
-
-
-class RetryScheduled(Opens, frozen=True, tag=110):
-    """Effect: wait, then ask the model again. Requests are retried silently, streams are not."""
-
-    level: Literal["request", "stream"]
-    retry: int  # 1-based
-    max_retries: int
-    delay_ms: int
-    message: str
 
 
 class ResponseAbandoned(Decision, frozen=True, tag=116):
@@ -160,12 +106,6 @@ class TurnEnded(Decision, frozen=True, tag=112):
     error: ErrorInfo | None = None
 
 
-class EffectLost(Decision, frozen=True, tag=113):
-    """Closes an effect whose engine is gone, at the next opening or in a fork."""
-
-    effect: EffectId
-
-
 class StepFailed(Decision, frozen=True, tag=114):
     """Deciding about a fact raised an exception: a defect of turnlog's.
 
@@ -190,18 +130,6 @@ class CompactionWanted(Decision, frozen=True, tag=131):
     op_id: str
 
 
-class CompactionAsked(Opens, frozen=True, tag=117):
-    """Effect: have the model sum up the first `parts` parts of the conversation."""
-
-    trigger: CompactionTrigger
-    attempt: int  # 1-based; a retry and a shorter try each count
-    parts: int
-    skipped: int  # the oldest of them, which it is not sent, so that the rest fits
-    tokens: int  # of the conversation
-    prompt_json: JsonText
-    settings: TurnSettings  # of the last turn, where its model had the larger window
-
-
 class Compacted(Decision, frozen=True, tag=118):
     """The first `replaced` parts of the conversation were replaced; the parts after them stay.
 
@@ -223,54 +151,11 @@ class CompactionGivenUp(Decision, frozen=True, tag=119):
     why: str
 
 
-class ChildAsked(Opens, frozen=True, tag=120):
-    """Effect: give a child session a prompt, and wait until it is idle. It is made if needed."""
-
-    child: SessionId
-    kind: Literal["agent", "review"]
-    name: str
-    run: int  # number of the prompt among those to this child: it may be asked again
-    prompt: str
-    settings: SessionSettings
-
-
-class ChildTold(Opens, frozen=True, tag=121):
-    """Effect: steer a child that works."""
-
-    child: SessionId
-    op_id: str
-    text: str
-    interrupt: bool = False
-
-
 class ChildStopping(Decision, frozen=True, tag=122):
     """The child's work is being stopped. Its end closes the effect that asked for it."""
 
     effect: EffectId
     child: SessionId
-
-
-class AgentsAwaited(Opens, frozen=True, tag=123):
-    """Effect: a call waits for agents, so long at most."""
-
-    call: int
-    call_id: str
-    delay_ms: int
-
-
-class ScanAsked(Opens, frozen=True, tag=124):
-    """Effect: save what the commands of this turn may change. Tools wait until it is closed."""
-
-
-class UndoAsked(Opens, frozen=True, tag=125):
-    """Effect: bring back what was there at event `since`."""
-
-    since: int  # sequence; what came after it is undone
-    turns: int
-    files: bool
-    conversation: bool
-    force: bool
-    parts: int | None  # of the conversation that stay; None: they must be read from the log
 
 
 class TurnsDropped(Decision, frozen=True, tag=126):
@@ -284,12 +169,6 @@ class TurnsDropped(Decision, frozen=True, tag=126):
     redo: bool = False
 
 
-class UserShellAsked(Opens, frozen=True, tag=127):
-    """Effect: run the user's own command. Neither it nor its output is told to the model."""
-
-    command: str
-
-
 class PrefixChanged(Decision, frozen=True, tag=128):
     """The next request does not begin as the last one did, though its conversation does."""
 
@@ -300,13 +179,6 @@ class QuestionAnswered(Decision, frozen=True, tag=130):
     """Closes a question, which an answer that holds for the session has answered, too."""
 
     effect: EffectId
-    call: int
-    call_id: str
-
-
-class PlanAsked(Opens, frozen=True, tag=133):
-    """Effect: plan a call here, since its plan was made elsewhere."""
-
     call: int
     call_id: str
 
