@@ -60,11 +60,9 @@ class OpenSessions:
     _slots: dict[SessionId, _Slot] = attrs.field(factory=dict[SessionId, _Slot], init=False)
     _is_closing: bool = attrs.field(default=False, init=False)
 
-    @ports.default
-    def _ports_with_children(self) -> Ports:
-        if self._ports.children is not None:
-            return self._ports
-        return structs.replace(self._ports, children=self._children_of(self))
+    def __attrs_post_init__(self) -> None:
+        children = self._ports.children or self._children_of(self)
+        self.ports = structs.replace(self._ports, children=children)
 
     @property
     def log(self) -> EventLog:
