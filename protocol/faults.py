@@ -4,6 +4,9 @@ import errno
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+FOLDER_GONE: Final = (
+    "the current folder has been removed. Go to another one, or give an absolute path."
+)
 _OUT_OF_MEMORY: Final = (
     "Give this process more: end other programs, or raise its limit (`ulimit -v`, or that of its "
     "container)."

@@ -8,7 +8,7 @@ import click
 
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreError, TurnlogError, with_code
-from turnlog.protocol.faults import advice_in, environment_fault
+from turnlog.protocol.faults import FOLDER_GONE, advice_in, environment_fault
 
 FAILED: Final = 1
 # Of a command that compares. An error has a code of its own.
@@ -17,9 +17,6 @@ DIFFERENT: Final = 1  # or damaged
 TROUBLE: Final = 2
 UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
-FOLDER_GONE: Final = (
-    "the current folder has been removed. Go to another one, or give an absolute path."
-)
 
 
 class NobodyReads(BrokenPipeError):

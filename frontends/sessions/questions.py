@@ -1,4 +1,4 @@
-"""Open questions, as a session's log has them and as a person at a terminal reads them."""
+"""Open questions, as a session's log has them."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
@@ -10,7 +10,6 @@ from turnlog.actors.core import grants
 from turnlog.actors.core.state import Call, State, Turn
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
-from turnlog.frontends.cli.output.terminal import style
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.errors import NotFound
@@ -18,15 +17,8 @@ from turnlog.protocol.events import ApprovalAsked, ChildAsked, SessionClosed
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer
 from turnlog.replay.views.event_text import preview_text
-from turnlog.replay.views.text import printable
 
 _PERIOD: Final = 0.1  # seconds between two looks for an agent that is about to begin
-_WANTS: Final = {
-    (False, False): "may {tool} do this?",
-    (True, False): "may {tool} do this outside of the sandbox?",
-    (False, True): "its sandbox seems to have stopped {tool}; again, without one?",
-    (True, True): "its sandbox seems to have stopped {tool}; again, without one?",
-}
 
 
 class Question(Struct, frozen=True):
@@ -80,46 +72,20 @@ def _question(state: State, turn: Turn, call: Call, question: str) -> Question:
     )
 
 
-def question_text(question: Question) -> str:
-    """Return what is asked, for a terminal: what it is about is shown whole."""
-    wants = _WANTS[question.outside, question.denied].format(tool=printable(question.tool))
-    lines = [f"{style(question.id, bold=True)}  {wants}"]
-    lines += [f"    {line}" for line in printable(question.what).split("\n")]
-    if question.cwd is not None:
-        lines.append(style(f"  in {printable(question.cwd)}", dim=True))
-    lines += [f"  changed since it was allowed: {printable(path)}" for path in question.changed]
-    if question.reason:
-        reason = " ".join(printable(question.reason).split())
-        lines.append(f"  the model says: {reason}")
-    return "\n".join(lines)
-
-
 async def find_question(log: EventLog, session: SessionId, wanted: str) -> Question | None:
     """Return an open question of a session; None if it is answered, or cannot be any more."""
     asked = open_questions(await folded(log, session))
     return next((question for question in asked if question.id == wanted), None)
 
 
-async def question_note(log: EventLog, session: SessionId, wanted: str) -> str | None:
-    """Return what a person is told who watches the session; None if it is answered already."""
-    question = await find_question(log, session, wanted)
-    if question is None:
-        return None
-    of = f" (of agent {session})" if question.spawned_by is not None else ""
-    return (
-        f"Question{of} {question_text(question)}\n"
-        f"Answer from another terminal: turnlog approve {question.id}  (or --decline)"
-    )
-
-
-async def tell_questions(
-    log: EventLog, asked: Recorded, tell: Callable[[SessionId, str], Awaitable[None]]
+async def watch_questions(
+    log: EventLog, asked: Recorded, show: Callable[[SessionId, str], Awaitable[None]]
 ) -> None:
-    """Tell of each question that a child session asks, until it is idle.
+    """Pass on each question that a child session asks, until it is idle.
 
     Args:
         asked: the event by which its parent set it to work.
-        tell: gets the child, and the question's id.
+        show: gets the child, and the question's id.
     """
     assert isinstance(asked.event, ChildAsked)
     child = asked.event.child
@@ -134,7 +100,7 @@ async def tell_questions(
             continue
         match recorded.event:
             case ApprovalAsked() as event:
-                await tell(child, event.question)
+                await show(child, event.question)
             case SessionClosed():
                 return
             case _:

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnlog.frontends.cli.errors import FOLDER_GONE
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreError, UsageError, session_not_found
+from turnlog.protocol.faults import FOLDER_GONE
 from turnlog.runtime.config.home import STORE_FOLDER, turnlog_home
 
 if TYPE_CHECKING:

@@ -176,7 +176,7 @@ async def test_a_parked_session_says_how_to_go_on_and_does(user: User) -> None:
         events = await user.show(thread)
     assert parked.code == 1
     assert f"session {thread} waits, closed. `turnlog approvals` lists its questions" in parked.err
-    assert f"`turnlog exec resume {thread}` goes on [parked]\n" in parked.err
+    assert f"`turnlog exec resume {thread}` continues it. [parked]\n" in parked.err
     assert "turn.failed" not in parked.out
     assert (listed["parked"], named.code) == (True, 0)
     assert still == listed

@@ -7,8 +7,10 @@ import trio.testing
 
 from tests.core.play import SESSION, Play
 from tests.errors import raises_code
-from turnlog.actors.ports import Batch, Claim
-from turnlog.frontends.cli.operate import Work, opened, taken
+from turnlog.actors.ports import Batch, Claim, EventLog
+from turnlog.frontends.cli.operate import ORIGIN
+from turnlog.frontends.sessions.inbox import taken
+from turnlog.frontends.sessions.operate import Notice, Work, opened
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import Failed, NotFound
@@ -17,6 +19,16 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import SetName, Submission
 from turnlog.replay.testing import ScriptedModel, open_test_engine
 from turnlog.runtime.store.memory.log import MemoryLog
+
+
+class Nobody:
+    """A front that shows nothing."""
+
+    def notice(self, notice: Notice, session: SessionId) -> None:
+        pass
+
+    async def asked(self, log: EventLog, session: SessionId, question: str) -> None:
+        pass
 
 
 @attrs.define(eq=False)
@@ -77,7 +89,7 @@ async def test_an_end_that_is_written_while_its_process_leaves_is_seen(
     log = Meanwhile(play=play)
     await log.go_on(before)
     op_id, step = asked(play)
-    work = Work(log, SESSION, op_id, "nothing was done", elsewhere=True)
+    work = Work(log, SESSION, op_id, "nothing was done", Nobody(), elsewhere=True)
     assert await work.watched(step) == play.records[step[-1].sequence :]
 
 
@@ -89,7 +101,7 @@ async def test_a_process_that_leaves_without_an_end_is_told(
     log = Meanwhile(play=play)
     await log.go_on()
     op_id, step = asked(play)
-    work = Work(log, SESSION, op_id, "nothing was done", elsewhere=True)
+    work = Work(log, SESSION, op_id, "nothing was done", Nobody(), elsewhere=True)
     with pytest.RaisesGroup(pytest.RaisesExc(Failed, match="has ended"), flatten_subgroups=True):
         await work.watched(step)
 
@@ -122,7 +134,7 @@ async def test_what_is_not_taken_in_time_stays_for_whoever_runs_the_session_next
     play, _ = begun()
     log = Meanwhile(play=play, place=play.state.place)
     await log.go_on()
-    await log.leave(SESSION, Submission("named", SetName("mine"), "command line"))
+    await log.leave(SESSION, Submission("named", SetName("mine"), ORIGIN))
     with raises_code(ErrorCode.NOT_TAKEN, match="whoever runs the session next takes it"):
         await taken(log, SESSION, "named", play.state.head)
     async with open_test_engine(ScriptedModel(), log=log) as engine:

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
 from turnlog.frontends.cli.output.json_lines import print_json
+from turnlog.frontends.cli.output.question_text import question_text
 from turnlog.frontends.cli.output.terminal import secho
-from turnlog.frontends.sessions.questions import Question, open_questions, question_text
+from turnlog.frontends.sessions.questions import Question, open_questions
 from turnlog.frontends.sessions.store import has_store, reading
 from turnlog.protocol.errors import TurnlogError, with_code
 from turnlog.protocol.ids import SessionId

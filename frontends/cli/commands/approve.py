@@ -58,7 +58,7 @@ def command(question: str, for_session: bool, decline: bool, abort: bool) -> Non
 
 async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
     from turnlog.frontends.cli.commands.approvals import questions
-    from turnlog.frontends.cli.operate import taken
+    from turnlog.frontends.sessions.inbox import taken
     from turnlog.runtime.engine.new_id import new_id
     from turnlog.runtime.store.lmdb.log import open_log
 

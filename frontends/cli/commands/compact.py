@@ -13,7 +13,7 @@ from turnlog.protocol.events import Compacted, CompactionGivenUp
 from turnlog.protocol.ops import Compact
 from turnlog.protocol.view import record_object
 
-_VAIN = "the conversation stays as it is"
+_FAILURE_PREFIX = "the conversation stays as it is"
 
 
 @click.command("compact")
@@ -28,7 +28,9 @@ def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
     """
     from turnlog.frontends.cli.operate import operate
 
-    for recorded in trio.run(lambda: operate(session, Compact(), vain=_VAIN, chosen=chosen)):
+    for recorded in trio.run(
+        lambda: operate(session, Compact(), failure_prefix=_FAILURE_PREFIX, chosen=chosen)
+    ):
         if as_json and isinstance(recorded.event, Compacted | CompactionGivenUp):
             print_json(record_object(recorded))
             return
@@ -44,4 +46,4 @@ def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
                 return
             case _:
                 pass
-    raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: the turn ended before")
+    raise Failed(ErrorCode.NOT_DONE, f"{_FAILURE_PREFIX}: the turn ended before")

@@ -17,7 +17,7 @@ def command(session: str) -> None:
     own begins then. If that process does not answer, the interrupt stays in the session's inbox:
     whoever runs the session next takes it.
     """
-    from turnlog.frontends.sessions.inbox import say
+    from turnlog.frontends.cli.operate import say
 
     step = trio.run(say, session, Interrupt())
     stops = any(isinstance(one.event, TurnStopping) for one in step)

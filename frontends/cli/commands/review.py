@@ -18,7 +18,7 @@ from turnlog.protocol.events import ChildEnded
 from turnlog.protocol.ops import Review
 
 _UNCOMMITTED = "Review what is changed and not committed in this folder (git diff HEAD)."
-_VAIN = "there is no review"
+_FAILURE_PREFIX = "there is no review"
 
 
 @click.command("review")
@@ -34,7 +34,14 @@ def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) ->
     """
     from turnlog.frontends.cli.operate import operate
 
-    work = partial(operate, session, Review(prompt), vain=_VAIN, warn=tell_warning, chosen=chosen)
+    work = partial(
+        operate,
+        session,
+        Review(prompt),
+        failure_prefix=_FAILURE_PREFIX,
+        warn=tell_warning,
+        chosen=chosen,
+    )
     for recorded in trio.run(work):
         match recorded.event:
             case ChildEnded(output=output, status="completed") if output:
@@ -42,7 +49,7 @@ def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) ->
                 return
             case _:
                 pass
-    raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: the reviewer said nothing")
+    raise Failed(ErrorCode.NOT_DONE, f"{_FAILURE_PREFIX}: the reviewer said nothing")
 
 
 def _show(text: str, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from turnlog.protocol.errors import Failed
 from turnlog.protocol.events import ToolFinished
 from turnlog.protocol.ops import RunUserShellCommand
 
-_VAIN = "the command did not run to its end"
+_FAILURE_PREFIX = "the command did not run to its end"
 
 
 @click.command("shell")
@@ -30,12 +30,16 @@ def command(session: str, line: str, chosen: ChosenSettings) -> int:
     """
     from turnlog.frontends.cli.operate import operate
 
-    work = partial(operate, session, RunUserShellCommand(line), vain=_VAIN, chosen=chosen)
+    work = partial(
+        operate, session, RunUserShellCommand(line), failure_prefix=_FAILURE_PREFIX, chosen=chosen
+    )
     for recorded in trio.run(work):
         if isinstance(event := recorded.event, ToolFinished):
             sys.stdout.write(event.output if event.full_output is None else event.full_output)
             sys.stdout.flush()
             if isinstance(event.report, CommandReport):
                 return event.report.exit_code
-            raise Failed(ErrorCode.NOT_DONE, f"{_VAIN}: {event.preamble or event.outcome}")
-    raise Failed(ErrorCode.NOT_DONE, _VAIN)
+            raise Failed(
+                ErrorCode.NOT_DONE, f"{_FAILURE_PREFIX}: {event.preamble or event.outcome}"
+            )
+    raise Failed(ErrorCode.NOT_DONE, _FAILURE_PREFIX)

@@ -19,7 +19,7 @@ def command(session: str, text: str, queue: bool) -> None:
     --queue, it waits for a turn of its own. If that process does not answer, TEXT stays in the
     session's inbox: whoever runs the session next takes it.
     """
-    from turnlog.frontends.sessions.inbox import say
+    from turnlog.frontends.cli.operate import say
 
     if not text.strip():
         raise click.UsageError("TEXT is empty.")

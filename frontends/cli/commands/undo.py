@@ -28,7 +28,7 @@ _COLOURS = {"conflict": "red", "failed": "red", "not_covered": "yellow", "untouc
 _STAYED = ("conflict", "failed", "untouched")
 _SHOWN = 20  # commands
 _WIDTH = 100
-_VAIN = "the conversation stays as it is"
+_FAILURE_PREFIX = "the conversation stays as it is"
 
 
 @click.command("undo")
@@ -94,7 +94,9 @@ def show_outcome(session: str, op: Op, *, chosen: ChosenSettings, as_json: bool)
     recovery: OnRecovery | None = (
         "interrupt" if isinstance(op, Undo) else None
     )  # what is cut off is undone, too
-    work = partial(operate, session, op, on_recovery=recovery, vain=_VAIN, chosen=chosen)
+    work = partial(
+        operate, session, op, on_recovery=recovery, failure_prefix=_FAILURE_PREFIX, chosen=chosen
+    )
     for recorded in trio.run(work):
         if isinstance(recorded.event, TurnsRestored):
             restored = recorded.event.files

@@ -10,8 +10,9 @@ import attrs
 import trio
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.output.question_text import question_text
 from turnlog.frontends.cli.output.streams import STDERR, STDIN
-from turnlog.frontends.sessions.questions import find_question, question_text
+from turnlog.frontends.sessions.questions import find_question
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.ops import ApprovalAnswer, ExecApproval, Submission
 from turnlog.runtime.engine.new_id import new_id

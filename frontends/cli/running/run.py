@@ -11,6 +11,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.frontends.cli.errors import FAILED, INTERRUPTED, UNCONFINED
+from turnlog.frontends.cli.output.question_text import question_note
 from turnlog.frontends.cli.running.answers import TerminalAnswers
 from turnlog.frontends.cli.running.call_notes import CallNotes
 from turnlog.frontends.cli.running.json_lines import ExecStream
@@ -18,7 +19,7 @@ from turnlog.frontends.cli.running.reporters import Reporter
 from turnlog.frontends.cli.signals import SIGNALS, obey
 from turnlog.frontends.sessions.address import find_session, is_listed
 from turnlog.frontends.sessions.pause_notice import tell_pauses
-from turnlog.frontends.sessions.questions import question_note, tell_questions
+from turnlog.frontends.sessions.questions import watch_questions
 from turnlog.frontends.sessions.refusals import Refusals
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
 from turnlog.protocol.envelope import Recorded
@@ -48,7 +49,7 @@ from turnlog.runtime.engine.session import Session
 _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
 _PARKED: Final = (
     "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
-    "questions; once they are answered, `turnlog exec resume {session}` goes on [parked]"
+    "questions; once they are answered, `turnlog exec resume {session}` continues it."
 )
 _MOVED: Final = (
     "Note: this session came from elsewhere. It goes on under this machine's settings, in "
@@ -276,7 +277,7 @@ class Run:
                 if isinstance(publication.event, SessionOpened | SessionForked):
                     opening.add(publication.sequence)
                 if isinstance(publication.event, ChildAsked):
-                    nursery.start_soon(tell_questions, log, publication, ask)
+                    nursery.start_soon(watch_questions, log, publication, ask)
                 await self._tell_answers(session.id, publication, ask)
                 await self._warn(stream)
                 await self._show(publication, stream, opening)
@@ -341,7 +342,8 @@ class Run:
             case TurnEnded() | StepFailed():
                 return self._signal is not None or not session.is_running
             case SessionClosed(reason="parked"):
-                self._failed, self.error = True, _PARKED.format(session=session.id)
+                self._failed = True
+                self.error = with_code(_PARKED.format(session=session.id), ErrorCode.PARKED)
                 return True
             case SessionClosed():  # asked for from outside
                 return True
