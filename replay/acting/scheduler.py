@@ -30,7 +30,7 @@ THREADS: Final = "run_sync"  # of `trio.to_thread`
 def scheduled_by(seed: int) -> Generator[None]:
     """Let `seed` decide the order of tasks in the trio runs that begin inside; then, as before.
 
-    The order is the process's: no other trio run may go on meanwhile, in another thread either.
+    The order is the process's: no other trio run may be active meanwhile, in no thread.
 
     Raises:
         RuntimeError: this trio has other names for it.

@@ -33,7 +33,7 @@ async def load_portable(
         FileInvalid: the file is damaged, or lacks a text that it refers to.
         UsageError: the store has a session of this id.
         UsageError: the id is no UUID in lower case.
-        StorePaused, WriteLost: the disk is full or failing; what was left behind is named.
+        StorePaused, WriteLost: the disk is full or failing; the error names what was left.
     """
     events = list(reader)
     _require_whole(reader, events)
@@ -74,10 +74,10 @@ async def store_session(
     """Write a new session, which is nobody's then.
 
     What cannot be written whole is removed again. On a disk that takes nothing any more that may
-    fail, too: the error then names what was left behind.
+    fail, too: the error then names what was left.
 
     Args:
-        summary: the session's row, behind the last of `records`.
+        summary: the session's row, after the last of `records`.
 
     Raises:
         UsageError: the id is in use, or no UUID in lower case.

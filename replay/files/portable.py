@@ -5,7 +5,7 @@ file holds its parent's events too. An event is the array that the log keeps, wi
 number for its kind, so that what a newer release wrote survives, and the digest of an old file
 can be computed for ever, whatever has been appended to an event since.
 
-The chain's head stands in the header alone: in each line it would hide what a change changes.
+The chain's head is in the header only: in each line, it would hide what a change changes.
 """
 
 from base64 import b64decode, b64encode
@@ -77,7 +77,7 @@ class EventLine(Struct, frozen=True, omit_defaults=True):
 
 
 class PortableEvent(Struct, frozen=True, gc=False):
-    """An event of a file: for a reader, for a store, and as it stands there."""
+    """An event of a file: for a reader, for a store, and as a line of the file."""
 
     recorded: Recorded
     record: Record
@@ -137,7 +137,7 @@ def write_portable(
 def write_lines(
     header: Header, lines: Iterable[EventLine], stream: TextStream, *, origin: bytes | None = None
 ) -> Header:
-    """Write a file of `lines`; return its header, with number and digest made anew.
+    """Write a file of `lines`; return its header, with a new number of events and a new digest.
 
     Args:
         origin: digest of the last event in its store.
@@ -230,7 +230,7 @@ class PortableReader:
         for number, text in enumerate(self._lines, 2):
             line = self._parsed(number, text)
             if line.sequence != sequence + 1:
-                why = f"event {line.sequence} stands where event {sequence + 1} should be"
+                why = f"event {line.sequence} is where event {sequence + 1} should be"
                 raise self._invalid(number, "order", why)
             if line.time_us < time_us:
                 raise self._invalid(number, "time", "it is older than the event before it")

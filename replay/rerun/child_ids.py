@@ -47,19 +47,19 @@ class ChildIds:
                 await self._paired.wait()
 
     def in_recording(self, text: str) -> str:
-        """Return a text of the branch's as it stands in the recording."""
+        """Return a text of the branch with the ids of the recording."""
         return _replaced(text, self._to_recorded)
 
     def in_branch(self, text: str) -> str:
-        """Return a text of the recording's as it stands in the branch."""
+        """Return a text of the recording with the ids of the branch."""
         return _replaced(text, self._to_branch)
 
     def value_in_recording(self, value: _T, kind: type[_T]) -> _T:
-        """Return a message of the branch's as it stands in the recording."""
+        """Return a message of the branch with the ids of the recording."""
         return _message(value, kind, self._to_recorded)
 
     def value_in_branch(self, value: _T, kind: type[_T]) -> _T:
-        """Return a message of the recording's as it stands in the branch."""
+        """Return a message of the recording with the ids of the branch."""
         return _message(value, kind, self._to_branch)
 
 

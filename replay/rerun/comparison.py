@@ -1,4 +1,4 @@
-"""What came of each turn, and where two runs of the same turns differ. Pure."""
+"""The outcome of each turn, and where two runs of the same turns differ. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -89,7 +89,7 @@ class TurnComparison(Struct, frozen=True):
 
 
 def turn_outcomes(records: Iterable[Recorded], *, after: int = 0) -> list[TurnOutcome]:
-    """Return what came of each turn that was opened behind the event `after`."""
+    """Return the outcome of each turn that was opened after event `after`."""
     turns: dict[int, _Turn] = {}
     state = State()
     for record in records:

@@ -181,7 +181,7 @@ def _refused(failure: ModelFailure, status: int) -> Response:
 
 
 def _stopped(items: list[Item], partial: str, how: str) -> Response:
-    """Return a stream that ends behind `items` and the beginning of a message."""
+    """Return a stream that ends after `items` and the beginning of a message."""
     whole = [*items, message(partial)] if partial else items
     at = _length(whole) - 1
     if partial:

@@ -107,8 +107,8 @@ class Tolerances:
 
     def text(self, text: str) -> str:
         """Return what is compared of a text that is no part, such as a tool's output."""
-        for pattern, stands_for in self._patterns:
-            text = pattern.sub(stands_for, text)
+        for pattern, replacement in self._patterns:
+            text = pattern.sub(replacement, text)
         return text
 
     def _form(self, part: JsonText) -> JsonText | None:

@@ -101,7 +101,7 @@ class _Writer:
     _turn_usage: TokenUsage = attrs.field(factory=TokenUsage)
     _used: TokenUsage = attrs.field(factory=TokenUsage)
     _window: int = 1
-    _base: JsonText | None = None  # the item that stands in `session_meta`
+    _base: JsonText | None = None  # the item that `session_meta` holds
     _started: dict[EffectId, int] = attrs.field(factory=dict[EffectId, int])  # tools, time
 
     def lines(self) -> Iterator[bytes]:
@@ -111,7 +111,7 @@ class _Writer:
             rebuild((record,), self._state)
             yield from self._before(record)
             yield from self._grown(record)
-            yield from self._behind(record, tool)
+            yield from self._after(record, tool)
 
     # --- lines ------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class _Writer:
         running = self._state.outstanding.get(record.event.effect)
         return self._state.turn.find(running.call) if isinstance(running, ToolDispatched) else None
 
-    def _behind(self, record: Recorded, call: Call | None) -> Iterator[bytes]:
+    def _after(self, record: Recorded, call: Call | None) -> Iterator[bytes]:
         match record.event:
             case ModelCompleted(usage=TokenUsage() as usage) if self._state.belongs_to is not None:
                 yield from self._usage(record, record.event, usage)

@@ -18,7 +18,7 @@ _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 class Group:
     """A response: the model's items, the outputs of its calls, and what the user said meanwhile.
 
-    What the program told the model in between stands among the items, where it was.
+    What the program told the model in between is among the items, at its place.
     """
 
     items: list[Entry] = attrs.field(factory=list[Entry])
@@ -78,7 +78,7 @@ def parts_of(turn: Turn, base: Sequence[Entry]) -> TurnParts:
     """Take a turn apart.
 
     Args:
-        base: what a compaction has left in front of the turn.
+        base: what a compaction has left before the turn.
     """
     entries: list[Entry | Usage] = [*base, *turn.entries]
     files = [entry.file for entry in entries if isinstance(entry, Entry)]
@@ -91,10 +91,10 @@ def parts_of(turn: Turn, base: Sequence[Entry]) -> TurnParts:
 def _take_start(
     parts: TurnParts, entries: Sequence[Entry | Usage], base: int
 ) -> list[Entry | Usage]:
-    """Take what stands before the first response; return the rest, in order.
+    """Take what comes before the first response; return the rest, in order.
 
-    What a compaction left is context up to the prompt behind it, or else up to its last item; or
-    up to a message of the user's that context cannot hold, which is the prompt then.
+    What a compaction left is context up to the prompt after it, or else up to its last item; or
+    up to a user message that context cannot hold, which is the prompt then.
     """
     start = 0
     while start < len(entries):
@@ -115,14 +115,14 @@ def _take_start(
         return [*usages, *entries[start:]]
     at = next((number for number in range(at) if _is_composed(told[number])), at)
     parts.context, parts.prompt = told[:at], told[at]
-    behind = told[at + 1 :]
-    while behind and behind[0].whose == "user":
-        parts.steered.append(behind.pop(0))
-    return [*usages, *behind, *entries[start:]]
+    later = told[at + 1 :]
+    while later and later[0].whose == "user":
+        parts.steered.append(later.pop(0))
+    return [*usages, *later, *entries[start:]]
 
 
 def _is_composed(entry: Entry) -> bool:
-    """Say whether a message of the user's is more than one text: it has an image, or parts."""
+    """Say whether a user message is more than one text: it has an image, or parts."""
     parts = objects(entry.item.get("content"))
     has_image = any(part.get("image_url") for part in parts)
     return entry.whose == "user" and (has_image or len(parts) > 1)
@@ -157,12 +157,12 @@ def _take_item(parts: TurnParts, by_call: dict[str, Group], group: Group, entry:
     entry = _as_call(parts, entry)
     if entry.kind in _CALLS:
         if entry.call_id in by_call:
-            text = f"the call {entry.call_id} stands there already"
+            text = f"the call {entry.call_id} is there already"
             parts.skipped.append(Skipped(entry.line, text, entry.file))
             return
         by_call[entry.call_id] = group
     elif entry.whose == "context":
-        text = "told in the middle of a turn: it stands among the response's items here"
+        text = "told in the middle of a turn: it is among the response's items here"
         parts.notes.append(Note(entry.line, text, entry.file))
     group.take(entry)
 
@@ -193,7 +193,7 @@ def _as_call(parts: TurnParts, entry: Entry) -> Entry:
 
 
 def _merged(groups: Sequence[Group]) -> list[Group]:
-    """Return the responses with those made one that the turn would otherwise end behind."""
+    """Return the responses, with those joined after which the turn would end too early."""
     merged: list[Group] = []
     for group in groups:
         if merged and not merged[-1].calls and not merged[-1].steered:

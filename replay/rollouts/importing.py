@@ -55,7 +55,7 @@ class ImportedSession:
 
 @attrs.frozen
 class Import:
-    """All that one rollout became. The last session goes on where the rollout ends."""
+    """All that one rollout became. The last session continues where the rollout ends."""
 
     sessions: Sequence[ImportedSession]
     report: ImportReport
@@ -110,7 +110,7 @@ def import_rollout(file: RolloutFile, *, session: SessionId | None = None) -> Im
 def _nonempty(windows: Sequence[Window]) -> list[Window]:
     """Return the windows in which something happened, and the last one in any case.
 
-    What a compaction left, and nobody has gone on from, is told in a turn of its own.
+    What a compaction left, and no turn continued, is told in a turn of its own.
     """
     found: list[Window] = []
     for window in windows:

@@ -46,7 +46,7 @@ def base_of(file: RolloutFile) -> Base | None:
 
 
 def whole(file: RolloutFile, find: Find, *, depth: int = 0) -> RolloutFile:
-    """Return `file` with what it has of its parents in front of its own lines."""
+    """Return `file` with what it has of its parents before its own lines."""
     base = base_of(file)
     if base is None:
         return file
@@ -65,9 +65,9 @@ def whole(file: RolloutFile, find: Find, *, depth: int = 0) -> RolloutFile:
     joined = RolloutFile(file.name, is_paginated=True)
     joined.lines = [first, *(line for line in kept if line.type != "session_meta")]
     joined.lines += file.lines[1:]
-    behind = next((line.number for line in above.lines if line.ordinal >= base.end), None)
-    joined.skipped = [*_before(above.skipped, above.name, behind), *file.skipped]
-    joined.notes = [*_before(above.notes, above.name, behind), *file.notes]
+    end = next((line.number for line in above.lines if line.ordinal >= base.end), None)
+    joined.skipped = [*_before(above.skipped, above.name, end), *file.skipped]
+    joined.notes = [*_before(above.notes, above.name, end), *file.notes]
     joined.count = len(kept) + file.count
     return joined
 

@@ -1,7 +1,7 @@
 """From a recorded conversation to a session: its facts, told in order to today's core.
 
 What the model said, what the tools gave and what the user typed are the rollout's; every decision
-is made now. So an imported session replays without a difference, and goes on like any other.
+is made now. So an imported session replays without a difference, and continues like any other.
 """
 
 import json
@@ -65,7 +65,7 @@ from turnlog.replay.rollouts.turns import Entry, Turn, Window
 
 ORIGIN: Final = "import"  # of the ops, and of the session's writer
 _FENCE: Final = 1  # of the claim that makes a session
-_NO_PROMPT: Final = "(goes on; no prompt is recorded here)"
+_NO_PROMPT: Final = "(continued; no prompt is recorded here)"
 _NO_OUTPUT: Final = "aborted"  # what Codex itself says, when it resumes, of a call without one
 _STOPPED: Final = "aborted by user"  # ends the output of a call that its user stopped
 _ENDS_HERE: Final = ModelFailure("cancelled", "the recording ends here")
@@ -177,7 +177,7 @@ class Player:
         effect = self._asked()
         if effect is None:
             for entry in group.items:
-                self._skip(entry, "it stands behind the end of its turn")
+                self._skip(entry, "it comes after the end of its turn")
             return False
         for entry in group.items:
             self._item(effect, turn, entry)
@@ -190,7 +190,7 @@ class Player:
                 self._last_words(group, stops=False)
                 if group.items[-1].kind != "reasoning":
                     return True  # the failure closes the response
-                # What was thought last would go with that. With a word behind it, the turn goes on
+                # What was thought last would go with that. With a word after it, the turn continues
                 # to fail; else it is over.
                 self._send(ModelCompleted(effect, group.response_id, group.usage), when)
                 return True
@@ -203,7 +203,7 @@ class Player:
         return True
 
     def _last_words(self, group: Group, *, stops: bool) -> None:
-        """Tell what must be known before the response is over, to go on from there or to stop."""
+        """Tell what must be known before the response ends, so that the turn continues or stops."""
         for entry in group.steered:
             self._steer(entry)
         if stops:

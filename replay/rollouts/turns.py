@@ -58,7 +58,7 @@ class Entry:
 
 @attrs.frozen
 class Usage:
-    """What a response cost. It stands behind the response's items."""
+    """What a response cost. It comes after the response's items."""
 
     time_us: int
     usage: TokenUsage
@@ -207,7 +207,7 @@ class _Reader:
                 self._pass(kind)
 
     def _last_turn(self) -> Turn | None:
-        """Return the last turn that is over: what was stopped reports itself behind its end."""
+        """Return the last turn that is over: what was stopped reports itself after its end."""
         turns = self.told.windows[-1].turns
         return turns[-1] if turns else None
 
@@ -304,7 +304,7 @@ class _Reader:
         if end is None and not any(isinstance(entry, Entry) for entry in turn.entries):
             return  # it had not begun
         if not turn.is_talk and not self._is_first():
-            # A command of the user's, a review, a compaction: no talk with the model. What the
+            # A user's command, a review, a compaction: no talk with the model. What the
             # model was told by it is told with the next prompt here, at the same place.
             self._pending[:0] = turn.entries
             return

@@ -1,6 +1,6 @@
 """The test kit: for those who build agents of their own on turnlog.
 
-What is here is imported when it is asked for: a plugin of pytest's stands in this package, too,
+What is here is imported when it is asked for: a plugin of pytest is in this package, too,
 and is loaded in every run of pytest.
 """
 

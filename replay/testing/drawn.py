@@ -61,7 +61,7 @@ def sessions(
     """Draw a session that lived through up to `most_facts` facts of a random world.
 
     Prompts, steering, settings, model streams with calls of `tools` (and calls that nobody
-    takes), failures and retries, approvals, compactions, undos, commands of the user's, reviews,
+    takes), failures and retries, approvals, compactions, undos, user commands, reviews,
     interrupts and crashes, in any order that a real engine could meet. The promises are checked
     at every step while it is drawn.
 
@@ -95,7 +95,7 @@ class _RandomWorld:
         self.world, self.draw, self.run_tools, self.items = world, draw, run_tools, items
 
     def deeds(self) -> list[Deed]:
-        """Return what can happen now; what happens often stands there often."""
+        """Return what can happen now. What happens often is listed often."""
         world, session = self.world, self.world.session
         deeds: list[Deed] = []
         for effect in session.state.outstanding.values():

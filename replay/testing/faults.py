@@ -1,4 +1,4 @@
-"""Kills an engine behind any event of a scenario, goes on with the next one, and checks all of it.
+"""Kills an engine after any event of a scenario, continues with a new one, and checks everything.
 
 Real actors and the users' own tools, on trio, over a log in memory that outlives the engine. The
 clock jumps over waiting, so a scenario with retries takes milliseconds.
@@ -60,7 +60,7 @@ class Scenario:
         tools: makes the tools of one run.
         settings: of the session.
         answer: what is said to each question.
-        on_recovery: whether a turn that was cut off goes on.
+        on_recovery: whether a turn that was cut off is continued.
         context: what a turn starts with; by default `PlainContext`.
         seed: decides which of several tasks goes first, so that a failing run fails again.
     """
@@ -75,9 +75,9 @@ class Scenario:
     seed: int = 0
 
     def run(self, at: int | None = None) -> CrashRun:
-        """Live through it, with a crash behind event `at`, and check the promises.
+        """Run it, with a crash after event `at`, and check the promises.
 
-        A step is written as a whole: a crash within one is a crash behind its last event. Not
+        A step is written as a whole: a crash within one is a crash after its last event. Not
         for use inside of a trio program.
 
         Raises:
@@ -152,14 +152,14 @@ def crash_everywhere(
     check: Callable[[CrashRun], None] = lambda run: None,
     name: str = "crash_everywhere",
 ) -> list[CrashRun]:
-    """Run a scenario without a crash, then once for each step of it, with a crash behind it.
+    """Run a scenario without a crash, then once for each step of it, with a crash after it.
 
     Args:
         check: what must hold at the end of each run, such as of the tools' world.
         name: of the store below `.turnlog-failures` where a failing session is kept.
 
     Raises:
-        AssertionError: a promise, or `check`, failed; its notes say behind which event.
+        AssertionError: a promise, or `check`, failed; its notes say after which event.
     """
     whole = scenario.run()
     check(whole)
@@ -177,19 +177,19 @@ def crash_at(
     check: Callable[[CrashRun], None] = lambda run: None,
     name: str = "crash_at",
 ) -> CrashRun:
-    """Run a scenario with a crash behind event `at`, which may be drawn; see `crash_everywhere`.
+    """Run a scenario with a crash after event `at`, which may be drawn; see `crash_everywhere`.
 
     If the scenario has fewer events, it is killed at its end.
     """
     try:
         run = scenario.run(max(at, 1))
     except AssertionError as error:
-        error.add_note(f"crashed behind event {at}")
+        error.add_note(f"crashed after event {at}")
         raise
     try:
         check(run)
     except Exception as error:
-        where = f"crashed behind event {run.at} ({run.kind}); then:"
+        where = f"crashed after event {run.at} ({run.kind}); then:"
         error.add_note(f"{where}\n{timeline(run.records, marked={run.at or 0})}")
         error.add_note(save_records(name, run.records))
         raise
@@ -198,7 +198,7 @@ def crash_at(
 
 @attrs.define(eq=False)
 class _DyingLog(MemoryLog):
-    """Writes no more behind event `at` of its session, and tells nobody that it wrote that."""
+    """Writes no more after event `at` of its session, and tells nobody that it wrote that."""
 
     at: int = attrs.field(default=1, kw_only=True)
     last: PendingTicket | None = attrs.field(default=None, init=False)

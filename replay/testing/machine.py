@@ -51,8 +51,8 @@ _DRAWN: dict[object, tuple[st.SearchStrategy[Item | None], st.SearchStrategy[Ite
 class SessionMachine(RuleBasedStateMachine):
     """Lives through sessions in which users, models, tools and machines do what they may do.
 
-    Every step is checked against the promises (see `Promises.take`), and every session must come
-    to rest at its end. The tools' own code is run, on trio, with a clock that jumps; what it did
+    Every step is checked against the promises (see `Promises.take`), and every session must
+    be idle at its end. The tools' own code is run, on trio, with a clock that jumps; what it did
     to the world stays when an engine is killed. A failing session is shrunk, and the smallest is
     saved as an ordinary log; the failure's last lines say where, and how to look at it.
 
@@ -119,7 +119,7 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._going_on())
     @rule(data=st.data(), which=_WHICH)
     def goes_on(self, data: st.DataObject, which: int) -> None:
-        """Let what is open go on as it naturally does: context, model, questions, children."""
+        """Let what is open continue as it naturally does: context, model, questions, children."""
         world, effects = self.world, self._going_on()
         match effects[which % len(effects)]:
             case ContextAsked():
@@ -140,13 +140,13 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(op=strategies.ops())
     def user_sends(self, op: Op) -> None:
-        """Prompt, steer, interrupt or change settings, whatever is going on."""
+        """Prompt, steer, interrupt or change settings, in any state."""
         self.world.op(op)
 
     @precondition(lambda self: self.world.turn is None)
     @rule(op=strategies.tasks())
     def user_asks_for_a_task(self, op: Op) -> None:
-        """Compact, undo, redo, run a command, review or name the session, while it rests."""
+        """Compact, undo, redo, run a command, review or name the session, while it is idle."""
         self.world.op(op)
         if self.world.open(ContextAsked):
             self.world.load()
@@ -210,13 +210,13 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.runnable())
     @rule(which=_WHICH, checkpoint=_CHECKPOINTS)
     def interrupt_in_a_tool(self, which: int, checkpoint: int) -> None:
-        """Interrupt the turn while a tool stands at its n-th checkpoint."""
+        """Interrupt the turn while a tool is at its n-th checkpoint."""
         self.world.interrupt_tool(self._runnable(which), checkpoint)
 
     @precondition(lambda self: self.world.runnable())
     @rule(which=_WHICH, checkpoint=_CHECKPOINTS, on_recovery=strategies.crashes())
     def crash_in_a_tool(self, which: int, checkpoint: int, on_recovery: OnRecovery) -> None:
-        """Kill the engine while a tool stands at its n-th checkpoint."""
+        """Kill the engine while a tool is at its n-th checkpoint."""
         self.world.run(self._runnable(which), stop_after=checkpoint)
         self.world.crash(on_recovery)
 
@@ -227,10 +227,10 @@ class SessionMachine(RuleBasedStateMachine):
     # --- the end ----------------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """Bring the session to rest; save it if it has failed. To be called by those who override.
+        """Let the session become idle; save it if it has failed. An override has to call it.
 
         Raises:
-            PromiseBroken: it does not come to rest.
+            PromiseBroken: it does not become idle.
         """
         failure = sys.exception()
         if failure is None or failure is self._handled:

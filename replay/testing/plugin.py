@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=MODES,
         default="once",
         help="once: record a session if there is no recording (default). none: never, and never "
-        "reach a model. all: record every one anew.",
+        "reach a model. all: record every one again.",
     )
 
 

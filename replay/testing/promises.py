@@ -45,7 +45,7 @@ class Promises:
         """Check one step: a fact and its decisions, as they were read back from bytes.
 
         Args:
-            live: the session's own state behind this step, where there is one.
+            live: the session's own state after this step, where there is one.
 
         Raises:
             PromiseBroken: one of these does not hold. Deciding again gives what is recorded; the
@@ -66,7 +66,7 @@ class Promises:
                 self._compare(recorded, next(again, None))
                 self._apply(recorded)
             if (more := next(again, None)) is not None:
-                self._break("replay is exact", step[-1], f"today's code goes on to decide {more}")
+                self._break("replay is exact", step[-1], f"today's code also decides {more}")
         if live is not None:
             self._agree(step[-1], live)
 
@@ -121,7 +121,7 @@ def assert_promises(records: Iterable[Recorded], *, at_rest: bool = False) -> No
     """Check a whole recorded session, from its first event on.
 
     Args:
-        at_rest: also check that nothing is open at its end, as behind `session_closed`.
+        at_rest: also check that nothing is open at its end, as after `session_closed`.
 
     Raises:
         PromiseBroken: see `Promises.take` and `Promises.at_rest`.
@@ -140,7 +140,7 @@ def assert_promises(records: Iterable[Recorded], *, at_rest: bool = False) -> No
 def invalid_input(parts: Sequence[JsonText]) -> str | None:
     """Say why no provider would take these parts; None: one would.
 
-    Each call has exactly one output; outputs stand in call order, right behind the response that
+    Each call has exactly one output; outputs are in call order, directly after the response that
     asked for them.
     """
     waiting: list[tuple[str, str]] = []
@@ -154,7 +154,7 @@ def invalid_input(parts: Sequence[JsonText]) -> str | None:
             answering = bool(waiting)
             continue
         if answering or (waiting and kind == "message" and role != "assistant"):
-            return f"part {number} ({kind}) stands between a call and its output"
+            return f"part {number} ({kind}) is between a call and its output"
         if kind in ANSWERS:
             waiting.append((ANSWERS[kind], call_id))
     return f"the call {waiting[0][1]!r} has no output" if waiting else None

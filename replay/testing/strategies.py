@@ -131,7 +131,7 @@ def answers() -> st.SearchStrategy[ApprovalAnswer]:
 
 
 def crashes() -> st.SearchStrategy[OnRecovery]:
-    """Draw how the next engine goes on after a crash."""
+    """Draw how the next engine continues after a crash."""
     return st.sampled_from(("continue", "interrupt"))
 
 

@@ -97,8 +97,8 @@ def assert_in_order(records: Sequence[Recorded], *whats: What) -> None:
     left = iter(uses(records))
     for number, what in enumerate(whats):
         if not any(_counts(use, what) for use in left):
-            behind = f" behind {_name(whats[number - 1])}" if number else ""
-            raise _error(f"no call of {_name(what)}{behind}", records, uses(records))
+            later = f" after {_name(whats[number - 1])}" if number else ""
+            raise _error(f"no call of {_name(what)}{later}", records, uses(records))
 
 
 def assert_before(records: Sequence[Recorded], first: What, then: What) -> None:

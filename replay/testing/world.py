@@ -74,7 +74,7 @@ from turnlog.runtime.tools.registry import ToolRegistry
 from turnlog.runtime.tools.tool import Tool
 
 E = TypeVar("E", bound=Opens)
-MOST_SETTLING: Final = 500  # steps to bring a session to rest; far above what any has open
+MOST_SETTLING: Final = 500  # steps until a session is idle; far above what any has open
 
 
 @attrs.define(eq=False)
@@ -273,7 +273,7 @@ class World:
         """Interrupt what runs and cancel what is open, until nothing is.
 
         Raises:
-            PromiseBroken: the session does not come to rest.
+            PromiseBroken: the session does not become idle.
         """
         self._end_turns()
         self.session.at_rest()

@@ -15,7 +15,7 @@ ToolStatus = Literal[
 
 @attrs.define
 class Said:
-    """A message of the user's or of the model's."""
+    """A message of the user or of the model."""
 
     sequence: int
     time_us: int
@@ -48,7 +48,7 @@ class Told:
 
 @attrs.define
 class Tool:
-    """A call of the model's, a command of the user's, or a child session, and what came of it."""
+    """A call of the model, a user's command, or a child session, with its outcome."""
 
     sequence: int
     time_us: int

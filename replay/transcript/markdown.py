@@ -1,6 +1,6 @@
 """A transcript as Markdown.
 
-What the user and the model said stands in block quotes, and what tools took and gave in fences
+What the user and the model said is in block quotes, and what tools took and gave in fences
 longer than any in it: nothing that they hold can end its place, and no HTML in it is HTML here.
 """
 

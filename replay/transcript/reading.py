@@ -163,7 +163,7 @@ class _Reader:
                 self._beside(record)
 
     def _beside(self, record: Recorded) -> None:
-        """Take an event of what goes on beside the talk with the model, or of no known kind."""
+        """Take an event that is not part of the talk with the model, or of an unknown kind."""
         at, when = record.sequence, record.time_us
         match record.event:
             case ApprovalAsked() as asked:
@@ -176,7 +176,7 @@ class _Reader:
             case QuestionAnswered(effect=effect) if effect in self._asked:
                 self._asked[effect].answer = "answered by an answer that holds for the session"
             case UserShellAsked(effect=effect, command=command):
-                self._begin(record, effect, Tool(at, when, "command of the user's", command, ""))
+                self._begin(record, effect, Tool(at, when, "user's command", command, ""))
             case ChildAsked(effect=effect) as asked:
                 self._begin(record, effect, _child(record, asked))
             case ChildEnded() as ended:

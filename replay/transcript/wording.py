@@ -9,7 +9,7 @@ from turnlog.replay.transcript.entries import Question, Tool, Transcript, TurnSh
 _KINDS: Final[dict[str, str]] = {
     "regular": "",
     "compact": "compaction",
-    "shell": "command of the user's",
+    "shell": "user's command",
 }
 
 
@@ -50,7 +50,7 @@ def heading(turn: TurnShown) -> str:
 
 
 def question(asked: Question) -> str:
-    """Return what a question asks, in front of what it is about, and of its answer."""
+    """Return what a question asks. What it is about and its answer follow it."""
     return f"May {asked.tool} run {'without the sandbox' if asked.outside else 'this'}?"
 
 
@@ -82,5 +82,5 @@ def facts_of(shown: Transcript) -> list[tuple[str, str]]:
         ("Events", f"{shown.events:,}"),
     ]
     if shown.parent:
-        rows.insert(1, ("Forked from", f"{shown.parent}, behind its event {shown.cut}"))
+        rows.insert(1, ("Forked from", f"{shown.parent}, after its event {shown.cut}"))
     return [(name, value) for name, value in rows if value]

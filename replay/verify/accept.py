@@ -60,7 +60,7 @@ def _steps(events: Iterable[PortableEvent]) -> Iterator[list[PortableEvent]]:
 
 @attrs.define
 class _Recording:
-    """What has been recorded anew so far, and the states that both sequences of events lead to."""
+    """What has been recorded again so far, and the states that both sequences of events lead to."""
 
     keep_lines: bool  # they are of today's schema
     lines: list[EventLine] = attrs.field(factory=list[EventLine])

@@ -73,7 +73,7 @@ def replay_file(path: Path, *, start: int = 1) -> ReplayReport:
 
     Raises:
         UsageError: it cannot be read.
-        FileInvalid: it has no header to begin with; what is wrong behind it is reported.
+        FileInvalid: it does not begin with a header; what is wrong after that is reported.
         StoreTooNew: a newer release wrote it.
         NotFound: it has no event `start`.
     """

@@ -87,7 +87,7 @@ def replay(session: SessionId, records: Iterable[Recorded], *, start: int = 1) -
 
 
 def damage_of(error: FileInvalid | LogDamaged, events: int) -> Damage:
-    """Return what an error says is damaged, behind so many good events."""
+    """Return what an error says is damaged, after so many good events."""
     about = not (isinstance(error, FileInvalid) and error.flaw in ("digest", "count"))
     return Damage(error.code, str(error), events + 1 if about else 0)
 
@@ -107,7 +107,7 @@ def explain(found: Divergence) -> str:
         ]
     if found.facts:
         lines.append("  the facts that led to it, the cause last:")
-        lines += (f"    {fact.sequence:>6} {fact.kind:<20} {_gist(fact)}" for fact in found.facts)
+        lines += map(_fact_line, found.facts)
     return "\n".join((*lines, *(f"  {line}" for line in _advice(found))))
 
 
@@ -130,8 +130,9 @@ def _summary(decision: SessionDecision | None) -> str:
     return _cut(f"{KIND_NAMES[type(decision)]} {value_text(plain(values))}", _WIDTH)
 
 
-def _gist(fact: Recorded) -> str:
-    return _cut(value_text(plain(event_object(fact.event))), _WIDTH - 20)
+def _fact_line(fact: Recorded) -> str:
+    text = _cut(value_text(plain(event_object(fact.event))), _WIDTH - 20)
+    return f"    {fact.sequence:>6} {fact.kind:<20} {text}"
 
 
 def _one_line(text: str) -> str:
@@ -146,9 +147,9 @@ def _cut(text: str, width: int) -> str:
 def _advice(found: Divergence) -> list[str]:
     cause = f"event {found.facts[-1].sequence}" if found.facts else "the first event"
     if isinstance(found.decided, StepFailed):
-        return [f"Today's code raises where it decides about {cause}: mend it."]
+        return [f"Today's code raises where it decides about {cause}: repair it."]
     return [
-        "Meant: `turnlog check DIR --accept` re-records exported files; a stored session goes on.",
+        "Meant: `turnlog check DIR --accept` re-records exported files; stored sessions continue.",
         f"Not meant: find what changed in deciding about {cause}; if two replays differ, look for",
         "a clock, a random source, or the order of a set that is read in a core.",
     ]

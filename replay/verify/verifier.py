@@ -68,9 +68,9 @@ class Divergence:
 class Verifier:
     """Takes a session's events as they come, from the first on, and compares each decision.
 
-    Goes on from the recorded decision, so that one difference does not drag others along. Of the
-    decisions that the log lacks at the end of a step, the first is reported: what would come
-    behind it depends on it. Events of unknown kinds are passed over, if they may be; see
+    It continues from the recorded decision, so that one difference does not cause others. Of the
+    decisions that the log lacks at the end of a step, only the first is reported: the later ones
+    depend on it. Events of unknown kinds are passed over, if they may be; see
     `rebuild`. Deciding that raises is a decision, `StepFailed`.
     """
 
@@ -101,7 +101,7 @@ class Verifier:
         return found
 
     def finish(self) -> Divergence | None:
-        """Return what today's code decides behind the last event."""
+        """Return what today's code decides after the last event."""
         return self._extra(self.state.head + 1)
 
     def _extra(self, sequence: int) -> Divergence | None:

@@ -26,7 +26,7 @@ INCIDENTAL: Final = frozenset(
         *("fence", "owner", "engine", "rules"),
         # children, which are sessions of their own
         *("child", "spawned_by", "agent", "agents"),
-        # places in the log, and digests over what stands before
+        # places in the log, and digests over what comes before
         *("turn", "cut", "parts", "digest", "input_digest", "since", "sequence"),
         # times
         *("duration_ms", "resets_at"),
@@ -36,7 +36,7 @@ INCIDENTAL: Final = frozenset(
 _TELLING: Final = frozenset({(Compacted, "parts"), (TurnsRestored, "parts")})
 _TELLING_OF_UNKNOWN: Final = frozenset({"kind", "body"})  # all else follows from them
 _EFFECT: Final = "effect"
-# In JSON text. A key of an object stands in plain quotes; within a string they would be escaped.
+# In JSON text. A key of an object is in plain quotes; within a string they would be escaped.
 _ID: Final = r'"(?:id|call_id)"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"'
 _JSON_IDS: Final = re.compile(rf",\s*{_ID}|{_ID}\s*,?\s*")
 _ID_END: Final = 'id"'  # in every text that `_JSON_IDS` finds something in

@@ -1,7 +1,7 @@
 """Comparing two sessions: where they part, and how what follows differs.
 
 Equal beginnings have equal chained digests, so the first difference is found by bisection. What
-comes behind it is aligned by what the events say, ids and times apart. Only keys are kept of the
+comes after it is aligned by what the events say, ids and times apart. Only keys are kept of the
 events, so sessions of any length can be compared.
 """
 
@@ -42,7 +42,7 @@ class Source(Protocol):
         ...
 
     async def page(self, after: int) -> list[Recorded]:
-        """Return some events behind `after`, in order; none at the end."""
+        """Return some events after `after`, in order; none at the end."""
         ...
 
 
@@ -117,7 +117,7 @@ class SessionDiff:
     left: Source
     right: Source
     common: int  # events of the beginning that are the same, byte by byte
-    runs: Sequence[Run]  # of the events behind it; index 0 is event `common` + 1
+    runs: Sequence[Run]  # of the events after it; index 0 is event `common` + 1
 
     @property
     def first_difference(self) -> int | None:
@@ -147,7 +147,7 @@ class SessionDiff:
         return self.relation not in ("equal", "alike")
 
     def count(self, change: str) -> int:
-        """Return how many events behind the common beginning were changed, added, and so on."""
+        """Return how many events after the common beginning were changed, added, and so on."""
         return sum(
             max(run.left_end - run.left, run.right_end - run.right)
             for run in self.runs

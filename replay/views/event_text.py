@@ -108,7 +108,8 @@ def event_text(event: SessionEvent | UnknownEvent) -> str:
             return _of_tool(event)
         case ContextLoaded(settings=settings, fragments=fragments):
             kinds = ", ".join(fragment.kind for fragment in fragments)
-            return f"{settings.session.model} in {settings.session.cwd}: {kinds}"
+            place = f"{settings.session.model} in {settings.session.cwd}"
+            return f"{place}: {kinds}" if kinds else place
         case ItemsRecorded(items=items):
             return ", ".join(item.kind for item in items)
         case EffectClosed(effect=effect, how=how, message=message):

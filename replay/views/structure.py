@@ -1,4 +1,4 @@
-"""The structural difference of two values: where they differ, and what stands there on each side.
+"""The structural difference of two values: where they differ, and what each side has there.
 
 A value is compared in its plain form: named fields, lists and scalars, and JSON that is kept as
 text decoded. Pure.
@@ -25,7 +25,7 @@ _DEPTH: Final = 100  # of what is looked into; what lies deeper is compared as a
 
 
 class Absent:
-    """Nothing stands there, which is not the same as None."""
+    """There is nothing, which is not the same as None."""
 
     def __repr__(self) -> str:
         return "absent"

@@ -37,7 +37,7 @@ class Node:
     orphan: bool  # it has a link, to a session that is not there any more
     is_last: bool  # no sibling comes after it
     events: int  # with those of its ancestors up to the cut
-    cut_turn: int  # the turn in which, or behind which, it was cut; 0: before the first
+    cut_turn: int  # the turn in which, or after which, it was cut; 0: before the first
 
 
 def parent_link(summary: SessionSummary) -> ParentLink | None:
@@ -50,7 +50,7 @@ def parent_link(summary: SessionSummary) -> ParentLink | None:
 
 
 async def fork_tree(log: EventLog, family_of: SessionId | None = None) -> list[Node]:
-    """Return the tree of the store's sessions, each one behind its parent.
+    """Return the tree of the store's sessions, each one after its parent.
 
     Siblings stand in the order of their cuts, then of the time at which they were made; roots
     stand in the order of time. A session whose parent was deleted is a root and an orphan.

@@ -106,7 +106,7 @@ def test_what_is_missing_on_one_side_is_said_so() -> None:
     }
 
 
-def test_what_to_do_is_said_and_code_that_raises_is_to_be_mended(
+def test_what_to_do_is_said_and_code_that_raises_is_to_be_repaired(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = asked()
@@ -120,7 +120,7 @@ def test_what_to_do_is_said_and_code_that_raises_is_to_be_mended(
 
     monkeypatch.setattr(session, "decide", broken)
     (failing, *_) = divergences(play.records)
-    assert "Today's code raises where it decides about event 1: mend it." in explain(failing)
+    assert "Today's code raises where it decides about event 1: repair it." in explain(failing)
     assert msgspec.json.encode(divergence_object(failing))
 
 

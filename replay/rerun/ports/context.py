@@ -18,7 +18,7 @@ from turnlog.replay.rerun.ports.playback import Playback
 from turnlog.replay.rerun.recording import ContextLoad, Recording
 from turnlog.runtime.context.user_input import user_message
 
-# Which texts depend on a setting: those are rendered anew where the setting is changed.
+# Which texts depend on a setting: those are rendered again if the setting is changed.
 _RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
     "base_instructions": ("base_instructions",),
     "developer_instructions": ("developer_instructions",),
@@ -49,7 +49,7 @@ class RecordedContext:
     """The `ContextLoader` of a recording, turn by turn; after the last one, as that one.
 
     Args:
-        changes: fields of `SessionSettings`. What is rendered from them is rendered anew.
+        changes: fields of `SessionSettings`. What is rendered from them is rendered again.
         live: renders it. None: nothing is changed.
         patient: whether retries wait. A recorded model need not be waited for.
     """
@@ -113,10 +113,10 @@ class RecordedContext:
         if not self.patient:
             retry = structs.replace(retry, base_delay_ms=0, max_delay_ms=0)
         fragments = recorded.fragments
-        anew = {kind for name in self.changes for kind in _RENDERED.get(name, ())}
-        if anew and self.live is not None:
+        again = {kind for name in self.changes for kind in _RENDERED.get(name, ())}
+        if again and self.live is not None:
             fresh = await self.live.load(changed(request, self.changes))
-            fragments = _merged(fragments, fresh.fragments, anew)
+            fragments = _merged(fragments, fresh.fragments, again)
         return structs.replace(
             recorded,
             effect=request.effect,
@@ -129,11 +129,11 @@ class RecordedContext:
 
 
 def _merged(
-    recorded: Sequence[ContextFragment], fresh: Sequence[ContextFragment], anew: set[str]
+    recorded: Sequence[ContextFragment], fresh: Sequence[ContextFragment], again: set[str]
 ) -> tuple[ContextFragment, ...]:
-    """Return the recorded texts in their order, those of the kinds in `anew` as they are now."""
-    now = {fragment.kind: fragment for fragment in fresh if fragment.kind in anew}
-    kept = [now.pop(f.kind, None) if f.kind in anew else f for f in recorded]
+    """Return the recorded texts in their order, those of the kinds in `again` as they are now."""
+    now = {fragment.kind: fragment for fragment in fresh if fragment.kind in again}
+    kept = [now.pop(f.kind, None) if f.kind in again else f for f in recorded]
     return (*(fragment for fragment in kept if fragment is not None), *now.values())
 
 

@@ -271,7 +271,7 @@ def test_outputs_without_a_call_and_second_calls_are_left_out() -> None:
         completed(),
     )
     assert [(one.line, one.reason) for one in found.report.skipped] == [
-        (5, "the call a stands there already"),
+        (5, "the call a is there already"),
         (7, "an output without a call"),
         (8, "a second output of its call"),
     ]

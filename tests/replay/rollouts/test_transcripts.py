@@ -195,8 +195,8 @@ def test_what_is_no_talk_with_the_model_is_readable() -> None:
         "## Turn 2: compaction",
         "**The conversation was summed up as its user wished: ",
         "all that was",
-        "## Turn 3: command of the user's",
-        "**Tool** `command of the user's`: `make it` (exit 0, 1.5 s)\n\n```text\nmade\n```",
+        "## Turn 3: user's command",
+        "**Tool** `user's command`: `make it` (exit 0, 1.5 s)\n\n```text\nmade\n```",
         "## Turn 4: review",
         "(completed)\n\n```text\nlook at it\n```\n\n```text\npatch is incorrect\n\n"
         "- [P1] Close the file\n  It leaks.\n```",

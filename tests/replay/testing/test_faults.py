@@ -61,7 +61,7 @@ def test_a_careless_tool_is_found_with_the_event_of_the_crash(
     with pytest.raises(AssertionError) as caught:
         crash_everywhere(scenario, check=total_is_kept, name="careless")
     note, kept = caught.value.__notes__
-    assert note.startswith("crashed behind event 12 (model_item_received); then:")
+    assert note.startswith("crashed after event 12 (model_item_received); then:")
     assert str(tmp_path / ".turnlog-failures/careless") in kept
 
 

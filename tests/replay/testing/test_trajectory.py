@@ -76,7 +76,7 @@ def test_what_does_not_hold_is_shown_in_the_timeline(records: Sequence[Recorded]
         assert_tools(records, "balance", "transfer", "fly", "balance", "fly")
     with pytest.raises(TrajectoryError, match="call 4 should be nothing more, and is balance"):
         assert_tools(records, "balance", "transfer", "fly")
-    with pytest.raises(TrajectoryError, match="no call of fly behind balance"):
+    with pytest.raises(TrajectoryError, match="no call of fly after balance"):
         assert_in_order(records, "balance", "balance", "fly", "balance")
     with pytest.raises(TrajectoryError, match="balance came before any transfer"):
         assert_before(records, "transfer", "balance")
