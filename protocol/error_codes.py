@@ -421,7 +421,7 @@ class ErrorCode(StrEnum):
     )
     USAGE_LIMIT_REACHED = (
         "usage_limit_reached",
-        "The limit of the user's plan is used up. The text says until when.",
+        "The plan's limit is used up. The text says until when.",
         "Wait until then, or use another provider.",
     )
     WRITE_LOST = (

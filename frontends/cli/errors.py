@@ -49,7 +49,7 @@ def _described(error: BaseException) -> tuple[str, str]:
     match error:
         case TurnlogError():
             return _with_advice(error), error.code
-        case FileNotFoundError(filename=None) if not _stands_somewhere():
+        case FileNotFoundError(filename=None) if not _has_folder():
             return FOLDER_GONE, ErrorCode.ENVIRONMENT_FAULT
         case _ if (fault := environment_fault(error)) is not None:
             return fault, ErrorCode.ENVIRONMENT_FAULT
@@ -89,7 +89,7 @@ def _with_advice(error: TurnlogError) -> str:
     return text if advice in text else f"{text.rstrip('.')}. {advice}"
 
 
-def _stands_somewhere() -> bool:
+def _has_folder() -> bool:
     try:
         os.getcwd()
     except OSError:

@@ -28,7 +28,7 @@ from turnlog.replay.verify.files import check_files, portable_files
 def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     """Replay every exported session below DIR, and compare its decisions with today's.
 
-    With --accept the files are written anew with today's decisions, as a change to be reviewed
+    With --accept the files are written again with today's decisions, as a change to be reviewed
     in a diff; a file whose recorded facts do not fit them is left alone. A store is never changed.
 
     The exit code is 0 if all decide as they did or were accepted, 1 for a difference or damage,

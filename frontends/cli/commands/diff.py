@@ -157,7 +157,7 @@ def _verdict(found: SessionDiff) -> str:
         case "beginning":
             more = counted(longer.events - common, "event")
             names = shorter.name, longer.name
-            return f"{names[0]} is the beginning of {names[1]}, which goes on for {more}."
+            return f"{names[0]} is the beginning of {names[1]}, which continues for {more}."
         case "unrelated":
             return "They have nothing in common."
         case "parted":

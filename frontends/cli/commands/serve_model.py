@@ -19,7 +19,7 @@ surroundings may differ. Model, tools and instructions are the client's own affa
 was not recorded gets status 409, with the nearest recorded one and where it differs; stderr says
 so, too. Failures that were recorded come again.
 
-Prints the base URL, and behind it the configuration that uses it. No key is needed.
+Prints the base URL, and then the configuration that uses it. No key is needed.
 """
 _CONFIGURATION: Final = """\
 {url}

@@ -32,7 +32,9 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 @click.command("show")
 @click.argument("session", metavar="ID", type=SESSION)
 @click.option("--json", "as_json", is_flag=True, help="One event a line, with its digest.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option(
+    "--follow", "-f", is_flag=True, help="Show also what is written from now on, until Ctrl-C."
+)
 @click.option(
     "--after",
     type=click.IntRange(min=0),

@@ -103,10 +103,10 @@ def lines(
         notes: what is to be said of a session besides.
     """
     length = short_length(node.summary.session for node in nodes)
-    rests = [_rest(node, standing, notes.get(node.summary.session)) for node in nodes]
+    ends = [_rest(node, standing, notes.get(node.summary.session)) for node in nodes]
     drawn = _branches(nodes)
     head = max(map(cell_len, drawn)) + length
-    room = columns(sys.stdout, _WIDTH) - head - max(map(cell_len, rests)) - len("    ")
+    room = columns(sys.stdout, _WIDTH) - head - max(map(cell_len, ends)) - len("    ")
     cells = min(_TITLE_CELLS, max(_FEWEST_CELLS, room))
     rows = [
         _Line(
@@ -117,7 +117,7 @@ def lines(
             node.summary.session == marked,
             node.depth > 0 and node.summary.spawned_by is None,
         )
-        for node, branches, rest in zip(nodes, drawn, rests, strict=True)
+        for node, branches, rest in zip(nodes, drawn, ends, strict=True)
     ]
     title = max(cell_len(row.title) for row in rows)
     return [_styled(row, head, title) for row in rows]
