@@ -58,7 +58,7 @@ class ToolResult(Struct, frozen=True):
 
 
 class ToolMonitor(Protocol):
-    """Through which a running tool speaks to its ToolCall actor."""
+    """What a running tool reports to: the task of its call."""
 
     @property
     def effect(self) -> EffectId:
