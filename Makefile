@@ -14,7 +14,7 @@ TOOLS := .venv/.has-tools
 SITE := .venv/.has-site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test surroundings explore check docs bench kill-test simulate clean
+.PHONY: help demo test surroundings explore check docs man bench kill-test simulate clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ check: $(TOOLS)  ## style, types, import direction, wheel contents, types of all
 
 docs: $(SITE)  ## the documentation as a site, in site/; a broken link is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+
+man: $(TESTS)  ## manual pages, into man/; a wheel that is built afterwards installs them
+	$(BIN)/python -m docs.generator.man man
 
 bench: $(TESTS)  ## every claim, as a ratio to a reference measured in the same run
 	@$(BIN)/python benchmarks
@@ -89,4 +92,4 @@ $(SITE): $(TESTS) pyproject.toml
 	@touch $@
 
 clean:  ## remove what was installed and built
-	rm -rf .venv dist site docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist site man docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

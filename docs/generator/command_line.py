@@ -60,11 +60,6 @@ def _option(option: click.Option) -> tuple[str, str]:
     if isinstance(option.type, click.Choice):
         value = ""
         notes.append("One of " + ", ".join(code(str(one)) for one in option.type.choices) + ".")
-    default = option.default
-    if isinstance(default, str | int) and not isinstance(default, bool) and not option.is_flag:
-        notes.append(f"Default: {code(str(default))}.")
-    if option.multiple:
-        notes.append("May be given several times.")
     return f"{names} {code(value)}".strip(), " ".join(filter(None, notes))
 
 

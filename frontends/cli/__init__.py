@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from turnlog.frontends.cli.errors import tell
+from turnlog.frontends.cli.examples import explain
 from turnlog.frontends.cli.output.streams import open_doors
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.tuning import tune_process
@@ -77,6 +78,7 @@ class Commands(click.Group):
             return None
         module = importlib.import_module(f"{__name__}.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        explain(cmd_name, command)
         return command
 
     def resolve_command(

@@ -51,7 +51,7 @@ async def _left(log: EventLog, session: SessionId) -> dict[str, ApprovalAnswer]:
 
 
 @click.command("approvals")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(as_json: bool) -> None:
     """List the questions that wait for an answer, the oldest first. `turnlog approve ID` answers.
 

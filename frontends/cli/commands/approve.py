@@ -35,7 +35,7 @@ _DONE: Final[dict[ApprovalAnswer, str]] = {
     is_flag=True,
     help="Run it, and do not ask again for the same in this session.",
 )
-@click.option("--decline", is_flag=True, help="Do not run it; the turn goes on.")
+@click.option("--decline", is_flag=True, help="Do not run it. The turn continues.")
 @click.option("--abort", is_flag=True, help="Do not run it, and stop the turn.")
 def command(question: str, for_session: bool, decline: bool, abort: bool) -> None:
     """Answer the question ID, as `turnlog approvals` lists it: by default, run it.

@@ -13,7 +13,7 @@ _ARCHIVED = "Archived. `turnlog sessions --all` lists it; `turnlog archive --und
 
 @click.command("archive")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--undo", is_flag=True, help="Bring it back.")
+@click.option("--undo", is_flag=True, help="Put the session back into the list.")
 @settings_options
 def command(session: str, undo: bool, chosen: ChosenSettings) -> None:
     """Take session ID out of the list of sessions. Nothing of it is lost.

@@ -17,13 +17,19 @@ from turnlog.replay.verify.files import check_files, portable_files
 @click.command("check")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--accept", is_flag=True, help="Record today's decisions in the files that differ.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines: one a session, then a summary.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON lines: one for each session, then a summary.",
+)
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Processes that share the work. Default: one for each processor, where that pays.",
+    help="How many processes share the work. Default: one for each processor, if there "
+    "is enough work.",
 )
 def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     """Replay every exported session below DIR, and compare its decisions with today's.

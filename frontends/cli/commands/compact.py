@@ -18,7 +18,7 @@ _FAILURE_PREFIX = "the conversation stays as it is"
 
 @click.command("compact")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--json", "as_json", is_flag=True, help="The event, as `show --json` prints it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the event, as `show --json` does.")
 @settings_options
 def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Have the model sum up session ID, and go on from the summary.

@@ -35,13 +35,9 @@ _INTRODUCTION: Final = """\
 
 
 @click.command("config")
-@click.option(
-    "--all", "show_all", is_flag=True, help="Show every key, also if it is not set. Default: off."
-)
-@click.option(
-    "--template", is_flag=True, help="Print a commented file with every key. Default: off."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--all", "show_all", is_flag=True, help="Show every key, also if it is not set.")
+@click.option("--template", is_flag=True, help="Print a commented file with every key.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @settings_options
 @paged
 def command(show_all: bool, template: bool, as_json: bool, chosen: ChosenSettings) -> None:

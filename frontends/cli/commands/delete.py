@@ -15,7 +15,7 @@ from turnlog.protocol.ids import SessionId
 
 @click.command("delete")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask, where stdin is a terminal.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def command(session: str, yes: bool) -> int | None:
     """Delete session ID. What its forks share with it is kept for them."""
     whole = trio.run(find_stored, session)

@@ -40,13 +40,14 @@ _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": (
 @click.command("diff")
 @click.argument("left", metavar="A", type=SESSION)
 @click.argument("right", metavar="B", type=SESSION)
-@click.option("--json", "as_json", is_flag=True, help="JSON lines: a summary, then the timeline.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON lines: a summary, then the whole timeline."
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
     default=100,
-    show_default=True,
-    help="At most so many lines of the timeline; all of them with --json.",
+    help="Print at most N lines of the timeline; --json prints all.",
 )
 @paged
 def command(left: str, right: str, as_json: bool, limit: int) -> int:

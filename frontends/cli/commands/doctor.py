@@ -17,14 +17,14 @@ from turnlog.runtime.store.lmdb.moving import move_sound
 
 
 @click.command("doctor")
-@click.option("--repair", "repairing", is_flag=True, help="Put right what can be; see below.")
+@click.option("--repair", "repairing", is_flag=True, help="Repair what can be repaired.")
 @click.option(
     "--backup",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="First copy the store into DIR, a new folder; the store may be in use.",
+    help="First copy the store into DIR, a new folder. The store may be in use. Default: no copy.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     """Check every page, event, index and stored text, and each sandbox. Changes nothing.
 

@@ -74,27 +74,59 @@ class Options(Struct, frozen=True):
     metavar="[resume ID | fork ID] [PROMPT]",
     shell_complete=lambda context, _, typed: complete_words(context.params["words"], typed),
 )
-@click.option("--json", "--experimental-json", "as_json", is_flag=True, help="JSON lines.")
-@click.option("-m", "--model", metavar="NAME", help="The model, as the provider names it.")
-@click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
+@click.option(
+    "--json",
+    "--experimental-json",
+    "as_json",
+    is_flag=True,
+    help="Print the line protocol of `codex exec --json` on stdout, one JSON object a line.",
+)
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    help="The model, as its provider names it. Default: the key `model`, or the "
+    "session's own model.",
+)
+@click.option(
+    "-s",
+    "--sandbox",
+    type=click.Choice(get_args(SandboxMode)),
+    help="What commands may touch: read-only, workspace-write (also the folder that they"
+    " work in) or danger-full-access (no sandbox). Default: the key `sandbox_mode`,"
+    " or the session's own.",
+)
 @click.option(
     "-a",
     "--ask-for-approval",
     "approvals",
     type=click.Choice(get_args(ApprovalPolicy)),
-    help="When to ask you before a command runs, for example -a on-request. Default: never.",
+    help="When you are asked before a command runs. Default: never.",
 )
 @settings_options
-@click.option("--add-dir", "add_dirs", multiple=True, metavar="DIR", help="Writable, too.")
 @click.option(
-    "-i", "--image", "images", multiple=True, metavar="FILE", help="Goes with the prompt."
+    "--add-dir",
+    "add_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="Another folder that commands may write to, with -s workspace-write. May be "
+    "repeated. Default: none.",
+)
+@click.option(
+    "-i",
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    help="An image that is sent with the prompt. May be repeated. Default: none.",
 )
 @click.option(
     "--output-schema",
     "schema",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A JSON Schema for the last message.",
+    help="A file with a JSON Schema that the last message has to fit. Default: the "
+    "message is free text.",
 )
 @click.option(
     "-o",
@@ -102,13 +134,32 @@ class Options(Struct, frozen=True):
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the last message there, once the turn is complete.",
+    help="Also write the last message to FILE, once the turn is complete. Default: stdout only.",
 )
-@click.option("--last", is_flag=True, help="With resume: this folder's newest session.")
-@click.option("--at", type=int, metavar="SEQ", help="With fork: the last event that counts.")
-@click.option("--ephemeral", is_flag=True, help="Keep nothing of the session.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto")
-@click.option("--skip-git-repo-check", is_flag=True, help="Accepted; there is no such check.")
+@click.option(
+    "--last", is_flag=True, help="With `resume`: continue the newest session of this folder."
+)
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="With `fork`: branch after this event. Default: after the last one.",
+)
+@click.option(
+    "--ephemeral", is_flag=True, help="Keep nothing of the session: it cannot be resumed."
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Whether stderr has colours. Default: auto, which is for a terminal, unless "
+    "NO_COLOR is set.",
+)
+@click.option(
+    "--skip-git-repo-check",
+    is_flag=True,
+    help="Accepted for scripts that were written for Codex; there is no such check.",
+)
 @click.option("--thread-source", hidden=True, help="Accepted, for the SDK.")
 @click.option("--cyber-access-program", hidden=True, help="Accepted, for the SDK.")
 def command(

@@ -52,10 +52,15 @@ class Pattern(click.ParamType[re.Pattern[str]]):
     "-o",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Where to write; a folder gets a file of the usual name. Default, or -: stdout.",
+    help="The file to write; in a folder, a file of the usual name. Default: stdout, as with -.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(get_args(Format)), default="turnlog", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(get_args(Format)),
+    default="turnlog",
+    help="What to write: turnlog (every event; `import` reads it), codex (a rollout), "
+    "markdown or html (a transcript).",
 )
 @click.option(
     "--redact",
@@ -63,7 +68,7 @@ class Pattern(click.ParamType[re.Pattern[str]]):
     type=Pattern(),
     multiple=True,
     metavar="PATTERN",
-    help="Take out what this regular expression matches. May be repeated.",
+    help="Take out what this regular expression matches. May be repeated. Default: nothing.",
 )
 def command(
     session: str, output: Path | None, form: Format, patterns: Sequence[re.Pattern[str]]

@@ -17,7 +17,12 @@ from turnlog.protocol.ops import OverrideTurnContext
 
 @click.command("fork")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: all.")
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="Branch after this event; see `turnlog show ID`. Default: after the last one.",
+)
 @settings_options
 def command(session: str, at: int | None, chosen: ChosenSettings) -> None:
     """Branch from session ID, which is not touched, and print the new session's id."""

@@ -26,9 +26,11 @@ _WIDTH = 160  # columns, where stdout is not a terminal
     type=int,
     default=-1,
     metavar="SEQ",
-    help="At this event; -1, the default, is the last one, -2 the one before it.",
+    help="After this event; -1 is the last one, -2 the one before it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The list of items, exactly as it is sent.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the list of items, exactly as it is sent."
+)
 @paged
 def command(session: str, at: int, as_json: bool) -> None:
     """Show what the model would be sent, if session ID were cut at an event and asked again.

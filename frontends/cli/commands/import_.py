@@ -46,8 +46,10 @@ class NotImported(Struct, frozen=True):
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
-@click.option("--new-id", is_flag=True, help="Give each session an id of its own.")
-@click.option("--json", "as_json", is_flag=True, help="One object a file, with the report.")
+@click.option("--new-id", is_flag=True, help="Give each session a new id.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one object for each file, with the report."
+)
 def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
     """Import sessions, and print the id of each; what was made of them goes to stderr.
 

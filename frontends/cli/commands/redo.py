@@ -10,8 +10,10 @@ from turnlog.protocol.ops import Redo
 
 @click.command("redo")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
-@click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+@click.option(
+    "--force", is_flag=True, help="Bring back also files that somebody else has changed since."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one file a line, as a JSON object.")
 @settings_options
 def command(session: str, force: bool, as_json: bool, chosen: ChosenSettings) -> None:
     """Take the last undo of session ID back. Not possible once another turn has followed it."""

@@ -36,25 +36,31 @@ _EVERY_SESSION: Final = sys.maxsize
 
 @click.command("replay")
 @click.argument("what", metavar="[ID | FILE]", type=SESSION, required=False)
-@click.option("--all", "all_of_them", is_flag=True, help="Every session of the store.")
+@click.option("--all", "all_of_them", is_flag=True, help="Replay every session of the store.")
 @click.option(
     "--from",
     "start",
     type=click.IntRange(min=1),
     metavar="SEQ",
-    help="Report differences from this event on only.",
+    help="Report only differences from this event on. Default: all.",
 )
 @click.option(
     "--actors",
     is_flag=True,
-    help="Let the actors run again, too, with everything from outside as it was recorded.",
+    help="Let the real actors run again, too, with everything from outside as it was recorded.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    help="Of what the log does not say, with --actors: the order of tasks. Default: 0.",
+    help="With --actors: decides what the log does not say, such as the order of tasks. "
+    "Default: 0.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON lines: one a session, then a summary.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON lines: one for each session, then a summary.",
+)
 def command(
     what: str | None,
     all_of_them: bool,

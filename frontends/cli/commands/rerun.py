@@ -51,33 +51,45 @@ Exit codes:
 
 def tolerance_options(command: _Command) -> _Command:
     """Add --tolerate and --replace."""
-    names = "dates, paths, ids, measurements, outputs, reasoning, context"
     command = click.option(
         "--replace",
         "replacements",
         nargs=2,
         multiple=True,
         metavar="PATTERN TEXT",
-        help="A regular expression, and what stands for all that it matches.",
+        help="Compare requests with TEXT in the place of all that the regular expression "
+        "PATTERN matches. May be repeated. Default: nothing.",
     )(command)
     return click.option(
         "--tolerate",
         metavar="NAMES",
-        help=f"What may differ in a recorded request, with commas between: {names}.",
+        help="What may differ in a recorded request, with commas between: dates, paths, ids,"
+        " measurements, outputs, reasoning, context. Default: nothing; with live tools,"
+        " how long they took.",
     )(command)
 
 
 @click.command("rerun", help=_HELP)
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--at", type=int, metavar="SEQ", help="The last event that counts. Default: none.")
-@click.option("-m", "--model", metavar="NAME", help="Another model.")
-@click.option("--prompt", "text", metavar="TEXT", help="In the place of the first input.")
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="Branch after this event. Default: before the first input.",
+)
+@click.option("-m", "--model", metavar="NAME", help="Another model. Default: the original's.")
+@click.option(
+    "--prompt",
+    "text",
+    metavar="TEXT",
+    help="A prompt in the place of the first input. Default: the original's.",
+)
 @click.option(
     "--base-instructions",
     "instructions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Other base instructions.",
+    help="A file with other base instructions. Default: the original's.",
 )
 @settings_options
 @click.option(
@@ -86,18 +98,22 @@ def tolerance_options(command: _Command) -> _Command:
     "--approval-policy",
     "approval_policy",
     type=click.Choice(get_args(ApprovalPolicy)),
-    help="Another approval policy.",
+    help="Another approval policy. Default: the original's.",
 )
-@click.option("-s", "--sandbox", type=click.Choice(get_args(SandboxMode)), help="For commands.")
+@click.option(
+    "-s",
+    "--sandbox",
+    type=click.Choice(get_args(SandboxMode)),
+    help="Another sandbox for commands. Default: the original's.",
+)
 @click.option(
     "--record",
     type=click.Choice(["model", "tools", "none"]),
     default="none",
-    show_default=True,
     help="Which port answers from the recording.",
 )
 @tolerance_options
-@click.option("--json", "as_json", is_flag=True, help="The report, as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     session: str,
     at: int | None,

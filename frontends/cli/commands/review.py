@@ -24,7 +24,9 @@ _FAILURE_PREFIX = "there is no review"
 @click.command("review")
 @click.argument("session", metavar="ID", type=SESSION)
 @click.argument("prompt", default=_UNCOMMITTED)
-@click.option("--json", "as_json", is_flag=True, help="The reviewer's answer as it is.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the reviewer's answer as it is, a JSON object."
+)
 @settings_options
 def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Review the work of session ID, which gets the findings.

@@ -24,7 +24,7 @@ base_url = "{url}"
 
 @click.command("scripted-model")
 @click.argument("script", type=click.Path(path_type=Path))
-@click.option("--port", type=int, default=0, help="Where to listen. Default: a free port.")
+@click.option("--port", type=int, default=0, help="The port to listen on. Default: a free one.")
 def command(script: Path, port: int) -> None:
     """Serve the Responses API from SCRIPT, until Ctrl-C.
 

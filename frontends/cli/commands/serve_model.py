@@ -36,8 +36,8 @@ base_url = "{url}"
 
 @click.command("serve-model", help=_HELP)
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--port", type=int, default=0, help="Where to listen. Default: a free port.")
-@click.option("--any-order", is_flag=True, help="Answer in any order, and again and again.")
+@click.option("--port", type=int, default=0, help="The port to listen on. Default: a free one.")
+@click.option("--any-order", is_flag=True, help="Answer requests in any order, and more than once.")
 def command(session: str, port: int, any_order: bool) -> None:
     trio.run(_serve, session, port, any_order)
 

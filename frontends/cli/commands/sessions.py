@@ -47,26 +47,29 @@ def _statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> f
 
 
 @click.command("sessions", epilog=_STATUSES)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--all", "show_all", is_flag=True, help="Also archived ones, agents and reviews.")
-@click.option("--here", is_flag=True, help="Only those that work in the current folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option(
+    "--all", "show_all", is_flag=True, help="List archived sessions, agents and reviews, too."
+)
+@click.option("--here", is_flag=True, help="List only sessions that work in the current folder.")
 @click.option(
     "--status",
     "statuses",
     type=click.Choice([status.replace(" ", "-") for status in MEANINGS]),
     multiple=True,
     callback=_statuses,
-    help="Only those of this status; may be repeated.",
+    help="List only sessions of this status. May be repeated. Default: every status.",
 )
 @click.option(
     "--grep",
     "text",
     default="",
     metavar="TEXT",
-    help="Only those with TEXT in their name or title, in either case of letters.",
+    help="List only sessions with TEXT in their name or title, in upper or lower case. "
+    "Default: all of them.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(min=1), metavar="N", default=50, help="List at most N sessions."
 )
 @paged
 def command(

@@ -31,9 +31,9 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 @click.command("show")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--json", "as_json", is_flag=True, help="One event a line, with its digest.")
+@click.option("--json", "as_json", is_flag=True, help="Print one event a line, with its digest.")
 @click.option(
-    "--follow", "-f", is_flag=True, help="Show also what is written from now on, until Ctrl-C."
+    "--follow", "-f", is_flag=True, help="Continue with what is written later, until Ctrl-C."
 )
 @click.option(
     "--after",
@@ -42,20 +42,24 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
     metavar="SEQ",
     help="Begin after this event.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N events. Default: all."
+)
 @click.option(
     "--at",
     type=int,
     metavar="SEQ",
-    help="Show the session as it was at this event. -1 is the last one, -2 the one before it.",
+    help="Show the session as it was after this event; -1 is the last one, -2 the one "
+    "before it. Default: the timeline of all events.",
 )
 @click.option(
     "--full",
     is_flag=True,
-    help="With --at: print the event's text whole, for example the output of a tool, and no more. "
-    "Default: off.",
+    help="With --at: print the event's text whole, such as the output of a tool, and nothing else.",
 )
-@click.option("--tree", is_flag=True, help="Its agents and reviews, and what each one cost.")
+@click.option(
+    "--tree", is_flag=True, help="Show the session's agents and reviews, and what each one cost."
+)
 @paged
 def command(
     session: str,

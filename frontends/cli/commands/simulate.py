@@ -43,13 +43,25 @@ _SOURCES: Final = click.Choice(["recorded", "live"])
 
 @click.command("simulate", help=_HELP)
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--at", type=int, metavar="SEQ", help="Begin with the turn of this event.")
-@click.option("--model", type=_SOURCES, default="recorded", show_default=True)
-@click.option("--tools", type=_SOURCES, default="recorded", show_default=True)
-@click.option("--keep", is_flag=True, help="Keep the branch as a session. Default: nothing.")
+@click.option(
+    "--at",
+    type=int,
+    metavar="SEQ",
+    help="Begin with the turn of this event. Default: with the first one.",
+)
+@click.option(
+    "--model",
+    type=_SOURCES,
+    default="recorded",
+    help="Whether the model is asked, or answers as recorded.",
+)
+@click.option(
+    "--tools", type=_SOURCES, default="recorded", help="Whether tools run, or answer as recorded."
+)
+@click.option("--keep", is_flag=True, help="Keep the branch as a session.")
 @settings_options
 @tolerance_options
-@click.option("--json", "as_json", is_flag=True, help="The report, as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     session: str,
     at: int | None,

@@ -11,7 +11,11 @@ from turnlog.protocol.ops import TextInput, UserInput
 @click.command("steer")
 @click.argument("session", metavar="ID", type=SESSION)
 @click.argument("text")
-@click.option("--queue", is_flag=True, help="For a turn of its own, behind the one that runs.")
+@click.option(
+    "--queue",
+    is_flag=True,
+    help="Do not add TEXT to the turn that runs: begin a turn of its own with it, after that one.",
+)
 def command(session: str, text: str, queue: bool) -> None:
     """Say TEXT to session ID, which another process runs.
 

@@ -30,7 +30,9 @@ _SHOWN_DEPTH: Final = 12  # branches that are drawn before a session; how many m
 
 @click.command("tree")
 @click.argument("session", metavar="[ID]", type=SESSION, required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, parents first.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a line, parents first."
+)
 @paged
 def command(session: str | None, as_json: bool) -> None:
     """Show which sessions were forked from which, and at which turn and event; and their agents.

@@ -37,17 +37,22 @@ _FAILURE_PREFIX = "the conversation stays as it is"
     "--turns",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     metavar="N",
-    help="So many of the last ones.",
+    help="How many turns to undo, from the last one back.",
 )
-@click.option("--files/--no-files", default=True, help="Bring files back, or not.")
 @click.option(
-    "--conversation/--no-conversation", default=True, help="Drop the turns, or keep them."
+    "--files/--no-files", default=True, help="Whether files are brought back. Default: --files."
 )
-@click.option("--force", is_flag=True, help="Also files that somebody else changed since.")
+@click.option(
+    "--conversation/--no-conversation",
+    default=True,
+    help="Whether the turns are dropped from the conversation. Default: --conversation.",
+)
+@click.option(
+    "--force", is_flag=True, help="Bring back also files that somebody else has changed since."
+)
 @click.option("--preview", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One file a line, as a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one file a line, as a JSON object.")
 @settings_options
 def command(
     session: str,
