@@ -121,7 +121,7 @@ def _run(
 def _tell(state: State, call: Call, request: TellAgent, agent: Agent) -> Iterator[SessionDecision]:
     child = SessionId(request.agent)
     answer: dict[str, object] = {"agent_id": request.agent, "status": "running"}
-    if not agent.told:
+    if child in state.results:
         answer["previous"] = _status(state, child, agent)
     if agent.status == "running":
         effect = effect_id(state.facts, "tell", call.number)
@@ -228,7 +228,7 @@ def untold(state: State) -> tuple[RecordedItem, ...]:
     return tuple(
         RecordedItem("agent", text_message("user", _notification(state, child, agent)))
         for child, agent in state.agents.items()
-        if agent.status != "running" and not agent.told
+        if agent.status != "running" and child in state.results
     )
 
 

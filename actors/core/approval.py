@@ -52,7 +52,7 @@ def ask(state: State, turn: Turn, call: Call) -> ApprovalAsked:
 def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterator[SessionDecision]:
     """Decide on an answer. `evolve` has closed the question, if it was open."""
     turn = state.turn
-    if state.belongs_to is None or turn is None:
+    if state.in_hand.closes is None or turn is None:
         yield OpRefused(op_id, "no_such_question", f"no question {op.id} is waiting for an answer")
         return
     call = next(call for call in turn.calls if call.question == op.id)

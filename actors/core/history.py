@@ -44,6 +44,7 @@ class History:
     notes: list[str] = attrs.field(factory=list[str])  # of an output: what its call did
     size: int = 0  # bytes, as `size_of_part` counts them
     digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
+    context: dict[str, JsonText] = attrs.field(factory=dict[str, JsonText])  # last told, by kind
 
     def add(self, part: JsonText, source: Source, kind: str, note: str = "") -> None:
         data = part.encode()
@@ -53,6 +54,8 @@ class History:
         self.notes.append(note)
         self.size += size_of_part(part)
         self.digest = chain(self.digest, data)
+        if kind not in TOLD_ONCE:
+            self.context[kind] = part
 
     def add_from(self, other: "History", index: int) -> None:
         """Add a part of another history as it is; nothing, if that has no such part."""

@@ -99,7 +99,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield from _take_over(state, fact)
         case OpReceived():
             yield from _receive(state, fact)
-        case _ if state.belongs_to is None or state.turn is None:
+        case _ if state.in_hand.closes is None or state.turn is None:
             return  # late: it is recorded, and changes nothing
         case ModelFailed() | ModelCompleted():
             yield from _attempt_ended(state, state.turn, fact)
@@ -109,7 +109,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield from agents.settle_waiting(state, state.turn)
             yield from review.ended(state.turn, fact)
         case TimerFired():
-            if isinstance(waited := state.belongs_to, AgentsAwaited):
+            if isinstance(waited := state.in_hand.closes, AgentsAwaited):
                 yield from agents.settle_waiting(state, state.turn, timed_out=waited.call)
         case ModelItemReceived() | Closes():
             pass
@@ -120,7 +120,7 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
 
 def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
     op = fact.op
-    if state.repeated_op:
+    if state.in_hand.is_repeated:
         yield OpRefused(fact.op_id, "duplicate_op", "an op with this id has been done already")
         return
     if fact.origin == ELSEWHERE:
@@ -179,7 +179,7 @@ def _attempt_ended(
     state: State, current: Turn, fact: ModelFailed | ModelCompleted
 ) -> Iterator[SessionDecision]:
     compacting = current.compaction
-    if isinstance(state.belongs_to, CompactionAsked):
+    if isinstance(state.in_hand.closes, CompactionAsked):
         if compacting is None or current.stopping is not None:
             return
         if isinstance(fact, ModelFailed):
@@ -245,7 +245,7 @@ def _is_foreign_child(state: State, current: Turn, what: OpeningDecision) -> boo
 
 
 def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[SessionDecision]:
-    match state.belongs_to:
+    match state.in_hand.closes:
         case ToolDispatched() | ApprovalAsked() as effect:
             yield from tool_call.closed_early(state, current, effect, fact)
             return

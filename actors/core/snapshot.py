@@ -1,24 +1,24 @@
 """Index snapshots: a state whose texts are named by the events that hold them.
 
-With one, opening a session costs its live context and not its history. A snapshot is a cache: it
-is taken between turns only, it may be missing, and one that does not fit the log, or that another
-release made, is noticed. Then the session is folded from its first event.
+With one, opening a session costs its live context and not its history. A snapshot is a cache. It is
+taken between turns only, after a whole step. It may be missing. One that does not fit the log, or
+that another release made, is noticed: then the session is folded from its first event.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import accumulate, chain
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from turnlog.actors.core import ledger, texts
-from turnlog.actors.core.evolving.agents import result_text
+from turnlog.actors.core.evolving.agents import joined_results, result_text
 from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
-from turnlog.actors.core.state import SEVERAL, Agent, Mark, State, Undone
-from turnlog.protocol.calls import NamedFile, ToolReport
+from turnlog.actors.core.state import Agent, Queued, State
+from turnlog.protocol.calls import ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     CallSettled,
@@ -26,7 +26,6 @@ from turnlog.protocol.events import (
     Compacted,
     ItemsRecorded,
     ModelItemReceived,
-    OpeningDecision,
     OpReceived,
     RecordedItem,
     RestoredPart,
@@ -38,12 +37,9 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.images import Image
 from turnlog.protocol.items import JsonText, ToolCallItem, other_call, output_item, read_item
-from turnlog.protocol.settings import SessionSettings, TurnSettings
-from turnlog.protocol.summary import SessionSummary
-from turnlog.protocol.usage import RateLimits, TokenUsage
 from turnlog.protocol.version import VERSION
 
-FORMAT: Final = 7  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
+FORMAT: Final = 8  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
 _CHECK_BYTES: Final = 16  # before the index
 # A snapshot says what this release made of the events. Another one folds for itself.
 _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_size=32).digest()
@@ -52,91 +48,42 @@ _MAKER: Final = blake2b(f"turnlog {VERSION} snapshot {FORMAT}".encode(), digest_
 class _Index(Struct, frozen=True, array_like=True):
     """What is stored. A list of sources is flat, each sequence as its distance from the last."""
 
-    head: int
-    digest: bytes
-    session: SessionId
-    cache_key: SessionId
-    time_us: int
-    facts: int
-    settings: SessionSettings | None
-    fence: int
-    place: str
-    rules: int
-    turns: int
+    plain: msgspec.Raw  # a `_Plain`
     queue: list[int]  # sequences
     parts: list[int]  # sources
     history_digest: bytes
-    context: dict[str, Source]
-    belongs_to: OpeningDecision | None
-    op: int  # sequence; 0: none
-    repeated_op: bool
-    op_ids: list[str]
-    approved: dict[str, tuple[NamedFile, ...]]
-    agents: list[tuple[SessionId, Agent]]
-    marks: list[Mark]
-    undone: Undone | None
-    epoch: int
-    asked_with: TurnSettings | None
-    asked_tools: bytes
-    measured: tuple[int, int]
-    usage: TokenUsage
-    last_usage: TokenUsage | None
-    rate_limits: RateLimits | None
-    closing: bool
-    closed: bool
-    dormant: bool
-    summary: SessionSummary | None
+    untold: list[SessionId]  # agents whose results the model does not know
 
 
+# What the events give back, or what is empty while a snapshot can be taken.
+_FROM_EVENTS: Final = frozenset({"turn", "outstanding", "in_hand", "queue", "history", "results"})
+# The other fields of `State`, as they are: a new one is stored without a word here.
+_Plain: Final = msgspec.defstruct(
+    "_Plain",
+    [(one.name, one.type) for one in attrs.fields(State) if one.name not in _FROM_EVENTS],
+    frozen=True,
+    array_like=True,
+)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Index).decode
+_decode_plain: Final = msgspec.msgpack.Decoder(_Plain).decode
 
 
 def snapshot(state: State) -> bytes | None:
-    """Return `state` as an index into its log.
+    """Return `state`, which is that after a whole step, as an index into its log.
 
-    None while a turn is open, or where what an agent came to stands in several events.
+    None while a turn or an effect is open.
     """
     if state.turn is not None or state.outstanding:
         return None
-    if any(agent.result_at == SEVERAL and not agent.told for agent in state.agents.values()):
-        return None
+    plain = _Plain(*(getattr(state, name) for name in _Plain.__struct_fields__))
     index = _encode(
         _Index(
-            head=state.head,
-            digest=state.digest,
-            session=state.session,
-            cache_key=state.cache_key,
-            time_us=state.time_us,
-            facts=state.facts,
-            settings=state.settings,
-            fence=state.fence,
-            place=state.place,
-            rules=state.rules,
-            turns=state.turns,
-            queue=state.queued_at,
+            plain=msgspec.Raw(_encode(plain)),
+            queue=[queued.at for queued in state.queue],
             parts=_flat(state.history.sources),
             history_digest=state.history.digest,
-            context=state.context_at,
-            belongs_to=state.belongs_to,
-            op=state.op_at,
-            repeated_op=state.repeated_op,
-            op_ids=list(state.op_ids),
-            approved=state.approved,
-            agents=list(state.agents.items()),
-            marks=state.marks,
-            undone=state.undone,
-            epoch=state.epoch,
-            asked_with=state.asked_with,
-            asked_tools=state.asked_tools,
-            measured=state.measured,
-            usage=state.usage,
-            last_usage=state.last_usage,
-            rate_limits=state.rate_limits,
-            closing=state.closing,
-            closed=state.closed,
-            dormant=state.dormant,
-            summary=state.summary,
+            untold=list(state.results),
         )
     )
     return _check(index) + index
@@ -164,6 +111,7 @@ class Restoration:
     """
 
     _index: _Index
+    _plain: dict[str, Any]  # fields of `State`
     _parts: list[Source]
     _head_digest: bytes | None = None
     _recorded: dict[int, tuple[RecordedItem | RestoredPart | int, ...]] = attrs.field(
@@ -187,21 +135,20 @@ class Restoration:
             return None
         try:
             decoded = _decode(index)
-            return cls(decoded, _sources(decoded.parts))
+            plain = structs.asdict(_decode_plain(decoded.plain))
+            return cls(decoded, plain, _sources(decoded.parts))
         except ValueError:  # msgspec's errors, too: made by this release while it was written
             return None
 
     def sequences(self) -> list[int]:
         """Return the sequences of the events that are needed, ascending."""
-        index = self._index
-        needed = {at for at, _ in self._parts} | {at for at, _ in index.context.values()}
-        needed |= {agent.result_at for _, agent in index.agents if not agent.told}
-        return sorted((needed | {index.op, index.head, *index.queue}) - {0})
+        needed = {self._plain["head"], *self._index.queue, *(at for at, _ in self._parts)}
+        return sorted(needed.union(*self._untold_ends().values()) - {0})
 
     def take(self, records: Iterable[Recorded]) -> None:
         """Take some of the events, in any order."""
         for recorded in records:
-            if recorded.sequence == self._index.head:
+            if recorded.sequence == self._plain["head"]:
                 self._head_digest = recorded.digest
             self._keep(recorded.sequence, recorded.event)
 
@@ -231,7 +178,7 @@ class Restoration:
 
     def finish(self) -> State | None:
         """Return the state; None if the events are not those that the snapshot was made of."""
-        if self._head_digest != self._index.digest:
+        if self._head_digest != self._plain["digest"]:
             return None
         try:
             state = self._state()
@@ -240,46 +187,20 @@ class Restoration:
         return state if state.history.digest == self._index.history_digest else None
 
     def _state(self) -> State:
-        index = self._index
         return State(
-            session=index.session,
-            cache_key=index.cache_key,
-            head=index.head,
-            digest=index.digest,
-            time_us=index.time_us,
-            facts=index.facts,
-            settings=index.settings,
-            fence=index.fence,
-            place=index.place,
-            rules=index.rules,
-            turns=index.turns,
-            queue=[self._ops[at] for at in index.queue],
-            queued_at=index.queue,
+            **self._plain,
+            queue=[Queued(self._ops[at], at) for at in self._index.queue],
             history=self._history(),
-            context={kind: self._told(*src).item_json for kind, src in index.context.items()},
-            context_at=index.context,
-            belongs_to=index.belongs_to,
-            op=self._ops[index.op] if index.op else None,
-            op_at=index.op,
-            repeated_op=index.repeated_op,
-            op_ids=dict.fromkeys(index.op_ids),
-            approved=index.approved,
-            agents=dict(index.agents),
-            results=self._untold(),
-            marks=index.marks,
-            undone=index.undone,
-            epoch=index.epoch,
-            asked_with=index.asked_with,
-            asked_tools=index.asked_tools,
-            measured=index.measured,
-            usage=index.usage,
-            last_usage=index.last_usage,
-            rate_limits=index.rate_limits,
-            closing=index.closing,
-            closed=index.closed,
-            dormant=index.dormant,
-            summary=index.summary,
+            results={
+                child: joined_results(self._results[at] for at in ends)
+                for child, ends in self._untold_ends().items()
+            },
         )
+
+    def _untold_ends(self) -> dict[SessionId, tuple[int, ...]]:
+        """Return the ends that the model does not know, by agent."""
+        agents: dict[SessionId, Agent] = self._plain["agents"]
+        return {child: agents[child].ends for child in self._index.untold}
 
     def _history(self) -> History:
         history = History()
@@ -302,13 +223,6 @@ class Restoration:
         if isinstance(told, int):
             raise TypeError(f"event {at} holds no part {index}")
         return told
-
-    def _untold(self) -> dict[SessionId, str]:
-        return {
-            child: self._results[agent.result_at] if agent.result_at else ""
-            for child, agent in self._index.agents
-            if not agent.told
-        }
 
     def _output(self, at: int, call_at: int) -> tuple[JsonText, str, str]:
         asked = self._items[call_at]

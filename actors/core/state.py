@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeVar
 import attrs
 from msgspec import Struct
 
-from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Source
+from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History
 from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
@@ -27,7 +27,7 @@ from turnlog.protocol.items import CallItem, JsonText, OtherCall, ToolCallItem, 
 from turnlog.protocol.ops import UserInputItem
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.summary import SessionSummary
-from turnlog.protocol.usage import RateLimits, TokenUsage
+from turnlog.protocol.usage import TokenUsage
 
 _NO_SESSION: Final = SessionId("")
 _NO_USAGE: Final = TokenUsage()
@@ -99,9 +99,6 @@ class Undone(Struct, frozen=True, array_like=True):
     dropped: tuple[Mark, ...]
 
 
-SEVERAL: Final = -1  # events say what an agent came to, since nobody had heard of an earlier end
-
-
 class Agent(Struct, frozen=True, array_like=True):
     """A sub-agent of this session: a session of its own, made or about to be."""
 
@@ -109,8 +106,7 @@ class Agent(Struct, frozen=True, array_like=True):
     settings: SessionSettings
     status: Literal["running", "completed", "interrupted", "failed"] = "running"
     runs: int = 1  # prompts that set it to work
-    result_at: int = 0  # sequence of the event that says how it ended last; or SEVERAL
-    told: bool = True  # whether the model knows of it
+    ends: tuple[int, ...] = ()  # sequences of the ends that the model does not know yet
     closed: bool = False
     tokens: int = 0  # over all its life
 
@@ -212,6 +208,27 @@ class Turn:
         self.attempt = self.request_retries = self.stream_retries = 0
 
 
+@attrs.frozen
+class Queued:
+    """An op that waits for a turn of its own."""
+
+    op: OpReceived
+    at: int  # its sequence
+
+
+@attrs.frozen
+class InHand:
+    """What the state says of the last fact: its decisions need it, and nothing after them does."""
+
+    closes: OpeningDecision | None = None  # what it is about; None: of nothing, or it is late
+    op: OpReceived | None = None
+    at: int = 0  # the op's sequence
+    is_repeated: bool = False  # an op that has been done before
+
+
+NOTHING: Final = InHand()
+
+
 @attrs.define
 class State:
     """A session after its events. The default is a session with none."""
@@ -228,24 +245,18 @@ class State:
     rules: int = 1  # the revision of the rules that decide
     turns: int = 0
     turn: Turn | None = None
-    queue: list[OpReceived] = attrs.field(factory=list[OpReceived])  # input for later turns
-    queued_at: list[int] = attrs.field(factory=list[int])  # sequences of `queue`, one each
+    queue: list[Queued] = attrs.field(factory=list[Queued])
     history: History = attrs.field(factory=History)
-    context: dict[str, JsonText] = attrs.field(factory=dict[str, JsonText])  # last told, by kind
-    context_at: dict[str, Source] = attrs.field(factory=dict[str, Source])
     outstanding: dict[EffectId, OpeningDecision] = attrs.field(
         factory=dict[EffectId, OpeningDecision]
     )  # the open effects: each is the decision that opened it
-    belongs_to: OpeningDecision | None = None  # what the fact in hand is about; None: it is late
-    op: OpReceived | None = None  # the op in hand
-    op_at: int = 0  # its sequence
-    repeated_op: bool = False  # it has been done before
+    in_hand: InHand = attrs.field(default=NOTHING, eq=False)
     op_ids: dict[str, None] = attrs.field(factory=dict[str, None])  # done, oldest first
     approved: dict[str, tuple[NamedFile, ...]] = attrs.field(
         factory=dict[str, tuple[NamedFile, ...]]
     )  # what is allowed for the session, with the files that it names as they were
     agents: dict[SessionId, Agent] = attrs.field(factory=dict[SessionId, Agent])
-    results: dict[SessionId, str] = attrs.field(factory=dict[SessionId, str])  # not told yet
+    results: dict[SessionId, str] = attrs.field(factory=dict[SessionId, str])  # the model knows
     marks: list[Mark] = attrs.field(factory=list[Mark])  # of the turns that can be undone
     undone: Undone | None = None  # what a redo takes back
     epoch: int = 0  # how often the conversation changed otherwise than by growing
@@ -253,8 +264,6 @@ class State:
     asked_tools: bytes = b""  # a digest of its tools
     measured: tuple[int, int] = (0, 0)  # tokens by the provider's count, of so many bytes
     usage: TokenUsage = _NO_USAGE
-    last_usage: TokenUsage | None = None
-    rate_limits: RateLimits | None = None
     closing: bool = False
     closed: bool = False
     dormant: bool = False  # opened to be looked after: a turn that was cut off stays as it is

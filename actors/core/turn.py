@@ -96,10 +96,11 @@ def open_turn(state: State, fact: OpReceived) -> TurnOpened:
 
 def _prompt(state: State, turn: Turn, loaded: ContextLoaded) -> ItemsRecorded:
     """Return what of the loaded context the model has not been told, and the prompt."""
+    told = state.history.context
     news = [
         RecordedItem(fragment.kind, item)
         for fragment in loaded.fragments
-        if (item := text_message(fragment.role, fragment.text)) != state.context.get(fragment.kind)
+        if (item := text_message(fragment.role, fragment.text)) != told.get(fragment.kind)
     ]
     steered = (RecordedItem("user", text) for text in _messages(turn.steered))
     prompt = RecordedItem("user", loaded.input_json)
@@ -121,7 +122,7 @@ def advance(state: State) -> Iterator[SessionDecision]:
         if state.closing and not state.closed:
             yield SessionClosed()
         elif state.queue and not state.closing:
-            yield open_turn(state, state.queue[0])
+            yield open_turn(state, state.queue[0].op)
             yield from advance(state)
 
 

@@ -298,7 +298,8 @@ class _Reader:
                 self._begin(at, decision)
             case OpReceived(op=ExecApproval() | PatchApproval() as op):
                 question = self.recording.questions.get(op.id)
-                if question is not None and self._state.belongs_to is not None:  # else: too late
+                in_time = self._state.in_hand.closes is not None
+                if question is not None and in_time:
                     self.recording.questions[op.id] = structs.replace(
                         question, answer=op.decision, answered_at=at
                     )

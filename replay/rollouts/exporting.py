@@ -192,7 +192,7 @@ class _Writer:
                     model_context_window=None,
                     collaboration_mode_kind="default",
                 )
-            case ContextLoaded(settings=settings) if self._state.belongs_to is not None:
+            case ContextLoaded(settings=settings) if self._state.in_hand.closes is not None:
                 context = {"turn_id": self._turn_id, **turn_context(settings.session)}
                 yield self._line("turn_context", record.time_us, context)
             case _:
@@ -246,8 +246,9 @@ class _Writer:
         return self._state.turn.find(running.call) if isinstance(running, ToolDispatched) else None
 
     def _after(self, record: Recorded, call: Call | None) -> Iterator[bytes]:
+        in_time = self._state.in_hand.closes is not None
         match record.event:
-            case ModelCompleted(usage=TokenUsage() as usage) if self._state.belongs_to is not None:
+            case ModelCompleted(usage=TokenUsage() as usage) if in_time:
                 yield from self._usage(record, record.event, usage)
             case ToolFinished() as finished if call is not None:
                 item = command_item(call, finished) or patch_item(call, finished)

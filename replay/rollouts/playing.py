@@ -152,7 +152,7 @@ class Player:
         """Return the parts of the context, each as a fragment that the core will tell."""
         found: list[ContextFragment] = []
         state = self.stream.state
-        told = dict(state.context)
+        told = dict(state.history.context)
         base = state.settings.base_instructions if state.settings else None
         if base is not None and not state.turns > 1:
             found.append(ContextFragment("base_instructions", "developer", base))

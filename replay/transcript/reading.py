@@ -140,11 +140,11 @@ class _Reader:
             case ModelAsked():
                 self._response.clear()
             case ModelItemReceived():
-                of = self._state.belongs_to
+                of = self._state.in_hand.closes
                 if of is not None and not isinstance(of, CompactionAsked):
                     self._received(record, event.item_json)
             case ModelCompleted(usage=usage):
-                if usage is not None and self._state.belongs_to is not None:
+                if usage is not None and self._state.in_hand.closes is not None:
                     self._turn(record).usage += usage
             case ResponseAbandoned(keep=keep):
                 for entry in self._response if not keep else ():
@@ -171,7 +171,7 @@ class _Reader:
             case OpReceived(
                 op=ExecApproval(id=question, decision=answer)
                 | PatchApproval(id=question, decision=answer)
-            ) if question in self._questions and self._state.belongs_to is not None:
+            ) if question in self._questions and self._state.in_hand.closes is not None:
                 self._questions[question].answer = _ANSWERS[answer]
             case QuestionAnswered(effect=effect) if effect in self._asked:
                 self._asked[effect].answer = "answered by an answer that holds for the session"

@@ -13,7 +13,7 @@ import msgspec
 from turnlog.actors.core.history import History
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import Agent, State, Turn
+from turnlog.actors.core.state import State, Turn
 from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.orders import model_request, summary_request
@@ -29,8 +29,7 @@ from turnlog.replay.views.structure import Difference, decoded, plain, plain_dif
 _NOT_SHOWN: Final = frozenset(
     {
         *("head", "digest", "time_us", "facts"),
-        *("op", "op_at", "repeated_op", "belongs_to", "op_ids"),
-        *("queued_at", "context_at", "asked_with", "asked_tools", "measured"),
+        *("in_hand", "op_ids", "asked_with", "asked_tools", "measured"),
     }
 )
 _PARTS: Final = ("history", "parts")  # the path to the conversation, which is kept as JSON text
@@ -115,6 +114,9 @@ def state_view(state: State) -> dict[str, Any]:
             continue
         if name == "history":
             view[name] = {"parts": list(state.history.parts)}
+            view["context"] = {kind: decoded(text) for kind, text in state.history.context.items()}
+        elif name == "queue":
+            view[name] = [plain(queued.op) for queued in state.queue]
         elif name == "outstanding":
             view[name] = {
                 effect: {"kind": KIND_NAMES[type(asked)], **plain(asked)}
@@ -124,20 +126,19 @@ def state_view(state: State) -> dict[str, Any]:
             view[name] = plain(state.turn)
             del view[name]["tools_digest"]  # the tools are shown
         elif name == "agents":
-            view[name] = {child: _agent_view(agent) for child, agent in state.agents.items()}
-        elif name == "context":
-            view[name] = {kind: decoded(text) for kind, text in state.context.items()}
+            view[name] = {child: _agent_view(state, child) for child in state.agents}
         else:
             view[name] = plain(value)
     view["tokens"] = state.tokens
     return view
 
 
-def _agent_view(agent: Agent) -> dict[str, Any]:
-    """Return an agent without its settings, but for its model."""
+def _agent_view(state: State, child: SessionId) -> dict[str, Any]:
+    """Return an agent with its model in place of its settings, and whether its end is known."""
+    agent = state.agents[child]
     view: dict[str, Any] = plain(agent)
-    del view["settings"], view["result_at"]
-    return {**view, "model": agent.settings.model}
+    del view["settings"], view["ends"]
+    return {**view, "told": child not in state.results, "model": agent.settings.model}
 
 
 def _readable(change: Difference) -> Difference:

@@ -32,8 +32,8 @@ def restored(data: bytes, records: Iterable[Recorded]) -> State | None:
 
 
 def resting_places(play: Play) -> Iterator[tuple[int, bytes, State]]:
-    """Yield each place of a log where no turn is open: its sequence, snapshot and state."""
-    for at in range(len(play.records) + 1):
+    """Yield each end of a step where no turn is open: its sequence, snapshot and state."""
+    for at in (0, *play.ends):
         state = rebuild(play.records[:at])
         data = snapshot(state)
         assert (data is None) == (state.turn is not None or bool(state.outstanding))

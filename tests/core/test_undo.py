@@ -397,7 +397,7 @@ def test_an_undo_brings_back_the_conversation_of_the_turn_s_begin(
     then = rebuild(play.records[: mark.at])
     play.undo(turns)
     assert play.state.history.parts == then.history.parts
-    assert play.state.context == then.context
+    assert play.state.history.context == then.history.context
     assert rebuild(play.records) == play.state
     redo(play)
     assert play.state.history.parts == before

@@ -136,7 +136,7 @@ class Auditor:
                 expect(shadow.state.history.size < size, "a compaction makes nothing smaller")
             case ChildAsked(child=child):
                 self.children[child] = shadow.state.session
-            case ChildEnded() as ended if shadow.state.belongs_to is not None:
+            case ChildEnded() as ended if shadow.state.in_hand.closes is not None:
                 self._has_ended(ended)
             case StepFailed(message=message):
                 raise Violation(f"deciding raised: {message}")
@@ -317,7 +317,7 @@ def _hears_its_user(records: Sequence[Recorded]) -> None:
     if state.turn is not None:
         return  # it is parked, with what its user said meanwhile
     refused = {event.op_id for event in events if isinstance(event, OpRefused)}
-    waiting = {op.op_id for op in state.queue}
+    waiting = {queued.op.op_id for queued in state.queue}
     told = [
         item.item_json
         for event in events

@@ -6,7 +6,7 @@ what it meant.
 
 from turnlog.actors.core.evolving.decisions import decided
 from turnlog.actors.core.evolving.facts import happened
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import NOTHING, State
 from turnlog.protocol.events import Decision, Opens, SessionEvent
 
 
@@ -20,4 +20,5 @@ def evolve(state: State, event: SessionEvent, *, time_us: int) -> None:
     else:
         state.facts += 1
         state.time_us = time_us
+        state.in_hand = NOTHING
         happened(state, event)

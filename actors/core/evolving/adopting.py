@@ -24,12 +24,13 @@ def adopt(state: State, settings: SessionSettings) -> None:
     state.results.clear()
     state.marks, state.undone = [], None
     state.asked_with = None
-    queue = list(zip(state.queue, state.queued_at, strict=True))
-    kept = [(op, at) for op, at in queue if isinstance(op.op, _WORDS) and not reads_files(op.op)]
-    state.queue[:] = [op for op, _ in kept]
-    state.queued_at[:] = [at for _, at in kept]
+    state.queue[:] = [one for one in state.queue if _is_plain_text(one.op.op)]
     if state.turn is not None:
         _adopt_turn(state.turn, settings)
+
+
+def _is_plain_text(op: object) -> bool:
+    return isinstance(op, _WORDS) and not reads_files(op)
 
 
 def reads_files(op: object) -> bool:

@@ -1,10 +1,11 @@
 """What events mean for the sub-agents of a session."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import structs
 
-from turnlog.actors.core.state import SEVERAL, Agent, Call, State, Turn
+from turnlog.actors.core.state import Agent, Call, State, Turn
 from turnlog.protocol.calls import AwaitAgents, TellAgent
 from turnlog.protocol.events import ChildAsked, ChildEnded, ChildStopping
 from turnlog.protocol.ids import SessionId
@@ -39,16 +40,20 @@ def child_ended(state: State, turn: Turn, fact: ChildEnded) -> None:
     state.agents[fact.child] = structs.replace(
         agent,
         status=fact.status,
-        result_at=SEVERAL if state.results.get(fact.child) else state.head,
-        told=False,
+        ends=(*agent.ends, state.head),
         tokens=agent.tokens if usage is None else usage.total_tokens,
     )
     _add_result(state, fact.child, result_text(fact))
 
 
 def _add_result(state: State, child: SessionId, text: str) -> None:
-    """Keep what an agent came to, behind what it came to before if nobody has heard of that."""
-    state.results[child] = "\n\n".join(filter(None, (state.results.get(child), text)))
+    """Keep what an agent came to, after what it came to before if the model does not know that."""
+    state.results[child] = joined_results((state.results.get(child, ""), text))
+
+
+def joined_results(texts: Iterable[str]) -> str:
+    """Return several results of one agent, oldest first, as one text."""
+    return "\n\n".join(filter(None, texts))
 
 
 def result_text(fact: ChildEnded) -> str:
@@ -65,12 +70,7 @@ def child_lost(
     agent = state.agents.get(asked.child)
     if agent is not None:
         status: Literal["interrupted", "failed"] = "interrupted" if how == "cancelled" else "failed"
-        state.agents[asked.child] = structs.replace(
-            agent,
-            status=status,
-            result_at=SEVERAL if state.results.get(asked.child) else 0,
-            told=False,
-        )
+        state.agents[asked.child] = structs.replace(agent, status=status)
         _add_result(state, asked.child, "")
 
 
@@ -96,5 +96,5 @@ def tell_of(state: State, child: SessionId) -> None:
 
 
 def _told(state: State, child: SessionId, agent: Agent) -> None:
-    state.agents[child] = structs.replace(agent, told=True)
+    state.agents[child] = structs.replace(agent, ends=())
     state.results.pop(child, None)

@@ -1,6 +1,6 @@
 """What it means that the conversation changed otherwise than by growing."""
 
-from turnlog.actors.core.history import TOLD_ONCE, History
+from turnlog.actors.core.history import History
 from turnlog.actors.core.state import Mark, State, Undone
 from turnlog.protocol.events import Compacted, TurnsDropped
 
@@ -53,11 +53,7 @@ def turns_dropped(state: State, decision: TurnsDropped) -> None:
 
 
 def _replace(state: State, history: History) -> None:
-    """Begin a new epoch. What was told of the surroundings is what is told in its parts."""
+    """Begin a new epoch."""
     state.history = history
     state.epoch += 1
     state.measured = (0, 0)
-    told = zip(history.kinds, history.parts, history.sources, strict=True)
-    context = {kind: (part, source) for kind, part, source in told if kind not in TOLD_ONCE}
-    state.context = {kind: part for kind, (part, _) in context.items()}
-    state.context_at = {kind: source for kind, (_, source) in context.items()}

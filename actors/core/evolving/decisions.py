@@ -8,8 +8,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_stopping, tell_of
 from turnlog.actors.core.evolving.calls import CallDecision, call_decided, is_running, mark
 from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
-from turnlog.actors.core.history import TOLD_ONCE
-from turnlog.actors.core.state import Compaction, Mark, State, Turn
+from turnlog.actors.core.state import Compaction, Mark, Queued, State, Turn
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
@@ -72,9 +71,8 @@ def decided(state: State, decision: SessionDecision) -> None:
         case SessionClosed():
             state.closed = True
         case InputQueued(until="turn"):
-            if state.op is not None:
-                state.queue.append(state.op)
-                state.queued_at.append(state.op_at)
+            if (op := state.in_hand.op) is not None:
+                state.queue.append(Queued(op, state.in_hand.at))
         case ItemsRecorded():
             _recorded(state, decision)
         case OpRefused() | ContextAsked() | PrefixChanged() | ChildTold() | ConversationResumed():
@@ -105,8 +103,8 @@ def _turn_decided(
 ) -> None:
     match decision:
         case InputQueued():
-            if state.op is not None and isinstance(state.op.op, UserInput | UserTurn):
-                turn.steered.append(state.op.op.items)
+            if (op := state.in_hand.op) is not None and isinstance(op.op, UserInput | UserTurn):
+                turn.steered.append(op.op.items)
                 turn.owes_request = True
                 turn.compactions, turn.over_limit = 0, False  # what was said may need the room
         case ModelAsked():
@@ -153,12 +151,8 @@ def _turn_decided(
 
 def _recorded(state: State, decision: ItemsRecorded) -> None:
     for index, item in enumerate(decision.items):
-        source = (state.head, index)
-        state.history.add(item.item_json, source, item.kind)
-        if item.kind not in TOLD_ONCE:
-            state.context[item.kind] = item.item_json
-            state.context_at[item.kind] = source
-        elif item.kind == "agent":
+        state.history.add(item.item_json, (state.head, index), item.kind)
+        if item.kind == "agent":
             for child in tuple(state.agents):
                 tell_of(state, child)
     if state.turn is not None:
@@ -193,10 +187,9 @@ def _compaction_asked(turn: Turn, decision: CompactionAsked) -> None:
 
 
 def _turn_opened(state: State, decision: TurnOpened) -> None:
-    op = state.op
-    if state.queue and state.queue[0].op_id == decision.op_id:
-        op = state.queue.pop(0)
-        del state.queued_at[0]
+    op = state.in_hand.op
+    if state.queue and state.queue[0].op.op_id == decision.op_id:
+        op = state.queue.pop(0).op
     if op is None:
         return
     state.turns = decision.turn

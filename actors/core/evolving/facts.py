@@ -2,13 +2,14 @@
 
 from typing import assert_never
 
+import attrs
 from msgspec import structs
 
 from turnlog.actors.core import grants, ledger, model_call, texts
 from turnlog.actors.core.evolving.adopting import adopt
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
 from turnlog.actors.core.evolving.calls import is_running, mark, settle, unpark
-from turnlog.actors.core.state import Call, State, Turn, tools_digest
+from turnlog.actors.core.state import Call, InHand, State, Turn, tools_digest
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -69,8 +70,8 @@ def happened(state: State, fact: SessionFact) -> None:
     """Change `state` by a fact. What a turn holds most of is looked for first."""
     match fact:
         case ModelItemReceived(effect=effect):
-            state.belongs_to = state.outstanding.get(effect)
-            if state.belongs_to is not None and state.turn is not None:
+            state.in_hand = InHand(state.outstanding.get(effect))
+            if state.in_hand.closes is not None and state.turn is not None:
                 _item_received(state, state.turn, fact)
         case ToolStarted(effect=effect):
             running = state.outstanding.get(effect)
@@ -94,9 +95,7 @@ def happened(state: State, fact: SessionFact) -> None:
                 adopt(state, fact.adopted)
         case OpReceived():
             _op_received(state, fact)
-        case RateLimitsReceived(limits=limits):
-            state.rate_limits = limits
-        case FilesSaved():
+        case RateLimitsReceived() | FilesSaved():
             pass
         case _:
             assert_never(fact)
@@ -135,7 +134,6 @@ def _forked(state: State, fact: SessionForked) -> None:
     # What waited in the parent is the parent's, and so are its agents, and what its user allowed
     # or asked to end. What it undid cannot be redone here: the files are the parent's business.
     state.queue.clear()
-    state.queued_at.clear()
     state.approved.clear()
     state.agents.clear()
     state.results.clear()
@@ -144,11 +142,12 @@ def _forked(state: State, fact: SessionForked) -> None:
 
 
 def _op_received(state: State, fact: OpReceived) -> None:
-    state.belongs_to = None
-    state.repeated_op = fact.op_id in state.op_ids
-    if state.repeated_op or fact.origin == ELSEWHERE:
+    if fact.op_id in state.op_ids:
+        state.in_hand = InHand(is_repeated=True)
         return
-    state.op, state.op_at = fact, state.head
+    if fact.origin == ELSEWHERE:
+        return
+    state.in_hand = InHand(op=fact, at=state.head)
     state.op_ids[fact.op_id] = None
     if len(state.op_ids) > REMEMBERED_OPS:
         del state.op_ids[next(iter(state.op_ids))]
@@ -179,11 +178,10 @@ def _answered(state: State, question: str, decision: str) -> None:
     if state.turn is None:
         return
     if asked is not None:
-        state.belongs_to = state.outstanding.pop(asked.effect)
-    elif (asked := _parked(state, state.turn, question)) is not None:
-        state.belongs_to = asked
-    else:
+        del state.outstanding[asked.effect]
+    elif (asked := _parked(state, state.turn, question)) is None:
         return
+    state.in_hand = attrs.evolve(state.in_hand, closes=asked)
     call = state.turn.find(asked.call)
     if call is None or decision not in ("approved", "approved_for_session"):
         return
@@ -208,7 +206,7 @@ def _item_received(state: State, turn: Turn, fact: ModelItemReceived) -> None:
     if item is None:
         return
     received = model_call.received(fact.item_json, item, state.head)
-    if isinstance(state.belongs_to, CompactionAsked):
+    if isinstance(state.in_hand.closes, CompactionAsked):
         if turn.compaction is not None and received.text is not None:
             turn.compaction.summary = received.text
         return
@@ -243,7 +241,8 @@ def _answers_itself(state: State, turn: Turn, item_json: JsonText) -> bool:
 
 def _close(state: State, fact: ClosingFact) -> None:
     """Close an effect by the fact about it. If it is closed already, the fact is late."""
-    state.belongs_to = closed = state.outstanding.pop(fact.effect, None)
+    closed = state.outstanding.pop(fact.effect, None)
+    state.in_hand = InHand(closed)
     turn = state.turn
     if closed is None or turn is None:
         return
@@ -278,7 +277,7 @@ def _attempt_ended(
             _measure_overflow(state, turn, fact)
         return
     if fact.usage is not None:
-        state.usage, state.last_usage = state.usage + fact.usage, fact.usage
+        state.usage = state.usage + fact.usage
     if isinstance(closed, CompactionAsked) and (compaction := turn.compaction) is not None:
         compaction.empty += not (compaction.summary or "").strip()
     if not isinstance(closed, ModelAsked):

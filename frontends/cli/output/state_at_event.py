@@ -9,7 +9,7 @@ import click
 import msgspec
 from msgspec import Raw
 
-from turnlog.actors.core.state import Agent, State, Turn
+from turnlog.actors.core.state import State, Turn
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import columns, secho, style
@@ -21,6 +21,7 @@ from turnlog.protocol.events import (
     ToolDispatched,
     UserShellAsked,
 )
+from turnlog.protocol.ids import SessionId
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import event_text, item_text, op_text, traceback_of
@@ -114,8 +115,8 @@ def _state_rows(state: State) -> Iterator[_Rows]:
     if state.turn is not None:
         yield "calls", _cut(list(_calls(state.turn)))
     yield "open", _cut([_open_text(state, asked) for asked in state.outstanding.values()])
-    yield "queue", _cut([one_line(op_text(op.op), _width()) for op in state.queue])
-    yield "agents", _cut([_agent_text(*pair) for pair in state.agents.items()])
+    yield "queue", _cut([one_line(op_text(one.op.op), _width()) for one in state.queue])
+    yield "agents", _cut([_agent_text(state, child) for child in state.agents])
     if (undo := _undo_text(state)) and state.turn is None:
         yield "undo", [undo]
     if settings is not None:
@@ -127,10 +128,12 @@ def _state_rows(state: State) -> Iterator[_Rows]:
     yield "", [f"the conversation holds about {state.tokens:,}{_replaced_text(state.epoch)}"]
 
 
-def _agent_text(child: str, agent: Agent) -> str:
+def _agent_text(state: State, child: SessionId) -> str:
+    agent = state.agents[child]
     notes = [f"{agent.name}: {agent.status}"]
     notes += ["closed"] if agent.closed else []
-    notes += [] if agent.told or agent.status == "running" else ["the model does not know yet"]
+    if child in state.results and agent.status != "running":
+        notes.append("the model does not know yet")
     notes += [f"{agent.tokens:,} tokens"] if agent.tokens else []
     return f"{child} {', '.join(notes)}"
 
