@@ -1,4 +1,4 @@
-"""The ids of children: those of a recording, and those of the branch that stand for them.
+"""The ids of children: those of a recording, and those of the branch that replace them.
 
 A child's id is minted from its parent's, so a branch has others. The model knows agents by their
 ids: what it is told is put into the recording's words before it is looked up, and what it said
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 @attrs.define(eq=False)
 class ChildIds:
-    """Pairs of ids. What has none stands for itself."""
+    """Pairs of ids. An id without a pair is the same on both sides."""
 
     recorded: frozenset[SessionId]  # the children of the recording
     _to_recorded: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
@@ -32,14 +32,14 @@ class ChildIds:
     _paired: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def pair(self, recorded: SessionId, branch: SessionId) -> None:
-        """Note that a child of the branch stands for one of the recording."""
+        """Note that a child of the branch plays one of the recording."""
         self._to_recorded[branch] = recorded
         self._to_branch[recorded] = branch
         self._paired.set()
         self._paired = trio.Event()
 
     async def know(self, parts: Iterable[JsonText]) -> None:
-        """Wait until each agent that these parts speak of is paired, which is soon or never."""
+        """Wait until each agent that these parts name is paired. That is soon or never."""
         named = {name for part in parts if "agent_id" in part for name in _AGENT.findall(part)}
         new = named - self.recorded
         with trio.move_on_after(_PATIENCE):

@@ -43,7 +43,7 @@ _CUT_OFF: Final = frozenset({"stopped", "unknown", "crashed"})
 
 
 class CallOutcome(Struct, frozen=True):
-    """One call of the model, and what it was told."""
+    """One call of the model, and the output that it got."""
 
     call_id: str
     tool: str
@@ -77,7 +77,7 @@ class TurnDifference(Struct, frozen=True):
 
 
 class TurnComparison(Struct, frozen=True):
-    """The same turn of two runs; None: one of them has it not."""
+    """The same turn of two runs; None: one of them does not have it."""
 
     original: TurnOutcome | None
     branch: TurnOutcome | None
@@ -198,7 +198,7 @@ def in_recording(turns: list[TurnOutcome], child_ids: ChildIds) -> list[TurnOutc
 def compare(
     originals: Sequence[TurnOutcome], branches: Sequence[TurnOutcome], tolerances: Tolerances
 ) -> list[TurnComparison]:
-    """Return the turns of both, one beside the other, in their order."""
+    """Return the turns of both in pairs, in their order."""
     return [
         TurnComparison(original, branch, tuple(_differences(original, branch, tolerances)))
         for original, branch in zip_longest(originals, branches)

@@ -1,4 +1,4 @@
-"""Giving a branch what the original's user gave: inputs, interrupts, answers to questions."""
+"""The user of a branch: gives the inputs, interrupts and answers of the original's user."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +35,7 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import SettingsUpdate
 from turnlog.replay.rerun.recorded_order import RecordedOrder, answer_key, op_key
-from turnlog.replay.rerun.recording import Question, question_key
+from turnlog.replay.rerun.recording import RecordedQuestion, question_key
 from turnlog.runtime.engine.session import Session
 
 
@@ -47,12 +47,12 @@ class Input(Struct, frozen=True):
 
     @property
     def speaks(self) -> bool:
-        """Whether it says something to the model."""
+        """Whether it is a prompt to the model."""
         return isinstance(self.op, UserInput | UserTurn)
 
 
 def inputs_of(records: Sequence[Recorded], *, after: int, interrupts: bool) -> list[Input]:
-    """Return what is to be submitted again of a session, in order.
+    """Return the ops of a session that are submitted again, in order.
 
     Answers to questions are not among it, nor is closing the session.
 
@@ -101,7 +101,7 @@ def _is_open(record: Recorded, was: bool) -> bool:
 
 
 def without(op: Op, names: Iterable[str]) -> Op:
-    """Return `op` without what it says of the settings with these names."""
+    """Return `op` without its changes of the settings with these names."""
     if not isinstance(op, UserTurn | OverrideTurnContext):
         return op
     fields = {name: UNSET for name in names if name in SettingsUpdate.__struct_fields__}
@@ -109,7 +109,7 @@ def without(op: Op, names: Iterable[str]) -> Op:
 
 
 def waits_for_user(records: Iterable[Recorded], *, after: int) -> bool:
-    """Say whether an op came while a retry waited: then the wait must be waited again."""
+    """Say whether an op came during the wait for a retry: then that wait has to be repeated."""
     waiting = 0
     for record in records:
         if record.sequence <= after:
@@ -130,11 +130,13 @@ def waits_for_user(records: Iterable[Recorded], *, after: int) -> bool:
 class Answers:
     """The recorded answers, by what was asked. The last one holds for all further questions."""
 
-    _left: dict[str, deque[Question]] = attrs.field(factory=lambda: defaultdict(deque))
+    _left: dict[str, deque[RecordedQuestion]] = attrs.field(factory=lambda: defaultdict(deque))
 
     @classmethod
-    def of(cls, earlier: Iterable[Question], later: Iterable[Question]) -> "Answers":
-        """Return the answers of `later`; `earlier` ones hold where there are none."""
+    def of(
+        cls, earlier: Iterable[RecordedQuestion], later: Iterable[RecordedQuestion]
+    ) -> "Answers":
+        """Return the answers of `later`; for other questions, those of `earlier`."""
         answers = cls()
         for question in later:
             answers._left[question.key].append(question)
@@ -144,8 +146,8 @@ class Answers:
                 answers._left[question.key].append(question)
         return answers
 
-    def next(self, key: str) -> Question | None:
-        """Return how the next question with this key was answered; None: it never came up."""
+    def next(self, key: str) -> RecordedQuestion | None:
+        """Return how the next question with this key was answered; None: it was never asked."""
         left = self._left.get(key)
         if not left:
             return None
@@ -157,8 +159,8 @@ class RecordedUser:
     """The user of a branch.
 
     Args:
-        one_by_one: whether each input waits for the end of what the one before led to.
-        has_left: says whether the branch has left the recording: then nothing more is submitted.
+        one_by_one: whether each input waits until the session is idle.
+        has_left: whether the branch differs from the recording: then nothing more is submitted.
     """
 
     session: Session
@@ -166,7 +168,7 @@ class RecordedUser:
     answers: Answers
     one_by_one: bool
     has_left: Callable[[], bool]
-    declined: list[str] = attrs.field(factory=list[str], init=False)  # what no answer was known to
+    declined: list[str] = attrs.field(factory=list[str], init=False)  # without a known answer
     _moved: trio.Event = attrs.field(factory=trio.Event, init=False)
     _seen: int = attrs.field(default=0, init=False)
     _needed: int = attrs.field(default=0, init=False)
@@ -174,14 +176,14 @@ class RecordedUser:
     _open: bool = attrs.field(default=False, init=False)
 
     async def play(self, inputs: Sequence[Input]) -> None:
-        """Submit `inputs`, each in its place, and wait until nothing runs any more."""
+        """Submit `inputs`, each in its place, and wait until nothing is running."""
         if not self.one_by_one:
             for given in inputs:
                 self.order.expect(op_key(given.at), given.at)
         try:
             await self._play(inputs)
         finally:
-            self.order.give_up()  # nobody may be held, now that nobody is watched
+            self.order.give_up()  # nobody may be held back once this no longer watches
 
     async def _play(self, inputs: Sequence[Input]) -> None:
         async with trio.open_nursery() as nursery:

@@ -187,7 +187,7 @@ class WorkspaceJob(Work):
                 return bool(self.saved)
 
 
-class Question(Struct, frozen=True):
+class RecordedQuestion(Struct, frozen=True):
     """A question, and its answer. None: nobody gave one."""
 
     key: str  # equal keys are the same question
@@ -203,7 +203,9 @@ class Recording:
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange])
     runs: list[ToolRun] = attrs.field(factory=list[ToolRun])
     loads: list[ContextLoad] = attrs.field(factory=list[ContextLoad])
-    questions: dict[str, Question] = attrs.field(factory=dict[str, Question])  # by id, in order
+    questions: dict[str, RecordedQuestion] = attrs.field(
+        factory=dict[str, RecordedQuestion]
+    )  # by id, in order
     plans: list[tuple[ToolCallItem, ToolPlan]] = attrs.field(
         factory=list[tuple[ToolCallItem, ToolPlan]]
     )
@@ -245,14 +247,14 @@ def record_ports(records: Iterable[Recorded], *, after: int = 0) -> Recording:
         records: the session from its first event on.
         after: what was asked at this event or before is left out.
     """
-    reader = _Reader(after)
+    reader = _RecordingReader(after)
     for record in records:
         reader.take(record)
     return reader.recording
 
 
 @attrs.define
-class _Reader:
+class _RecordingReader:
     after: int
     recording: Recording = attrs.field(factory=Recording)
     _state: State = attrs.field(factory=State)
@@ -363,7 +365,7 @@ class _Reader:
                 self._planning[effect] = call_id
             case ApprovalAsked(question=name):
                 known = recording.questions.get(name)
-                recording.questions[name] = known or Question(
+                recording.questions[name] = known or RecordedQuestion(
                     question_key(decision), turn=turn.number
                 )
             case RetryScheduled() | AgentsAwaited():

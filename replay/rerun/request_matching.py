@@ -1,4 +1,4 @@
-"""Finding the recorded answer to a request, or saying what is nearest to it. Pure."""
+"""Finding the recorded answer to a request, or the request that is nearest to it. Pure."""
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Mismatch(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """What people read of it: some lines."""
+        """What people read: some lines."""
         asked_for = _ASKED_FOR.get(self.kind, self.kind.replace("_", " "))
         if self.nearest is None:
             return f"the recording holds no such {asked_for}: {self.asked}"
@@ -62,7 +62,7 @@ class UnrecordedRequest(RecordingMiss):
 
 
 def around_difference(first: str, second: str) -> tuple[str, str]:
-    """Return both texts, cut to what is around the first place where they differ."""
+    """Return both texts, cut around the first place where they differ."""
     pairs = zip(first, second, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
     return _cut(first, at), _cut(second, at)
@@ -117,7 +117,7 @@ class RequestBook:
             self._waiting[self._recorded(exchange).key()].append(exchange)
 
     def take(self, request: Request) -> Exchange:
-        """Return the next recorded exchange with this request, and strike it off.
+        """Return the next recorded exchange with this request. It is returned once.
 
         Raises:
             UnrecordedRequest: there is none, or no more.
@@ -209,7 +209,7 @@ def _first_difference(recorded: Request, asked: Request, common: int) -> tuple[s
 
 
 def nearest_call(calls: Sequence[tuple[int | None, ToolCallItem]], asked: ToolCallItem) -> Mismatch:
-    """Say which recorded call is nearest to one that was not recorded: one of the same tool.
+    """Say which recorded call is nearest to a call that was not recorded: one of the same tool.
 
     Args:
         calls: with the sequences of their runs.

@@ -229,7 +229,7 @@ def _missed(missed: UnrecordedRequest, advice: str) -> Answer:
 
 
 def _answerable(exchanges: Sequence[Exchange], tolerances: Tolerances) -> list[Exchange]:
-    """Leave out what was never sent, and what was cut off by its client and asked once more."""
+    """Leave out requests that were never sent, or that a client cut off and asked again."""
     kept: list[Exchange] = []
     again: dict[bytes, float] = {}
     for exchange in reversed(exchanges):

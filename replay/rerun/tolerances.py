@@ -1,4 +1,4 @@
-"""What may differ between a recorded request and one that is asked now. Nothing, unless named.
+"""What may differ between a recorded request and a request of now. Nothing, unless named.
 
 dates         days and times as ISO 8601 writes them
 paths         absolute paths
@@ -106,7 +106,7 @@ class Tolerances:
         return [form for part in parts if (form := self._form(part)) is not None]
 
     def text(self, text: str) -> str:
-        """Return what is compared of a text that is no part, such as a tool's output."""
+        """Return what is compared of a text that is not a part, such as a tool's output."""
         for pattern, replacement in self._patterns:
             text = pattern.sub(replacement, text)
         return text
@@ -133,7 +133,7 @@ class Tolerances:
         return msgspec.json.encode(self._mapped(item), order="sorted").decode()
 
     def _mapped(self, value: object) -> object:
-        """Return decoded JSON with its texts replaced, and what is not needed left out."""
+        """Return decoded JSON with its texts replaced, without the fields that do not matter."""
         if isinstance(value, str):
             return self.text(value)
         if is_list(value):

@@ -105,7 +105,7 @@ def parse_rollout(data: bytes, name: str) -> RolloutFile:
             ErrorCode.ROLLOUT_EMPTY,
             f"{name} is empty: the process that was to write it had not begun.",
         )
-    reader = _Reader(RolloutFile(name))
+    reader = _LineReader(RolloutFile(name))
     last = data.count(b"\n") + 1
     for number, text, line in rollout_lines(data):
         reader.take(number, text, line, is_last=number == last)
@@ -119,7 +119,7 @@ def parse_rollout(data: bytes, name: str) -> RolloutFile:
 
 
 @attrs.define
-class _Reader:
+class _LineReader:
     file: RolloutFile
     _seen: set[bytes] = attrs.field(factory=set[bytes])
     _last: bytes = b""

@@ -118,7 +118,7 @@ class Conversation:
 
 def conversation(file: RolloutFile) -> Conversation:
     """Return what the lines of a rollout tell. Pure, and total."""
-    reader = _Reader(
+    reader = _RolloutReader(
         Conversation(file.meta, [Window()]),
         has_records=any(line.type == "token_usage_record" for line in file.lines),
     )
@@ -129,7 +129,7 @@ def conversation(file: RolloutFile) -> Conversation:
 
 
 @attrs.define
-class _Reader:
+class _RolloutReader:
     told: Conversation
     has_records: bool  # of token usage; else it is counted by events
     _turn: Turn | None = None

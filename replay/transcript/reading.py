@@ -97,14 +97,14 @@ def transcript(records: Iterable[Recorded]) -> Transcript:
     Args:
         records: all events, from the first on; a fork's begin with its parent's.
     """
-    reader = _Reader()
+    reader = _TranscriptReader()
     for record in records:
         reader.take(record)
     return reader.finished()
 
 
 @attrs.define
-class _Reader:
+class _TranscriptReader:
     shown: Transcript = attrs.field(factory=lambda: Transcript(""))
     _state: State = attrs.field(factory=State)
     _tools: dict[int, Tool] = attrs.field(factory=dict[int, Tool])  # of the turn, by number

@@ -69,7 +69,7 @@ class _Turn:
 
 
 @attrs.define
-class _Reader:
+class _TurnReader:
     """Puts lines together to turns."""
 
     prompts_from_items: bool  # else from user_message events
@@ -216,7 +216,7 @@ def parse_rollout(data: bytes, name: str) -> Rollout:
             "`timestamp`, `type` and `payload`",
         )
     from_items = any(_is_user_message(line) for line in lines)
-    reader = _Reader(from_items)
+    reader = _TurnReader(from_items)
     for line in lines:
         reader.take(line)
     reader.close_turn()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlog.runtime.processes.family import Process, family
+from turnlog.runtime.processes.family import Process, descendants, family
 
 ENGINE, ROOT = 10, 100
 
@@ -55,3 +55,10 @@ def test_the_family_is_what_leads_up_to_the_leader(parents: list[int]) -> None:
 
     expected = {each.pid for each in table if descends(each.pid, frozenset())}
     assert members(process(ROOT, ENGINE), *table) == {ROOT} | expected
+
+
+def test_below_a_process_that_does_not_count_nothing_is_looked_for() -> None:
+    table = [process(2, 1), process(3, 2), process(4, 1), process(5, 4), process(6, 9)]
+    assert {one.pid for one in descendants({1}, table)} == {2, 3, 4, 5}
+    spared = descendants({1}, table, lambda child: child.pid != 2)
+    assert {one.pid for one in spared} == {4, 5}

@@ -1,4 +1,4 @@
-"""Children that come to the ends that were recorded, and run nothing."""
+"""Children that end as they were recorded, and run nothing."""
 
 from collections import defaultdict, deque
 

@@ -1,4 +1,4 @@
-"""What a turn starts with, as it was recorded, with the changes that somebody asked for."""
+"""The recorded context of a turn, with the changes that the caller asked for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

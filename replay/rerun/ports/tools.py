@@ -70,7 +70,7 @@ class RecordedTools:
         return self.playback.child_ids.value_in_branch(same[1], ToolPlan)
 
     async def plan_again(self, order: PlanOrder) -> ToolPlan:
-        """Return the plan that the call was given then, in the place of the first one."""
+        """Return the recorded plan that replaced the call's first one."""
         plans = self.recording.replans.get(order.call.call_id)
         if plans:
             return self.playback.child_ids.value_in_branch(plans.popleft(), ToolPlan)
