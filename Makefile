@@ -39,6 +39,7 @@ check: $(TOOLS)  ## style, types, import direction, wheel contents, types of all
 	$(BIN)/python -m mypy tests benchmarks docs/generator
 	$(BIN)/python -m pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generator.structure
 	PYTHON=$(BIN)/python .ci/wheel-contents
 	.ci/public-types
 

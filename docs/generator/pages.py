@@ -9,6 +9,7 @@ from docs.generator.configuration import configuration
 from docs.generator.errors import errors
 from docs.generator.python_api import python_api
 from docs.generator.script import script
+from docs.generator.structure import folders
 from docs.generator.vocabulary import events, ops
 
 FOLDER: Final = Path("reference/generated")  # below docs/
@@ -20,6 +21,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "events.md": events,
     "ops.md": ops,
     "errors.md": errors,
+    "folders.md": folders,
     "python.md": python_api,
     "script.md": script,
 }

@@ -22,11 +22,11 @@ from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import UsageError
 from turnlog.runtime.config.foreign import without_foreign
 from turnlog.runtime.config.home import CONFIG_NAME, PROJECT_FOLDER, SYSTEM_FILE, turnlog_home
-from turnlog.runtime.config.layers import Layer, LayerName, Origin, Table, dotted, merge
+from turnlog.runtime.config.layers import Layer, LayerName, Origin, Table, dotted, merge, suggestion
 from turnlog.runtime.config.project import project_root
 from turnlog.runtime.config.schema import BUILT_IN, Config
 from turnlog.runtime.config.sources import assignment_layer, environment_layers, file_layer
-from turnlog.runtime.config.structure import structure, suggestion
+from turnlog.runtime.config.structure import structure
 
 _OF_THE_USER: Final = frozenset({"projects"})
 _OF_NO_PROFILE: Final = frozenset({"profile", "profiles"})

@@ -24,9 +24,8 @@ from cattrs.gen import (
 from msgspec import NODEFAULT, Meta, Struct, structs
 
 from turnlog.protocol.json_values import is_object
-from turnlog.runtime.config.layers import KeyPath, Table, TomlValue
+from turnlog.runtime.config.layers import KeyPath, Table, TomlValue, suggestion
 from turnlog.runtime.config.schema import Config, is_secret, key_names
-from turnlog.runtime.config.structure import suggestion
 
 Kind: TypeAlias = Any  # a type, also one that is no class, such as `str | None`
 

@@ -10,7 +10,7 @@ import msgspec
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import UsageError
 from turnlog.protocol.json_values import is_object
-from turnlog.runtime.config.layers import KeyPath, Merged, dotted, quote
+from turnlog.runtime.config.layers import KeyPath, Merged, dotted, quote, suggestion
 from turnlog.runtime.config.schema import Config, key_names
 
 
@@ -58,14 +58,6 @@ def invalid(merged: Merged, problems: Iterable[tuple[KeyPath, str]]) -> UsageErr
     return UsageError(
         ErrorCode.CONFIG_INVALID, "the configuration has errors:\n  " + "\n  ".join(lines)
     )
-
-
-def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean ...?`, or nothing if nothing known is near."""
-    import difflib  # 3 ms that only an error costs
-
-    near = difflib.get_close_matches(wrong, list(known), n=1)
-    return f" Did you mean {quote(near[0])}?" if near else ""
 
 
 def _contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
-from msgspec import Struct
 
 from turnlog.frontends.cli.errors import FAILED, UNCONFINED
+from turnlog.frontends.cli.running.options import Action, Options
 from turnlog.frontends.cli.running.prompt import read_prompt
 from turnlog.frontends.cli.session_argument import complete_words
 from turnlog.frontends.cli.settings_options import settings_options
@@ -20,8 +20,6 @@ from turnlog.runtime.private_files import open_private
 
 if TYPE_CHECKING:
     from turnlog.frontends.cli.running.run import Order
-
-Action = Literal["start", "resume", "fork"]
 
 _HELP: Final = """\
 Run a session until the agent is done.
@@ -48,23 +46,6 @@ Exit codes:
     3  the turn was completed, but none of its commands could be confined, so none was run
   130  interrupted by Ctrl-C; the second Ctrl-C leaves at once (143: SIGTERM, 129: SIGHUP)
 """
-
-
-class Options(Struct, frozen=True):
-    """What the command line says, before anything of it is looked at."""
-
-    action: Action
-    session: str | None
-    prompt: str | None
-    at: int | None
-    model: str | None
-    sandbox: SandboxMode | None
-    add_dirs: tuple[str, ...]
-    chosen: ChosenSettings
-    images: tuple[str, ...]
-    schema: Path | None
-    ephemeral: bool
-    approvals: ApprovalPolicy | None = None
 
 
 @click.command("exec", help=_HELP)

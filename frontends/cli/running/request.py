@@ -10,7 +10,7 @@ import click
 import msgspec
 from msgspec import structs
 
-from turnlog.frontends.cli.commands.exec import Options
+from turnlog.frontends.cli.running.options import Options
 from turnlog.frontends.cli.running.run import Order
 from turnlog.frontends.sessions.store import require_store, working_folder
 from turnlog.protocol.error_codes import ErrorCode
