@@ -60,7 +60,6 @@ from turnlog.protocol.events import (
     TurnStopping,
     UserShellAsked,
 )
-from turnlog.protocol.ids import EffectId
 from turnlog.protocol.ops import (
     ELSEWHERE,
     Archive,
@@ -197,10 +196,10 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
     history = state.history
     if history.parts and isinstance(fact, SessionOpened):
         yield ConversationResumed(len(history.parts), state.tokens, history.digest.hex())
-    lost = tuple(state.outstanding.items())
+    lost = tuple(state.outstanding.values())
     keep = state.turn is not None and model_call.keeps_items(state.turn)
-    for effect, _ in lost:
-        yield EffectLost(effect)
+    for asked in lost:
+        yield EffectLost(asked.effect)
     if (current := state.turn) is not None:
         yield from _take_over_turn(state, current, fact, lost, keep=keep)
 
@@ -209,22 +208,22 @@ def _take_over_turn(
     state: State,
     current: Turn,
     fact: SessionOpened | SessionForked,
-    lost: Sequence[tuple[EffectId, OpeningDecision]],
+    lost: Sequence[OpeningDecision],
     *,
     keep: bool,
 ) -> Iterator[SessionDecision]:
     interrupt = isinstance(fact, SessionForked) or fact.on_recovery == "interrupt"
     # What the user ran cannot be run again, nor told to the model: it is over.
-    interrupt = interrupt or any(isinstance(what, UserShellAsked) for _, what in lost)
+    interrupt = interrupt or any(isinstance(asked, UserShellAsked) for asked in lost)
     interrupt = interrupt or _touches_this_machine(current)
     if interrupt and current.stopping is None:
         yield TurnStopping("interrupted")
-    for effect, what in lost:
-        if isinstance(what, ModelAsked):
-            yield from model_call.abandon_lost(current, effect, keep=keep)
+    for asked in lost:
+        if isinstance(asked, ModelAsked):
+            yield from model_call.abandon_lost(current, asked.effect, keep=keep)
     yield from tool_call.settle_cut_off(current)
     if isinstance(fact, SessionOpened):
-        mine = (what for _, what in lost if not _is_foreign_child(state, current, what))
+        mine = (asked for asked in lost if not _is_foreign_child(state, current, asked))
         yield from agents.ask_lost(state, mine)
 
 
@@ -234,9 +233,9 @@ def _touches_this_machine(current: Turn) -> bool:
     return current.is_foreign and not is_talk
 
 
-def _is_foreign_child(state: State, current: Turn, what: OpeningDecision) -> bool:
+def _is_foreign_child(state: State, current: Turn, asked: OpeningDecision) -> bool:
     """Say whether an effect speaks to a session that another machine has named."""
-    match what:
+    match asked:
         case ChildAsked(child=child) | ChildTold(child=child):
             return current.is_foreign and child not in state.agents
 

@@ -111,8 +111,7 @@ class Player:
 
     def _asked(self) -> EffectId | None:
         """Return the effect of the model being asked, if it is."""
-        open_effects = self.stream.state.outstanding.values()
-        return next((e.effect for e in open_effects if isinstance(e, ModelAsked)), None)
+        return next((asked.effect for asked in self.stream.state.open(ModelAsked)), None)
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -224,9 +223,9 @@ class Player:
 
     def _tool(self, turn: Turn, group: Group, call: Call) -> None:
         effect = next(
-            effect.effect
-            for effect in self.stream.state.outstanding.values()
-            if isinstance(effect, ToolDispatched) and effect.call == call.number
+            dispatched.effect
+            for dispatched in self.stream.state.open(ToolDispatched)
+            if dispatched.call == call.number
         )
         call_id = call.item.call_id
         report = turn.reports.get(call_id)

@@ -128,8 +128,7 @@ def test_no_question_is_open_where_no_turn_runs(play: Play) -> None:
     for record in play.records:
         rebuild([record], state)
         if state.turn is None:
-            opened = state.outstanding.values()
-            assert not [effect for effect in opened if isinstance(effect, ApprovalAsked)]
+            assert state.open(ApprovalAsked) == []
 
 
 @given(sessions())
