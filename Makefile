@@ -14,7 +14,7 @@ TOOLS := .venv/.has-tools
 SITE := .venv/.has-site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test surroundings explore check docs man bench kill-test simulate clean
+.PHONY: help demo test surroundings explore coverage check docs man bench kill-test simulate clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd su
 explore: $(TESTS)  ## the properties with examples that nobody has seen, thirty times as many
 	HYPOTHESIS_PROFILE=explore TURNLOG_TEST_SECONDS=0 $(BIN)/python -m pytest -n auto -q \
 	    -o faulthandler_timeout=0 tests/core tests/protocol tests/store
+
+coverage: $(TOOLS)  ## what the tests reach of our own code, by folder; FOLDERS="core store": these tests
+	$(BIN)/python -m tests.coverage_table $(FOLDERS)
 
 check: $(TOOLS)  ## style, types, import direction, wheel contents, types of all names
 	$(BIN)/python -m ruff check
@@ -93,4 +96,5 @@ $(SITE): $(TESTS) pyproject.toml
 	@touch $@
 
 clean:  ## remove what was installed and built
-	rm -rf .venv dist site man docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist site man docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	    .coverage-data

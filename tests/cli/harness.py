@@ -80,7 +80,7 @@ class User:
         return self.root / "work"
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        kept = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
+        kept = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
             "HOME": str(self.root),
