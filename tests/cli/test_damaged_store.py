@@ -72,7 +72,7 @@ async def test_a_store_that_was_cut_short_is_read_as_far_as_it_goes(
 ) -> None:
     data = whole(lived)
     user = damaged(lived, tmp_path, data[: len(data) // PAGE // 2 * PAGE])
-    refused = await user.run("delete", lived[1][0])
+    refused = await user.run("delete", "--yes", lived[1][0])
     assert refused.code == 1
     assert refused.err.endswith("[store_damaged]\n")
     shown = [(await user.run("show", session)).out for session in lived[1]]

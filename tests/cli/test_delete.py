@@ -26,5 +26,15 @@ async def test_a_session_is_deleted_only_if_its_user_says_yes(
         os.close(theirs)
         os.close(ours)
     assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.err.startswith(f"Delete session {thread} (go)? ")
     assert outcome.err.endswith(told.format(thread))
     assert (await user.run("show", thread)).code == code ^ 1
+
+
+async def test_where_nobody_can_be_asked_nothing_is_deleted_without_a_word(user: User) -> None:
+    async with user.model("done"):
+        thread = (await user.run("exec", "--json", "go")).thread
+    refused = await user.run("delete", thread)
+    assert (refused.code, "give --yes" in refused.err) == (2, True)
+    assert (await user.run("show", thread)).code == 0
+    assert (await user.run("delete", thread, "--yes")).err == f"Deleted session {thread}.\n"

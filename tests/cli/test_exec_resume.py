@@ -198,7 +198,7 @@ async def test_a_session_that_another_process_runs_is_busy(user: User) -> None:
         thread: str = (await started.read_line())["thread_id"]
         await pipe.read_pid()
         outcome = await user.run("exec", "resume", thread, "me too")
-        deleted = await user.run("delete", thread)
+        deleted = await user.run("delete", "--yes", thread)
         started.signal(signal.SIGTERM)
         assert await started.exit_code() == 143
     assert (outcome.code, outcome.out, deleted.code) == (1, "", 1)

@@ -117,7 +117,7 @@ async def test_a_fork_prints_its_id_and_says_where_it_was_cut(told: tuple[User, 
     ambiguous = await user.run("show", thread[0])
     assert (ambiguous.code, ambiguous.out) == (1, "")
     assert ambiguous.err.endswith("[ambiguous_session]\n")
-    gone = await user.run("delete", child)
+    gone = await user.run("delete", "--yes", child)
     assert (gone.code, gone.out, gone.err) == (0, "", f"Deleted session {child}.\n")
     assert (await user.run("show", child)).err.endswith("[session_not_found]\n")
 

@@ -109,6 +109,8 @@ _Rows = tuple[str, Sequence[str]]
 
 def _state_rows(state: State) -> Iterator[_Rows]:
     summary, settings = state.summary, state.settings
+    if summary is not None and summary.name:
+        yield "name", [one_line(summary.name, _width())]
     if summary is not None and summary.title:
         yield "title", [one_line(summary.title, _width())]
     yield "turn", [_turn_text(state)]
