@@ -20,6 +20,7 @@ from turnlog.actors.queues.hub import Hub
 from turnlog.actors.queues.mailbox import Mailbox
 from turnlog.actors.queues.outbox import Outbox, Release
 from turnlog.actors.queues.replies import Replies, Waiter
+from turnlog.actors.session_view import SessionView, view_of
 from turnlog.actors.stored_state.snapshots import SnapshotKeeper
 from turnlog.actors.tasks.runner import TaskRunner
 from turnlog.actors.tasks.task import Task
@@ -106,6 +107,7 @@ class SessionActor:
     hub: Hub = attrs.field(init=False)
     mailbox: Mailbox = attrs.field(factory=Mailbox, init=False)
     state: State = attrs.field(factory=State, init=False)
+    view: SessionView | None = attrs.field(default=None, init=False)  # of what was published
     failure: TurnlogError | None = attrs.field(default=None, init=False)  # what ended it
     _snapshots: SnapshotKeeper = attrs.field(init=False)
     _replies: Replies = attrs.field(factory=Replies, init=False)
@@ -267,6 +269,7 @@ class SessionActor:
                 if recorded.sequence > self.hub.published:
                     found.add(recorded.digest)
                     self.hub.publish(recorded)
+        self.view = view_of(state)
         self._settle_unanswered(found)
         return state
 
@@ -338,7 +341,8 @@ class SessionActor:
         if sum(self._changes.take(event) for event in events):
             self._tasks.nursery.start_soon(self._changes.show, self._outbox.notice)
         seen = [one.recorded for one in sealed]
-        after = [*self._begin_effects(events), *then]
+        show = partial(self._show, view_of(state))
+        after: list[Callable[[], None]] = [show, *self._begin_effects(events), *then]
         if isinstance(fact, FilesSaved):
             after.append(partial(self._tasks.stored, fact.effect))
         done_ops: tuple[str, ...] = ()
@@ -354,6 +358,9 @@ class SessionActor:
             done_ops,
         )
         self._outbox.release(Release(self._append(batch), seen, after))
+
+    def _show(self, view: SessionView | None) -> None:
+        self.view = view
 
     def _append(self, batch: Batch) -> Ticket:
         try:

@@ -8,6 +8,7 @@ import attrs
 
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.session_actor import SessionActor
+from turnlog.actors.session_view import SessionView
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import TurnlogError, UsageError
@@ -68,22 +69,26 @@ class Session:
     @property
     def usage(self) -> TokenUsage:
         """Tokens over the whole session; a fork starts with its parent's."""
-        return self._actor.state.usage
+        return self._view.usage
 
     @property
     def settings(self) -> SessionSettings:
         """What its next turn runs under, but for what the prompt changes."""
-        settings = self._actor.state.settings
-        assert settings is not None, "a session that is open has begun"
-        return settings
+        return self._view.settings
 
     @property
     def is_running(self) -> bool:
-        """Whether a turn is open.
+        """Whether a turn is open, as of the step of event `head`.
 
-        Ahead of what was published: at a turn's last event it says whether another one follows.
+        At a turn's last event it says whether another turn follows.
         """
-        return self._actor.state.turn is not None
+        return self._view.is_running
+
+    @property
+    def _view(self) -> SessionView:
+        view = self._actor.view
+        assert view is not None, "a session that is open has begun"
+        return view
 
     @property
     def failure(self) -> TurnlogError | None:
@@ -211,7 +216,10 @@ class Session:
         return Session(self._sessions, actor, cut)
 
     def history(self) -> list[JsonText]:
-        """Return what the model would be sent now, were the turn to be asked again."""
+        """Return what the model would be sent now, were the turn to be asked again.
+
+        It may hold what is still on its way to the disk: events up to `head` are safe.
+        """
         return model_input(self._actor.state)
 
     async def close(self) -> None:

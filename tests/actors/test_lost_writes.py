@@ -34,6 +34,7 @@ from turnlog.protocol.ops import (
     Submission,
     TextInput,
     UserInput,
+    UserTurn,
     prompt,
 )
 from turnlog.protocol.settings import SettingsUpdate
@@ -182,6 +183,27 @@ async def test_nothing_is_published_or_started_before_the_disk_has_it() -> None:
             log.let_go()
         await turn_ended(session)
         assert len(model.asked) == 1
+
+
+async def test_a_session_says_of_itself_only_what_is_on_disk() -> None:
+    log, model = MemoryLog(), in_turn([said("hello")])
+    async with inline_engine(log, model) as engine:
+        session = await engine.start(cwd="/")
+        before = session.settings
+        change = UserTurn((TextInput("go"),), SettingsUpdate(model="another"))
+        log.hold()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.submit, change)
+            await wait_all_tasks_blocked()
+            state = actor_of(session).state  # it is ahead
+            assert state.turn is not None
+            assert (session.is_running, session.settings) == (False, before)
+            log.let_go()
+        assert session.is_running
+        assert session.settings.model == "another"
+        await turn_ended(session)
+        assert not session.is_running
+        assert session.usage == actor_of(session).state.usage
 
 
 async def test_a_relaxed_session_starts_at_once_and_still_publishes_nothing_early() -> None:
