@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import trio
 from msgspec import structs
 
@@ -20,10 +19,11 @@ from tests.engine.kit import (
     told,
     until,
 )
+from tests.errors import raises_code
 from turnlog.actors.ports import EventLog
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallSettled,
@@ -139,10 +139,10 @@ async def test_parallel_questions_are_answered_each_by_its_own_id(tmp_path: Path
 async def test_an_answer_to_no_question_or_a_second_one_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path, ESCALATED, "done", **ASK) as h:
         session = await h.start()
-        with pytest.raises(Rejected, match="no_such_question"):
+        with raises_code(ErrorCode.NO_SUCH_QUESTION):
             await session.answer("nobody asked", "approved")
         asked, _ = await ask_and_answer(h, session, "denied")
-        with pytest.raises(Rejected, match="no_such_question"):
+        with raises_code(ErrorCode.NO_SUCH_QUESTION):
             await session.answer(asked.question, "approved")
         assert len(of(OpRefused, await h.events(session))) == 2
 

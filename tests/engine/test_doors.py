@@ -17,7 +17,7 @@ from tests.errors import raises_code
 from tests.replayed import replay
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import TurnlogError
+from turnlog.protocol.errors import TurnlogError, UsageError
 from turnlog.protocol.events import OpReceived, SessionStarted, ToolStarted, TurnEnded
 from turnlog.protocol.ops import (
     Archive,
@@ -182,7 +182,7 @@ async def test_what_is_not_allowed_is_refused_in_words_and_stores_nothing(
         with pytest.raises(TurnlogError) as refused:
             await DOORS[door](h.engine, session, value)
         assert str(refused.value).startswith(why)
-        assert isinstance(refused.value, ValueError) or door == "fork at"
+        assert isinstance(refused.value, UsageError) or door == "fork at"
         assert await h.events(session) == before
         assert [summary.session for summary in await h.log.sessions()] == [session.id]
         assert the(TurnEnded, await play(session)).status == "completed"
@@ -243,7 +243,7 @@ async def told_of_folder(h: House, session: Session) -> object:
 async def test_a_prompt_with_settings_of_its_own_takes_no_others(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with raises_code(ErrorCode.ARGUMENT_INVALID, match="update: it goes with a text"):
+        with raises_code(ErrorCode.ARGUMENT_INVALID, match="update: it belongs to a text"):
             await listed(h.engine, session, session.run(prompt("x"), update=SettingsUpdate()))
 
 

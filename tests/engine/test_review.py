@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import pytest
 import trio
 
 from tests.engine.agents import child_of, children, only, requests_of
 from tests.engine.kit import house, of, play, shell, the, until
+from tests.errors import raises_code
 from turnlog.actors.core import texts
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ChildAsked,
     ChildEnded,
@@ -160,7 +160,7 @@ async def test_what_is_said_during_a_review_waits_for_the_next_turn(tmp_path: Pa
 async def test_a_review_of_nothing_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path, Response(items=[message("x")])) as h:
         session = await h.start()
-        with pytest.raises(Rejected, match="empty_input"):
+        with raises_code(ErrorCode.EMPTY_INPUT):
             await session.submit(Review("  "))
         assert the(OpRefused, await h.events(session)).code == "empty_input"
 

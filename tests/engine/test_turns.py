@@ -21,11 +21,12 @@ from tests.engine.kit import (
     told,
     until,
 )
+from tests.errors import raises_code
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.ports import EventLog
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ModelAsked,
     OpReceived,
@@ -209,7 +210,7 @@ async def test_the_same_op_id_is_done_once(tmp_path: Path) -> None:
         session = await h.start()
         await session.submit(prompt("go"), op_id="mine")
         await until(session, TurnEnded, after=0)
-        with pytest.raises(Rejected, match="duplicate_op"):
+        with raises_code(ErrorCode.DUPLICATE_OP):
             await session.submit(prompt("go"), op_id="mine")
         assert len(h.server.requests) == 1
         assert len(of(OpReceived, await h.events(session))) == 2
@@ -227,7 +228,7 @@ async def test_history_is_what_the_model_would_be_sent(tmp_path: Path) -> None:
 async def test_an_empty_prompt_and_an_op_of_the_future_are_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with pytest.raises(Rejected, match="empty_input"):
+        with raises_code(ErrorCode.EMPTY_INPUT):
             await session.submit(UserInput(()))
-        with pytest.raises(Rejected, match="not_supported"):
+        with raises_code(ErrorCode.NOT_SUPPORTED):
             await session.submit(ListMcpTools())

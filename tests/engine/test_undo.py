@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from tests.engine.kit import house, is_there, of, play, shell, the, until
+from tests.errors import raises_code
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     FilesSaved,
     ToolStarted,
@@ -156,12 +157,14 @@ async def test_over_a_compaction_the_old_conversation_comes_from_the_log(tmp_pat
 
 
 @pytest.mark.parametrize(("op", "code"), [
-    (Undo(), "nothing_to_undo"), (Undo(3), "nothing_to_undo"), (Redo(), "nothing_to_redo"),
+    (Undo(), ErrorCode.NOTHING_TO_UNDO),
+    (Undo(3), ErrorCode.NOTHING_TO_UNDO),
+    (Redo(), ErrorCode.NOTHING_TO_REDO),
 ])  # fmt: skip
-async def test_what_cannot_be_undone_is_refused(op: Op, code: str, tmp_path: Path) -> None:
+async def test_what_cannot_be_undone_is_refused(op: Op, code: ErrorCode, tmp_path: Path) -> None:
     async with house(tmp_path, "hello") as h:
         session = await h.start()
-        with pytest.raises(Rejected, match=code):
+        with raises_code(code):
             await session.submit(op)
 
 
@@ -172,7 +175,7 @@ async def test_while_a_turn_runs_it_is_refused(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(play, session)
             await until(session, ToolStarted, after=0)
-            with pytest.raises(Rejected, match="turn_running"):
+            with raises_code(ErrorCode.TURN_RUNNING):
                 await session.submit(Undo())
             await session.interrupt()
 

@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-import pytest
 import trio
 
 from tests.engine.agents import eventually
 from tests.engine.kit import house, is_there, of, play, shell, the, until
+from tests.errors import raises_code
 from turnlog.protocol.calls import CommandReport
 from turnlog.protocol.envelope import Recorded
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     InputQueued,
     ModelAsked,
@@ -93,7 +93,7 @@ async def test_one_that_is_asked_for_while_a_turn_runs_comes_behind_it(tmp_path:
 async def test_an_empty_one_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         session = await h.start()
-        with pytest.raises(Rejected, match="empty_input"):
+        with raises_code(ErrorCode.EMPTY_INPUT):
             await session.submit(RunUserShellCommand(" "))
 
 

@@ -8,10 +8,11 @@ import trio
 from msgspec import structs
 
 from tests.engine.kit import House, house, is_there, of, outputs, play, shell, the, until
+from tests.errors import raises_code
 from tests.scenarios.kit import left_behind
 from turnlog.frontends.cli.commands.approvals import questions
 from turnlog.protocol.calls import CommandPreview
-from turnlog.protocol.errors import Rejected
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     ApprovalAsked,
     CallParked,
@@ -102,7 +103,7 @@ async def test_a_question_survives_the_engine_and_is_asked_the_next_one(tmp_path
                 records = await later.events(again)
                 assert [event.effect for event in of(EffectLost, records)] == [first.effect]
                 assert the(ToolFinished, records).output == "ran\n"
-                with pytest.raises(Rejected, match="no_such_question"):
+                with raises_code(ErrorCode.NO_SUCH_QUESTION):
                     await again.answer(first.question, "denied")
             await session.interrupt()
     assert (tmp_path / "ran").read_text() == "ran\n"
