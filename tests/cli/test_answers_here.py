@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,19 +10,19 @@ import attrs
 import pytest
 
 from tests.cli.asks import outside, questions
-from tests.cli.harness import TURNLOG, User, in_thread
+from tests.cli.harness import User, in_thread
+from tests.warm.client import Fork, start
 from turnlog.frontends.cli.running.answers import PROMPT
 from turnlog.runtime.scripted_model.script import Response, call, message
 
 ONCE = "echo ran >> log"
-_LOGIN = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 @attrs.define
 class Terminal:
     """A command that runs in a terminal of its own, and the person who sits there."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Fork
     ours: int
     seen: str = ""
 
@@ -52,12 +50,9 @@ class Terminal:
 def sitting_at(user: User, *words: str, **env: str) -> Iterator[Terminal]:
     """Run a command in a terminal that is its controlling one, as a shell does."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-c", _LOGIN, *TURNLOG, *words],
-        stdin=theirs,
-        cwd=user.cwd,
-        env={**user.environment(), "TERM": "xterm-256color", **env},
-    ) as process:
+    program = user.program(*words, env={"TERM": "xterm-256color", **env})
+    program = program._replace(in_terminal=True)
+    with start(program, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         try:
             yield Terminal(process, ours)

@@ -19,6 +19,7 @@ class Program(NamedTuple):
     module: str = "turnlog"  # run as `python -m` does
     text: str | None = None  # run in place of the module, as `python -c` does
     leads_session: bool = False  # it begins a session of processes, so its group is its own
+    in_terminal: bool = False  # its stdin is a terminal, which becomes its controlling one
     umask: int | None = None  # None: that of the tests
     user: int | None = None  # and group; None: those of the tests
     interpreter: str | None = None  # its `sys.executable`, for what it starts itself

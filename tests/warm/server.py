@@ -89,7 +89,9 @@ def _become(program: Program, given: Given) -> None:
     for number, descriptor in enumerate(given[:-1]):
         os.dup2(descriptor, number)
     os.closerange(3, _DESCRIPTORS)
-    if program.leads_session:
+    if program.in_terminal:
+        os.login_tty(0)
+    elif program.leads_session:
         os.setsid()
     os.chdir(program.folder)
     os.environ.clear()
