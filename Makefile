@@ -12,9 +12,11 @@ RUNTIME := .venv/.has-runtime
 TESTS := .venv/.has-tests
 TOOLS := .venv/.has-tools
 SITE := .venv/.has-site
+OLDEST := .venv-oldest/.has-tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test surroundings explore coverage check docs man bench kill-test simulate clean
+.PHONY: oldest constraints
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -24,6 +26,12 @@ demo: $(RUNTIME)  ## a whole session, offline: run, patch, kill, continue, fork,
 
 test: $(TESTS)  ## the tests, on every core
 	$(BIN)/python -m pytest -n auto -q
+
+# What uses a dependency: its formats, its errors, its names. Two minutes.
+oldest: $(OLDEST)  ## a part of the tests, with the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/python -m pytest -n auto -q tests/protocol tests/config tests/model \
+	    tests/replay/views tests/store/test_conformance.py tests/store/test_memory_faults.py \
+	    tests/engine/test_function_tools.py tests/cli/test_show_tree.py tests/cli/test_help.py
 
 surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd surroundings: a table
 	$(BIN)/python -m tests.surroundings
@@ -69,32 +77,55 @@ PIP := case "$$HOME" in /*) [ -w "$$HOME" ];; *) false;; esac || \
     export PIP_NO_CACHE_DIR=1 HOME="$$PWD/.venv"; \
     $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(RUNTIME): pyproject.toml
+# The versions that were tested. Where the package index lacks one, pip takes what it has.
+install = { $(PIP) --constraint constraints.txt $(1); } || \
+    { echo "Not all versions of constraints.txt can be had here; installing others ..."; \
+    $(PIP) $(1); }
+
+$(RUNTIME): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnlog needs Python 3.11 \
 	or newer, and this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
 	@echo "Installing turnlog and what it runs with into .venv, once ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv || \
 	    { rm -rf .venv; exit 1; }
-	@$(PIP) --editable .
+	@$(call install,--editable .)
 	@touch $@
 
 # Dependency groups need a newer pip than stock Python 3.11 has; the demo does not.
 $(TESTS): $(RUNTIME) pyproject.toml
 	@echo "Installing what the tests need into .venv, once ..."
 	@$(PIP) 'pip>=25.1'
-	@$(PIP) --group test
+	@$(call install,--group test)
 	@touch $@
 
 $(TOOLS): $(TESTS) pyproject.toml
 	@echo "Installing the tools that check style and types into .venv, once ..."
-	@$(PIP) --group lint
+	@$(call install,--group lint)
 	@touch $@
 
 $(SITE): $(TESTS) pyproject.toml
 	@echo "Installing what builds the documentation into .venv, once ..."
-	@$(PIP) --group docs
+	@$(call install,--group docs)
 	@touch $@
 
+$(OLDEST): pyproject.toml .ci/lower-bounds
+	@echo "Installing the oldest dependencies into .venv-oldest, once ..."
+	@"$(PYTHON)" -m venv --clear .venv-oldest
+	@.venv-oldest/bin/python .ci/lower-bounds >.venv-oldest/constraints.txt
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint .venv-oldest/constraints.txt --editable . --group test
+	@touch $@
+
+constraints:  ## constraints.txt, from the newest versions; test them before you commit it
+	"$(PYTHON)" -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --editable . --group test --group lint --group docs
+	{ echo "# The versions that contributors and CI use. Made by 'make constraints'."; \
+	    .venv-newest/bin/python -m pip freeze --exclude-editable; } >constraints.txt
+	rm -rf .venv-newest
+
 clean:  ## remove what was installed and built
-	rm -rf .venv dist site man docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-	    .coverage-data
+	rm -rf .venv .venv-oldest .venv-newest dist site man docs/reference/generated \
+	    .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage-data

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 
@@ -41,3 +42,20 @@ def test_no_generic_name_is_installed(folder: str) -> None:
 def test_the_version_is_stated_once_for_people_and_once_for_tools() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert turnlog.__version__ == project["version"]
+
+
+def test_each_dependency_has_a_constraint_and_no_line_names_a_server() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()[1:]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!]+", line)] == []
+    pinned = {normal(line.partition("==")[0]) for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = list(project["project"]["dependencies"])
+    for group in project["dependency-groups"].values():
+        wanted += (entry for entry in group if isinstance(entry, str))
+    names = {normal(re.split(r"[<>=\[ ]", entry)[0]) for entry in wanted}
+    assert names <= pinned, f"run `make constraints`; it lacks {sorted(names - pinned)}"
+
+
+def normal(name: str) -> str:
+    """Return a distribution's name in its one normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
