@@ -20,7 +20,7 @@ class Batch(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """Where a session stands. A session without events has sequence 0 and a zero digest."""
+    """The head of a session: its last event. Without events: sequence 0 and a zero digest."""
 
     sequence: int
     digest: bytes
@@ -76,21 +76,21 @@ class StoredSnapshot(Struct, frozen=True):
 
 
 class EventLog(Protocol):
-    """Where sessions live. Sequences are dense from 1; a fork's go on from its cut.
+    """Where sessions are stored. Sequences are dense from 1; a fork continues from its cut.
 
     Every method may raise StoreError's subclasses: the store is damaged, paused or unsuitable.
     """
 
     @property
     def owner(self) -> str:
-        """Who this engine is, for the one who finds a session busy."""
+        """Who this engine is, for somebody who finds a session busy."""
         ...
 
     @property
     def place(self) -> str:
-        """What tells this store from all others: of one machine, and one folder of it.
+        """A text that tells this store from all others: it names one machine, and one folder there.
 
-        A copy of a store is another place, so that its sessions have no rights here.
+        A copy of a store has another place, so that its sessions have no rights here.
         """
         ...
 
@@ -98,20 +98,20 @@ class EventLog(Protocol):
         """Make an empty session, claimed.
 
         Raises:
-            UsageError: the id is in use, or no UUID in lower case.
+            UsageError: the id is in use, or is not a UUID in lower case.
         """
         ...
 
     async def fork(self, parent: SessionId, cut: int, child: SessionId) -> None:
         """Make `child`, whose events up to `cut` are the parent's, by reference. One commit.
 
-        It is nobody's yet, and is listed with the parent's row until it writes its own. The
-        parent may be claimed, by any engine.
+        Nobody has claimed it yet, and it is listed with the parent's row until it writes its own.
+        The parent may be claimed, by any engine.
 
         Raises:
             NotFound: there is no `parent`.
             NotFound: it has no event `cut`.
-            UsageError: the child's id is in use, or no UUID in lower case.
+            UsageError: the child's id is in use, or is not a UUID in lower case.
         """
         ...
 
@@ -126,16 +126,16 @@ class EventLog(Protocol):
         ...
 
     async def release(self, claim: Claim) -> None:
-        """Give the session up, behind its appends. A claim that was overtaken is ignored."""
+        """Give the session up, after its appends. A claim that was overtaken is ignored."""
         ...
 
     def append(self, session: SessionId, batch: Batch, *, fence: int) -> Ticket:
         """Queue `batch` for one transaction, and return at once.
 
         It is refused if the claim with this fence is not held any more, or if it does not follow
-        the head in sequence, digest and time. Behind a batch that was refused or is unknown,
-        everything that was queued for the session before that was known is refused, too.
-        Awaited writes take their turn behind the appends before them.
+        the head in sequence, digest and time. If a batch is refused or unknown, everything that
+        was queued for the session after it, before that was known, is refused, too. An awaited
+        write waits for the appends before it.
 
         Raises:
             StorePaused: the disk is full; nothing was queued.
@@ -143,10 +143,10 @@ class EventLog(Protocol):
         ...
 
     async def room(self) -> None:
-        """Wait until the queue of appends has room, and the log is not paused.
+        """Wait until the queue of appends has space, and the log is not paused.
 
         Returns at once, without a checkpoint, unless the disk is slow or full. An append that
-        follows without an await in between is not refused for want of room.
+        follows without an await in between is not refused because of a full queue.
         """
         ...
 
@@ -159,7 +159,7 @@ class EventLog(Protocol):
         ...
 
     async def head(self, session: SessionId) -> Head:
-        """Return where the session stands on disk.
+        """Return the session's head on disk.
 
         Raises:
             NotFound: there is no such session.
@@ -169,7 +169,7 @@ class EventLog(Protocol):
     async def read(
         self, session: SessionId, *, after: int = 0, until: int | None = None, limit: int = 1000
     ) -> list[Recorded]:
-        """Return at most `limit` events behind `after`, and not behind `until`, in order.
+        """Return at most `limit` events after `after`, up to `until`, in order.
 
         10,000 at most, whatever the limit: a long read keeps old versions of the store alive.
 
@@ -192,7 +192,7 @@ class EventLog(Protocol):
         ...
 
     def save_snapshot(self, session: SessionId, snapshot: StoredSnapshot, *, fence: int) -> None:
-        """Queue a snapshot behind the appends, and return at once. Older ones are thinned out.
+        """Queue a snapshot after the appends, and return at once. Surplus older ones are removed.
 
         It is dropped silently if the claim with this fence is not held any more, if its event
         is not in the log then, or while the log is paused.
@@ -247,7 +247,7 @@ class EventLog(Protocol):
         ...
 
     async def waiting(self) -> list[SessionId]:
-        """Return the sessions in whose inbox something waits. Cheap when there is none."""
+        """Return the sessions whose inbox is not empty. Cheap when there is none."""
         ...
 
     async def inbox(self, session: SessionId) -> list[Submission]:

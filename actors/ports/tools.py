@@ -27,16 +27,16 @@ class ToolOrder(Struct, frozen=True):
 
 
 class PlanOrder(Struct, frozen=True):
-    """A call that is to be planned anew."""
+    """A call that has to be planned again."""
 
     effect: EffectId
     call: ToolCallItem
     settings: TurnSettings
-    plan: ToolPlan | None = None  # as it was allowed; None: the plan of before does not count
+    plan: ToolPlan | None = None  # as it was allowed; None: the earlier plan does not count
 
 
 class ToolResult(Struct, frozen=True):
-    """What a tool has to say. The model sees `preamble` and `output`, joined, then the images."""
+    """What a tool returns. The model sees `preamble` and `output`, joined, then the images."""
 
     outcome: ToolOutcome
     preamble: str
@@ -70,23 +70,23 @@ class ToolMonitor(Protocol):
         ...
 
     async def saved(self, files: Sequence[FileImage]) -> None:
-        """Leave what files were before they are changed, so that an undo brings them back.
+        """Save what files are before they are changed, so that an undo can bring them back.
 
-        Returns once it is on disk: nothing may be changed before.
+        Returns once this is on disk. Change nothing before that.
         """
         ...
 
     def output(self, text: str) -> None:
-        """Show a piece of output to whoever watches. Never waits; may be dropped."""
+        """Show a piece of output to those who watch. Never waits; may be dropped."""
         ...
 
     def stopped(self, result: ToolResult) -> None:
-        """Leave what a cancelled call has to say, before `Cancelled` is raised on."""
+        """Give the result of a cancelled call, before `Cancelled` is raised further."""
         ...
 
 
 class Tools(Protocol):
-    """The registry: the specifications that the model is shown, and the handlers."""
+    """The registry: the specifications that the model is shown, and the tools."""
 
     def specs(self, settings: SessionSettings) -> JsonText:
         """Return the list of tool specifications for this model, in a fixed order."""
@@ -101,5 +101,5 @@ class Tools(Protocol):
         ...
 
     async def run(self, order: ToolOrder, monitor: ToolMonitor) -> ToolResult:
-        """Run a call to its end. When cancelled, all of its processes are gone on return."""
+        """Run a call to its end. On return, also after a cancel, no process of it is left."""
         ...

@@ -1,4 +1,4 @@
-"""The other ports: surroundings, children, files, time."""
+"""The other ports: environment, children, files, time."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
@@ -44,7 +44,7 @@ class Processes(Protocol):
     """The processes of this machine that tools have started."""
 
     async def end_left(self) -> None:
-        """End what calls of engines that are gone have left running; return once it is gone."""
+        """End what calls of dead engines have left running; return once it has ended."""
         ...
 
 
@@ -56,7 +56,7 @@ class ChildOrder(Struct, frozen=True):
 
 
 class ChildResult(Struct, frozen=True):
-    """How a child came to rest. Its own log has it."""
+    """How a child became idle. Its own log has it."""
 
     status: Literal["completed", "interrupted", "failed"]
     sequence: int  # of the child's last event
@@ -70,9 +70,9 @@ class Children(Protocol):
     """Runs sub-agents and reviews: sessions of their own, in this engine."""
 
     async def run(self, order: ChildOrder) -> ChildResult:
-        """Make the child if it is not there, give it the prompt once, and wait until it rests.
+        """Make the child if it is not there, give it the prompt once, and wait until it is idle.
 
-        When cancelled, the child goes on: `stop` ends it.
+        When this is cancelled, the child continues: `stop` ends it.
 
         Raises:
             TurnlogError: the child cannot be reached.
@@ -80,7 +80,7 @@ class Children(Protocol):
         ...
 
     async def stop(self, order: ChildOrder) -> ChildResult:
-        """Interrupt the child, and wait until it rests.
+        """Interrupt the child, and wait until it is idle.
 
         Raises:
             TurnlogError: the child cannot be reached.
@@ -114,7 +114,7 @@ class RestoreRequest(Struct, frozen=True):
 
 
 class RestoreResult(Struct, frozen=True):
-    """What became of each file, and how those are now that were changed."""
+    """What happened to each file, and the new images of those that were changed."""
 
     files: tuple[RestoredFile, ...] = ()
     left: dict[str, FileMark] = {}
@@ -131,7 +131,7 @@ class Workspace(Protocol):
         ...
 
     async def restore(self, request: RestoreRequest, save: Save) -> RestoreResult:
-        """Bring files back, and save what they were just before: once `save` returns, it is safe.
+        """Bring files back. First save what they were: once `save` returns, that is safe.
 
         Files that someone else has changed since stay, unless `force` is set. Once the first
         file is touched, it is not cancelled any more.

@@ -1,4 +1,4 @@
-"""The hub: publishes a session's events and notices to whoever watches.
+"""The hub: publishes a session's events and notices to those who watch.
 
 A subscriber never makes the session wait and never makes it grow. One that is too slow loses
 notices, is told how many, and reads the events that it missed from the log.
@@ -26,17 +26,17 @@ class Subscription:
     last: int  # sequence of the last event that was handed out
     _capacity: int = SUBSCRIBER_CAPACITY
     _buffer: deque[Publication] = attrs.field(factory=deque[Publication], init=False)
-    _behind: bool = attrs.field(init=False)  # the log knows more than the buffer
+    _lags: bool = attrs.field(init=False)  # the log knows more than the buffer
     _missed: int = attrs.field(default=0, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._behind = self.last < self._hub.published
+        self._lags = self.last < self._hub.published
 
     def offer(self, publication: Publication) -> None:
         """Take a publication; once the buffer is full, drop it and count notices."""
-        if self._behind or len(self._buffer) >= self._capacity:
-            self._behind = True
+        if self._lags or len(self._buffer) >= self._capacity:
+            self._lags = True
             self._missed += not isinstance(publication, Recorded)
         else:
             self._buffer.append(publication)
@@ -52,7 +52,7 @@ class Subscription:
     async def __anext__(self) -> Publication:
         """Return the next publication, until the session is closed and all are handed out."""
         while not self._buffer:
-            if self._behind:
+            if self._lags:
                 await self._catch_up()
             elif self._hub.closed:
                 raise StopAsyncIteration
@@ -65,7 +65,7 @@ class Subscription:
         return publication
 
     async def _catch_up(self) -> None:
-        """Read a page of the log, behind all that was handed out. At its end, offers count."""
+        """Read a page of the log, after all that was handed out. At its end, offers count again."""
         if self.last < self._hub.published:
             self._buffer += await self._hub.log.read(
                 self._hub.session,
@@ -74,7 +74,7 @@ class Subscription:
                 limit=self._capacity,
             )
             return
-        self._behind = False
+        self._lags = False
         if self._missed:
             self._buffer.append(SubscriberLagged(self._missed))
             self._missed = 0
@@ -82,7 +82,7 @@ class Subscription:
 
 @attrs.define(eq=False)
 class Hub:
-    """Where a session publishes. It outlives the session's actor when that starts anew."""
+    """Where a session publishes. It is kept when the session's actor starts again."""
 
     log: EventLog
     session: SessionId
@@ -91,7 +91,7 @@ class Hub:
     _subscriptions: set[Subscription] = attrs.field(factory=set[Subscription], init=False)
 
     def subscribe(self, *, after: int, capacity: int = SUBSCRIBER_CAPACITY) -> Subscription:
-        """Return a subscription to the events behind `after`, stored ones first."""
+        """Return a subscription to the events after `after`, stored ones first."""
         subscription = Subscription(self, after, capacity)
         self._subscriptions.add(subscription)
         return subscription
@@ -112,7 +112,7 @@ class Hub:
         return self._ended.is_set()
 
     async def ended(self) -> None:
-        """Wait until the session is closed, and nothing of it is left to be written."""
+        """Wait until the session is closed, and everything of it is written."""
         await self._ended.wait()
 
     def close(self) -> None:

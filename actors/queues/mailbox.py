@@ -92,7 +92,7 @@ class Mailbox:
         self.put(lane, message)
 
     async def send(self, message: EncodedEvent) -> None:
-        """Leave an item of a stream, as soon as there is room."""
+        """Leave an item of a stream, as soon as there is space."""
         while self._waiting["item"] >= self.item_capacity:
             await self._room.park()
         self.put("item", message)
@@ -102,7 +102,7 @@ class Mailbox:
         return Slot(self)
 
     async def filled(self) -> None:
-        """Wait until there is a message. It stays: who is cancelled meanwhile has taken none."""
+        """Wait until there is a message. Cancelling is safe: the message stays queued."""
         while not self._queue:
             self._filled = trio.Event()
             await self._filled.wait()
@@ -116,9 +116,9 @@ class Mailbox:
         return message
 
     def forget_work(self) -> None:
-        """Drop what tasks that are gone have sent, now that their session begins anew; ops stay.
+        """Drop the messages of tasks that have ended, now that the session starts again. Ops stay.
 
-        Their effects are named by numbers that the new life may give to other ones.
+        The new life may give the names of their effects to other effects.
         """
         self._queue = deque(entry for entry in self._queue if entry[0] in ("op", "urgent"))
         self._waiting = Counter(lane for lane, _ in self._queue)

@@ -1,7 +1,7 @@
 """The outbox: what a step leads to, held back until the step is on disk.
 
-The session goes on at once; here its publications, effects and replies wait behind the tickets
-and leave in order. Log before publish, and log before effect, stand in this one place.
+The session continues at once. Here its publications, effects and replies wait for the tickets,
+and leave in order. "Log before publish" and "log before effect" are ensured in this one place.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from turnlog.actors.ports import Refused, Stored, Ticket, Unknown
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.notices import Notice, Publication, SubscriberLagged
 
-NOTICE_CAPACITY: Final = 1024  # notices that wait behind a slow disk; more are dropped
+NOTICE_CAPACITY: Final = 1024  # notices that wait for a slow disk; more are dropped
 
 
 @attrs.frozen
@@ -44,9 +44,9 @@ class Outbox:
         self._filled.set()
 
     def notice(self, notice: Notice) -> None:
-        """Show a notice, behind the events that came before it.
+        """Show a notice, after the events that came before it.
 
-        Never waits. Behind a slow disk it may be dropped, and all subscribers are told so.
+        Never waits. On a slow disk it may be dropped, and all subscribers are told so.
         """
         if not self._queue:
             self.publish(notice)
@@ -60,7 +60,7 @@ class Outbox:
         """Let out what is queued, for ever, or until a step is known not to be stored.
 
         Returns:
-            The fate that ended it. Nothing behind it was let out.
+            The fate that ended it. Nothing after that step was let out.
         """
         while True:
             while self._queue:

@@ -1,4 +1,4 @@
-"""A session's snapshots: used when it is opened, taken while it rests between turns.
+"""A session's snapshots: used when it is opened, taken while it is idle between turns.
 
 None of it is needed for correctness, and no turn waits for it.
 """
@@ -29,7 +29,7 @@ class SnapshotKeeper:
     _last: int = attrs.field(default=0, init=False)  # sequence of the newest; 0: none
 
     async def restore(self, *, until: int) -> State:
-        """Return the state of the newest snapshot up to `until`, from which to fold on.
+        """Return the state of the newest snapshot up to `until`, from which the fold continues.
 
         Without one that fits, it is the state of no events.
         """
@@ -59,11 +59,11 @@ class SnapshotKeeper:
             page = sequences[begin : begin + READ_AT_ONCE]
             restoration.take(await self.log.read_at(self.session, page))
         state = restoration.finish()
-        # One that was stored for another event than its own would go on from a wrong place.
+        # One that was stored under another event than its own would continue from a wrong place.
         return state if state is not None and state.head == stored.sequence else None
 
     def is_due(self, state: State, *, closing: bool = False) -> bool:
-        """Say whether `state` is at rest, and far enough behind the last snapshot."""
+        """Say whether `state` is idle, and far enough after the last snapshot."""
         least = SNAPSHOT_AT_CLOSE if closing else SNAPSHOT_EVERY
         return state.turn is None and state.head - self._last >= least
 

@@ -1,4 +1,4 @@
-"""What a turn has changed so far, for whoever watches it."""
+"""What a turn has changed so far, for those who watch it."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ class TurnChanges:
     changes: int = 0
 
     def take(self, event: SessionEvent) -> bool:
-        """Take an event; say whether the turn's diff is another one now."""
+        """Take an event; say whether the turn's diff has changed."""
         match event:
             case TurnOpened(turn=turn):
                 self.turn = turn
@@ -56,7 +56,7 @@ class TurnChanges:
     async def show(self, notify: Callable[[Notice], None]) -> None:
         """Publish the diff as it is now, unless more has changed before it is made.
 
-        It is only shown, so it raises nothing, and nobody waits for it who is leaving.
+        Best effort: an error becomes a notice, and closing the session does not wait for it.
         """
         now = attrs.evolve(self, before=dict(self.before), after=dict(self.after))
         try:

@@ -46,7 +46,7 @@ def unified_diff(
 
     Paths are relative to `root` and sorted; a move is a deletion and an addition; folders, and
     permissions other than x for the owner, do not show, as in git. A file that cannot be shown
-    has one line instead, which begins with `#` and which `git apply` and `patch` pass over: one
+    has one line instead, which begins with `#` and which `git apply` and `patch` skip: one
     that is longer than `file_limit` characters, comes after `total_limit` characters of diff, was
     not kept, or has an image on one side only.
     """
@@ -75,7 +75,7 @@ def _file_diff(name: str, old: FileImage, new: FileImage, limit: int) -> str:
         return _note(name, "it is too long")
     one, other = _side(old), _side(new)
     if one is not None and other is not None and (one.mode ^ other.mode) & 0o170000:
-        return _entry(name, one, None) + _entry(name, None, other)  # a link is no file
+        return _entry(name, one, None) + _entry(name, None, other)  # a link is not a file
     return _entry(name, one, other)
 
 
@@ -185,7 +185,7 @@ def _hunk(old: Sequence[str], new: Sequence[str], group: Sequence[Change]) -> It
 
 
 def _span(start: int, end: int) -> str:
-    """Write a range of lines; an empty one stands after the line that it names."""
+    """Write a range of lines; an empty one is after the line that it names."""
     count = end - start
     line = start + 1 if count else start
     return f"{line}" if count == 1 else f"{line},{count}"

@@ -226,7 +226,7 @@ def choose_environment() -> None:
 
 
 def require(holds: bool, what: str) -> None:
-    """Raises Failed if something does not hold."""
+    """Raise Failed if something does not hold."""
     if not holds:
         raise Failed(ErrorCode.DEMO_FAILED, what)
 
