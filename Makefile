@@ -31,7 +31,7 @@ test: $(TESTS)  ## the tests, on every core
 oldest: $(OLDEST)  ## a part of the tests, with the oldest versions that pyproject.toml allows
 	.venv-oldest/bin/python -m pytest -n auto -q tests/protocol tests/config tests/model \
 	    tests/replay/views tests/store/test_conformance.py tests/store/test_memory_faults.py \
-	    tests/engine/test_function_tools.py tests/cli/test_show_tree.py tests/cli/test_help.py
+	    tests/engine/test_function_tools.py tests/cli/test_help.py
 
 surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd surroundings: a table
 	$(BIN)/python -m tests.surroundings

@@ -71,7 +71,7 @@ from turnlog.protocol.ops import (
 )
 from turnlog.protocol.settings import OnRecovery, SessionSettings
 
-MOST_IN_VAIN: Final = 20  # lives in a row that wrote nothing but their beginning
+MOST_EMPTY_LIVES: Final = 20  # lives in a row that wrote nothing but their beginning
 CLAIM_PERIOD: Final = 0.1  # seconds between two attempts, while the log is paused
 # What may begin before its decision is on disk: it changes nothing.
 _NEEDS_NO_DISK = (ContextAsked, PlanAsked, RetryScheduled, AgentsAwaited)
@@ -150,9 +150,9 @@ class SessionActor:
 
     async def drain_inbox(self) -> None:
         """Take the ops that were left for this session in the store's inbox."""
-        is_dormant = self.on_recovery == "leave"  # the other ops wait for the next engine
+        is_maintenance = self.on_recovery == "leave"  # the other ops wait for the next engine
         for submission in await self.ports.log.inbox(self.claim.session):
-            if is_dormant and not isinstance(submission.op, TAKEN_AT_REST):
+            if is_maintenance and not isinstance(submission.op, TAKEN_AT_REST):
                 continue
             if submission.op_id not in self._from_inbox:
                 with suppress(TurnlogError):  # no room, or its end: it stays in the inbox
@@ -188,7 +188,7 @@ class SessionActor:
         Raises:
             Exception: what it ended with, if it was not closed; `failure` says it to users.
         """
-        in_vain = 0  # lives in a row that came to nothing
+        empty_lives = 0  # lives in a row that came to nothing
         try:
             while True:
                 await self._live(beginning, started)
@@ -196,8 +196,8 @@ class SessionActor:
                     return
                 head = self.claim.head
                 await self._claim_again()
-                in_vain = 0 if self.claim.head.sequence > self._opened else in_vain + 1
-                if in_vain == MOST_IN_VAIN:
+                empty_lives = 0 if self.claim.head.sequence > self._opened else empty_lives + 1
+                if empty_lives == MOST_EMPTY_LIVES:
                     raise WriteLost(f"no write is taken: {self._lost}. Resume it later.")
                 if self.claim.head != head:
                     beginning = None

@@ -223,7 +223,7 @@ def _waits(turn: Turn, call: Call) -> bool:
     )
 
 
-def untold(state: State) -> tuple[RecordedItem, ...]:
+def unreported(state: State) -> tuple[RecordedItem, ...]:
     """Return what the model has not heard of agents that rest."""
     return tuple(
         RecordedItem("agent", text_message("user", _notification(state, child, agent)))

@@ -126,7 +126,7 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         yield OpRefused(fact.op_id, "from_elsewhere", texts.LEFT_ELSEWHERE)
         return
     match op:
-        case _ if state.dormant and not isinstance(op, TAKEN_AT_REST):
+        case _ if state.maintenance and not isinstance(op, TAKEN_AT_REST):
             reason = "the session was opened to be looked after only; resume it to go on"
             yield OpRefused(fact.op_id, "not_resumed", reason)
         case UserInput() | UserTurn() if state.closing:
@@ -135,7 +135,7 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
             yield OpRefused(fact.op_id, "empty_input", "there is nothing in this input")
         case UserInput() | UserTurn():
             yield from turn.receive_input(state, fact)
-        case Shutdown() if state.dormant:
+        case Shutdown() if state.maintenance:
             return
         case Interrupt() | Shutdown():
             if state.turn is not None and state.turn.stopping is None:
@@ -191,7 +191,7 @@ def _attempt_ended(
 
 def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[SessionDecision]:
     """Close what an engine that is gone had begun, so that the turn can go on, or end."""
-    if state.dormant:
+    if state.maintenance:
         return
     history = state.history
     if history.parts and isinstance(fact, SessionOpened):

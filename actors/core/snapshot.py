@@ -52,7 +52,7 @@ class _Index(Struct, frozen=True, array_like=True):
     queue: list[int]  # sequences
     parts: list[int]  # sources
     history_digest: bytes
-    untold: list[SessionId]  # agents whose results the model does not know
+    unreported: list[SessionId]  # agents whose results the model does not know
 
 
 # What the events give back, or what is empty while a snapshot can be taken.
@@ -83,7 +83,7 @@ def snapshot(state: State) -> bytes | None:
             queue=[queued.at for queued in state.queue],
             parts=_flat(state.history.sources),
             history_digest=state.history.digest,
-            untold=list(state.results),
+            unreported=list(state.results),
         )
     )
     return _check(index) + index
@@ -200,7 +200,7 @@ class Restoration:
     def _untold_ends(self) -> dict[SessionId, tuple[int, ...]]:
         """Return the ends that the model does not know, by agent."""
         agents: dict[SessionId, Agent] = self._plain["agents"]
-        return {child: agents[child].ends for child in self._index.untold}
+        return {child: agents[child].ends for child in self._index.unreported}
 
     def _history(self) -> History:
         history = History()

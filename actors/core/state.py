@@ -71,7 +71,7 @@ class Call:
     def settled(self) -> bool:
         return self.status == "settled"
 
-    def plan_anew(self, plan: ToolPlan, changed: tuple[str, ...]) -> None:
+    def plan_again(self, plan: ToolPlan, changed: tuple[str, ...]) -> None:
         """Wait again, to be decided about by another plan. What was asked before is void."""
         self.plan, self.changed = plan, changed
         self.status, self.approved, self.question = "waiting", False, None
@@ -198,7 +198,7 @@ class Turn:
         return self.calls[index] if 0 <= index < len(self.calls) else None
 
     @property
-    def was_vain(self) -> bool:
+    def did_nothing(self) -> bool:
         """Whether it failed before any of its work was done: it does not count as a turn."""
         failed = self.stopping is not None and self.stopping.status == "failed"
         return failed and not self.answered and not self.begun
@@ -266,7 +266,7 @@ class State:
     usage: TokenUsage = _NO_USAGE
     closing: bool = False
     closed: bool = False
-    dormant: bool = False  # opened to be looked after: a turn that was cut off stays as it is
+    maintenance: bool = False  # opened to be looked after: a turn that was cut off stays as it is
     summary: SessionSummary | None = None
 
     @property
@@ -281,7 +281,7 @@ class State:
 
     def takes_input(self, items: Sequence[UserInputItem]) -> bool:
         """Say whether these words of the user's would be used. Otherwise they are refused."""
-        return bool(items) and not self.closing and not self.dormant
+        return bool(items) and not self.closing and not self.maintenance
 
     def commit_items(self, turn: Turn, tokens: int | None = None) -> None:
         """Move a response's finished items into the history.

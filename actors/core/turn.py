@@ -104,13 +104,13 @@ def _prompt(state: State, turn: Turn, loaded: ContextLoaded) -> ItemsRecorded:
     ]
     steered = (RecordedItem("user", text) for text in _messages(turn.steered))
     prompt = RecordedItem("user", loaded.input_json)
-    return ItemsRecorded((*news, *agents.untold(state), prompt, *steered))
+    return ItemsRecorded((*news, *agents.unreported(state), prompt, *steered))
 
 
 def advance(state: State) -> Iterator[SessionDecision]:
     """Yield whatever comes next, now that a fact has been dealt with. The end of every step."""
     turn = state.turn
-    if state.dormant:
+    if state.maintenance:
         if state.closing and not state.closed:
             yield SessionClosed()
         return
@@ -144,7 +144,7 @@ def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
         yield ContextAsked(effect_id(state.facts, "context"))
     elif turn.kind != "regular" and not turn.begun:
         yield from _begin(state, turn)
-    elif turn.kind == "regular" and (turn.owes_request or agents.untold(state)):
+    elif turn.kind == "regular" and (turn.owes_request or agents.unreported(state)):
         yield from _ask(state, turn)
     elif not state.outstanding:
         yield from _complete(state, turn)
@@ -169,7 +169,7 @@ def _ask(state: State, turn: Turn) -> Iterator[SessionDecision]:
             return
     if turn.loaded is not None:
         yield _prompt(state, turn, turn.loaded)
-    elif items := _untold(state, turn):
+    elif items := _unreported(state, turn):
         yield ItemsRecorded(items)
     if causes := model_call.prefix_changes(state, turn):
         yield PrefixChanged(causes)
@@ -209,7 +209,7 @@ def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
     if turn.kind == "review":
         yield ItemsRecorded((review.note(turn),))
     elif turn.kind == "regular":
-        items = _untold(state, turn)
+        items = _unreported(state, turn)
         if stopping.status == "interrupted":
             marker = text_message("user", texts.TURN_ABORTED)
             items = (*items, RecordedItem("turn_aborted", marker))
@@ -220,11 +220,11 @@ def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
     )
 
 
-def _untold(state: State, turn: Turn) -> tuple[RecordedItem, ...]:
+def _unreported(state: State, turn: Turn) -> tuple[RecordedItem, ...]:
     """Return what the conversation does not hold yet: ends of agents, and the user's words."""
     waiting = turn.steered if turn.prompted else [input_items(turn.op.op), *turn.steered]
     words = (RecordedItem("user", message) for message in _messages(waiting))
-    return (*agents.untold(state), *words)
+    return (*agents.unreported(state), *words)
 
 
 def _messages(inputs: Iterable[tuple[UserInputItem, ...]]) -> Iterator[JsonText]:

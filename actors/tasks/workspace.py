@@ -89,10 +89,10 @@ async def edits_since(
     scans, edits, work = _Scans(since), FileEdits(), _Work()
     async for page in Pages(log, session):
         for recorded in page:
-            is_behind = recorded.sequence > since
-            if not scans.take(recorded.event, is_behind=is_behind) and is_behind:
+            is_later = recorded.sequence > since
+            if not scans.take(recorded.event, is_later=is_later) and is_later:
                 edits.take(recorded.event)
-            if is_behind:
+            if is_later:
                 work.take(recorded)
     before = scans.before if scans.is_whole else {}
     scanned = frozenset(before) if scans.is_whole and not scans.left_files else None
@@ -109,17 +109,17 @@ class _Scans:
     left_files: bool = False  # there were files that no scan has looked at
     _first: EffectId | None = None  # the first scan behind `since`
 
-    def take(self, event: object, *, is_behind: bool) -> bool:
+    def take(self, event: object, *, is_later: bool) -> bool:
         """Take an event; say whether it was one of the scans that count."""
         match event:
             case FilesSaved(effect=effect, files=files) if effect_kind(effect) == "scan":
-                if is_behind:
+                if is_later:
                     self._first = self._first or effect
-                if is_behind and effect != self._first:
+                if is_later and effect != self._first:
                     return False
                 self.before.update((image.path, FileEdit(image)) for image in files)
                 return True
-            case WorkspaceScanned(effect=effect, why=why) if is_behind:
+            case WorkspaceScanned(effect=effect, why=why) if is_later:
                 if self._first in (None, effect):
                     self.is_whole = True
                     self.left_files = any(sign in why for sign in UNSEEN)

@@ -10,7 +10,7 @@ from turnlog.protocol.envelope import Recorded
 from turnlog.replay.views.event_text import event_text
 
 WIDTH: Final = min(100, shutil.get_terminal_size((100, 24)).columns)
-_BEFORE_THE_GIST: Final = 30  # columns: sequence, mark and kind of an event
+_BEFORE_THE_TEXT: Final = 30  # columns: sequence, mark and kind of an event
 _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 
@@ -36,7 +36,7 @@ def event(recorded: Recorded) -> None:
     mark, colour = _MARKS[recorded.role]
     place = style(f"  {recorded.sequence:>4} {mark} ", fg=colour)
     text = " ".join(event_text(recorded.event).split())
-    room = WIDTH - _BEFORE_THE_GIST
+    room = WIDTH - _BEFORE_THE_TEXT
     shown = text if len(text) <= room else f"{text[: room - 1]}…"
     click.echo(f"{place}{recorded.kind:<20} {shown}")
 

@@ -32,7 +32,7 @@ async def load_portable(
     Raises:
         FileInvalid: the file is damaged, or lacks a text that it refers to.
         UsageError: the store has a session of this id.
-        UsageError: the id is no UUID in lower case.
+        UsageError: the id is not a UUID in lower case.
         StorePaused, WriteLost: the disk is full or failing; the error names what was left.
     """
     events = list(reader)
@@ -80,7 +80,7 @@ async def store_session(
         summary: the session's row, after the last of `records`.
 
     Raises:
-        UsageError: the id is in use, or no UUID in lower case.
+        UsageError: the id is in use, or is not a UUID in lower case.
         StorePaused, WriteLost: the disk is full or failing.
     """
     claim = await log.create(session)

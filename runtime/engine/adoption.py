@@ -18,7 +18,7 @@ def adopted(theirs: SessionSettings, ours: SessionSettings) -> SessionSettings:
         ours: what a new session in the same folder would be given here.
     """
     sandbox = ours.sandbox
-    if sandbox.mode == "workspace-write" and not _stands_in(theirs.cwd):
+    if sandbox.mode == "workspace-write" and not _is_current(theirs.cwd):
         sandbox = SandboxPolicy("read-only")
     is_known = theirs.model_provider == ours.model_provider
     return structs.replace(
@@ -35,7 +35,7 @@ def adopted(theirs: SessionSettings, ours: SessionSettings) -> SessionSettings:
     )
 
 
-def _stands_in(folder: str) -> bool:
+def _is_current(folder: str) -> bool:
     try:
         return os.path.samefile(folder, os.getcwd())
     except OSError:

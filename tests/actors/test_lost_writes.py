@@ -1,4 +1,4 @@
-"""The disk refuses, loses, stops and fills: the session is folded anew and goes on."""
+"""The disk refuses, loses, stops and fills: the session is folded again and continues."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.actors.ports import in_turn, inline_engine, said, working
 from tests.engine.kit import Shadow, actor_of, assert_sound, kinds, of, until
 from tests.errors import raises_code
 from turnlog.actors.ports import Batch, ToolMonitor
-from turnlog.actors.session_actor import MOST_IN_VAIN
+from turnlog.actors.session_actor import MOST_EMPTY_LIVES
 from turnlog.protocol.envelope import Recorded, unseal
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import Overloaded, Rejected, StoreError, WriteLost
@@ -163,7 +163,7 @@ async def test_a_session_whose_writes_are_all_refused_ends_and_does_not_fill_its
             with pytest.raises(WriteLost, match=r"^no write is taken: out of memory\. Resume it"):
                 async for _ in session.watch():
                     pass
-    assert len(of(SessionOpened, await log.read(session.id))) == MOST_IN_VAIN + 1
+    assert len(of(SessionOpened, await log.read(session.id))) == MOST_EMPTY_LIVES + 1
 
 
 async def test_nothing_is_published_or_started_before_the_disk_has_it() -> None:
@@ -267,7 +267,7 @@ async def test_an_op_that_was_not_written_is_reported_and_may_be_sent_again() ->
         await turn_ended(session)
 
 
-async def test_ops_that_wait_behind_a_lost_write_are_done_in_the_next_life() -> None:
+async def test_ops_that_wait_after_a_lost_write_are_done_in_the_next_life() -> None:
     log = MemoryLog()
     async with inline_engine(log, in_turn([said("one")])) as engine:
         session = await engine.start(cwd="/")
@@ -293,7 +293,7 @@ async def test_ops_that_wait_behind_a_lost_write_are_done_in_the_next_life() -> 
 
 @pytest.mark.parametrize("attempt", range(8))
 async def test_what_a_lost_life_had_begun_closes_nothing_of_the_next_one(attempt: int) -> None:
-    """Facts are counted anew behind a lost write, and effects are named by that count.
+    """Facts are counted again after a lost write, and effects are named by that count.
 
     Whether the last op gets into the old life still is the scheduler's choice, so there are some
     attempts.

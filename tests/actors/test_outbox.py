@@ -71,34 +71,34 @@ async def test_a_notice_leaves_at_once_and_never_before_an_earlier_event(
     bench.outbox.notice(BackgroundEvent("free"))
     assert bench.out == [BackgroundEvent("free")]
     ticket = bench.release(1)
-    bench.outbox.notice(BackgroundEvent("behind 1"))
+    bench.outbox.notice(BackgroundEvent("after 1"))
     await wait_all_tasks_blocked()
     bench.release(2, fate=Stored())
-    bench.outbox.notice(BackgroundEvent("behind 2"))
+    bench.outbox.notice(BackgroundEvent("after 2"))
     assert bench.out == [BackgroundEvent("free")]
     ticket.settle(Stored())
     await bench.outbox.drained()
     assert bench.out[1:] == [
         recorded(1),
-        BackgroundEvent("behind 1"),
+        BackgroundEvent("after 1"),
         recorded(2),
-        BackgroundEvent("behind 2"),
+        BackgroundEvent("after 2"),
     ]
     nursery.cancel_scope.cancel()
 
 
-async def test_what_is_not_stored_ends_it_and_nothing_behind_leaves() -> None:
+async def test_what_is_not_stored_ends_it_and_nothing_after_leaves() -> None:
     for fate in (Refused("another writer"), Unknown("lost")):
         bench = Bench()
         bench.release(1, fate=Stored())
         bench.release(2, fate=fate, then="effect")
         bench.release(3, fate=Stored(), then="effect")
-        bench.outbox.notice(BackgroundEvent("behind"))
+        bench.outbox.notice(BackgroundEvent("after"))
         assert await bench.outbox.run() == fate
         assert bench.out == [recorded(1)]
 
 
-async def test_notices_behind_a_slow_disk_are_bounded_and_the_loss_is_told(
+async def test_notices_after_a_slow_disk_are_bounded_and_the_loss_is_told(
     nursery: trio.Nursery,
 ) -> None:
     bench = Bench()

@@ -93,7 +93,7 @@ class Crowd:
                         break
 
     async def disk(self) -> None:
-        """Stand still, and go on, again and again; in the end, go on for good."""
+        """Stop, and continue, again and again; in the end, continue for good."""
         for number in range(60):
             self.log.hold()
             for _ in range(number % 7):

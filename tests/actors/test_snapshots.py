@@ -139,7 +139,7 @@ async def test_a_turn_that_runs_is_in_no_snapshot(autojump_clock: MockClock) -> 
             await lengthen(session, SNAPSHOT_EVERY)
             assert log.store.sessions[session.id].snapshots == {}
             finish.set()
-        await lengthen(session, 1)  # a write behind the snapshot
+        await lengthen(session, 1)  # a write after the snapshot
         assert log.store.sessions[session.id].snapshots != {}
 
 

@@ -47,7 +47,7 @@ async def in_thread(wait: Callable[[], T]) -> T:
 
 @attrs.frozen
 class Outcome:
-    """What a command left behind."""
+    """What a command left."""
 
     code: int
     out: str

@@ -85,7 +85,7 @@ async def test_a_command_that_is_asked_about_is_shown_whole_and_does_nothing_to_
     assert "\033" not in shown.out
 
 
-async def test_declining_tells_the_model_and_the_turn_goes_on(user: User) -> None:
+async def test_declining_tells_the_model_and_the_turn_continues(user: User) -> None:
     async with user.model([outside("touch made")], "Then not.") as server:
         started = user.start(*ASK)
         (question,) = await asked(started)
@@ -222,7 +222,7 @@ async def test_a_question_of_a_session_that_is_killed_is_still_listed(user: User
     assert (listed["id"], listed["answer"], listed["parked"]) == (question, None, False)
     assert done.code == 0
     assert f"Nobody runs session {thread}, so the answer waits. " in done.err
-    assert f"`turnlog exec resume {thread}` goes on with it." in done.err
+    assert f"`turnlog exec resume {thread}` continues it." in done.err
     assert answered == {**listed, "answer": "approved"}
     assert "answered (approved): taken once the session is resumed" in shown.out
     assert (again.code, again.out) == (1, "")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.cli.harness import User
 
-BEHIND = """\
+SLOW_CLOCK = """\
 import time
 
 real = time.time_ns
@@ -12,15 +12,15 @@ time.time_ns = lambda: real() - {hours} * 3600 * 10**9
 """
 
 
-def clock_behind(folder: Path, hours: int) -> dict[str, str]:
-    """Return an environment in which Python's clock is so many hours behind."""
+def slow_clock(folder: Path, hours: int) -> dict[str, str]:
+    """Return an environment in which Python's clock is so many hours slow."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(BEHIND.format(hours=hours))
+    (folder / "sitecustomize.py").write_text(SLOW_CLOCK.format(hours=hours))
     return {"PYTHONPATH": str(folder)}
 
 
 async def test_the_session_made_last_is_the_last_one_whatever_the_clock_says(user: User) -> None:
-    clocks = [{}, clock_behind(user.root / "one", 1), clock_behind(user.root / "day", 24)]
+    clocks = [{}, slow_clock(user.root / "one", 1), slow_clock(user.root / "day", 24)]
     async with user.model("done", loop=True):
         threads = [(await user.run("exec", "--json", "go", env=env)).thread for env in clocks]
         listed = (await user.run("sessions", "--json")).lines
@@ -32,13 +32,13 @@ async def test_the_session_made_last_is_the_last_one_whatever_the_clock_says(use
     assert (doctor.code, "no damage." in doctor.out) == (0, True)
 
 
-async def test_an_old_session_that_goes_on_is_the_last_one_whatever_the_clock_says(
+async def test_an_old_session_that_continues_is_the_last_one_whatever_the_clock_says(
     user: User,
 ) -> None:
-    behind = clock_behind(user.root / "behind", 1)
+    after = slow_clock(user.root / "after", 1)
     async with user.model("done", loop=True):
-        first = (await user.run("exec", "--json", "go", env=behind)).thread
+        first = (await user.run("exec", "--json", "go", env=after)).thread
         second = (await user.run("exec", "--json", "go")).thread
-        await user.run("exec", "resume", first, "go", env=behind)
+        await user.run("exec", "resume", first, "go", env=after)
         listed = (await user.run("sessions", "--json")).lines
     assert [row["id"] for row in listed] == [first, second]

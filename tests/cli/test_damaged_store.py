@@ -61,7 +61,7 @@ async def test_no_command_ends_by_a_signal_and_a_repair_saves_what_is_sound(
     named = {finding["session"] for finding in report["findings"]}
     async with user.model(*["Again."] * SESSIONS):
         for session in sound:
-            resumed = await user.run("exec", "resume", session, "go on")
+            resumed = await user.run("exec", "resume", session, "continue")
             assert resumed.code == 0 or session in named, resumed.err
     listed = [row["id"] for row in (await user.run("sessions", "--json")).lines]
     assert set(sound) <= set(listed)

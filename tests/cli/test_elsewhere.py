@@ -33,7 +33,7 @@ async def main():
 trio.run(main)
 """
 STEERED = "It goes with the next request to the model.\n"
-QUEUED = "It waits for a turn of its own, behind the one that runs.\n"
+QUEUED = "It waits for a turn of its own, after the one that runs.\n"
 
 
 @asynccontextmanager

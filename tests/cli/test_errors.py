@@ -73,7 +73,7 @@ async def test_a_missing_key_fails_the_turn_and_says_what_to_set(user: User) -> 
     assert (outcome.code, outcome.err.endswith("[credential_missing]\n")) == (1, True)
 
 
-async def test_an_unreachable_server_fails_the_turn_and_the_session_goes_on(user: User) -> None:
+async def test_an_unreachable_server_fails_the_turn_and_the_session_continues(user: User) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and not listening
         user.configure(PROVIDER.format(url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1"))

@@ -104,7 +104,7 @@ async def test_a_killed_run_asks_again_and_can_be_answered_then(user: User) -> N
     assert (outcome.code, (user.cwd / "log").read_text()) == (0, "ran\n")
 
 
-async def test_a_kill_behind_the_answer_runs_nothing_twice(user: User) -> None:
+async def test_a_kill_after_the_answer_runs_nothing_twice(user: User) -> None:
     pipe = user.pipe()
     command = f"{ONCE}; {pipe.writes_pid}; exec sleep 600"
     async with user.model([outside(command)], "It was stopped.") as server:
@@ -142,7 +142,7 @@ async def test_an_agents_question_survives_the_kill_of_all(user: User) -> None:
         events = await user.show(child["id"])
     assert answered.code == 0
     assert f"Nobody runs session {child['id']}, so the answer waits." in answered.err
-    assert f"`turnlog exec resume {thread}` goes on with it." in answered.err
+    assert f"`turnlog exec resume {thread}` continues it." in answered.err
     assert (outcome.code, (user.cwd / "log").read_text()) == (0, "ran\n")
     assert kinds(events).count("tool_started") == 1
     said = [line["item"]["text"] for line in outcome.lines if line["type"] == "item.completed"]
@@ -163,7 +163,7 @@ async def test_looking_after_a_killed_session_takes_its_answer_along(user: User)
     assert (user.cwd / "log").read_text() == "ran\n"
 
 
-async def test_a_parked_session_says_how_to_go_on_and_does(user: User) -> None:
+async def test_a_parked_session_says_how_to_continue_and_does(user: User) -> None:
     async with user.model([outside(ONCE)], "Done."):
         parked = await user.run("exec", "--json", "-a", "on-request", *PARK, "go")
         thread = parked.thread
@@ -181,7 +181,7 @@ async def test_a_parked_session_says_how_to_go_on_and_does(user: User) -> None:
     assert (listed["parked"], named.code) == (True, 0)
     assert still == listed
     assert "parked: resume the session once it is answered" in shown.out
-    assert f"`turnlog exec resume {thread}` goes on with it." in answered.err
+    assert f"`turnlog exec resume {thread}` continues it." in answered.err
     assert (outcome.code, (user.cwd / "log").read_text()) == (0, "ran\n")
     assert kinds(events).count("turn_opened") == 1
 

@@ -118,7 +118,7 @@ async def test_parallel_commands_are_shown_as_recorded_whatever_their_order(user
     assert started == ["item_0", "item_1", "item_2"]
 
 
-async def test_a_resumed_thread_goes_on_with_its_usage_and_counts_items_anew(user: User) -> None:
+async def test_a_resumed_thread_continues_with_its_usage_and_counts_items_again(user: User) -> None:
     longer = Response(items=[message("turn one")]), Response(items=[message("turn two")], repeat=2)
     async with user.model(*longer):
         first = await user.run("exec", "--json", "one")
@@ -129,7 +129,7 @@ async def test_a_resumed_thread_goes_on_with_its_usage_and_counts_items_anew(use
     assert second.lines[-1]["usage"]["input_tokens"] == 200
 
 
-async def test_options_stand_before_resume_and_images_behind_it_as_an_sdk_writes_them(
+async def test_options_stand_before_resume_and_images_after_it_as_an_sdk_writes_them(
     user: User,
 ) -> None:
     image = user.root / "dot.png"

@@ -15,7 +15,7 @@ def prompt_of(server: ScriptedServer, request: int) -> str:
     return text
 
 
-async def test_the_prompt_is_stdin_verbatim_or_the_argument_with_stdin_behind_it(
+async def test_the_prompt_is_stdin_verbatim_or_the_argument_with_stdin_after_it(
     user: User,
 ) -> None:
     given: list[tuple[tuple[str, ...], bytes, str]] = [

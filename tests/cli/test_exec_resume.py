@@ -1,4 +1,4 @@
-"""Going on with a session: after a kill, with and without a prompt, and from a branch."""
+"""Continuing a session: after a kill, with and without a prompt, and from a branch."""
 
 import signal
 
@@ -146,11 +146,11 @@ async def test_neither_an_agent_nor_an_archived_session_is_the_last_one(user: Us
         wanted = (await user.run("exec", "--json", "go")).thread
         archived = (await user.run("exec", "--json", "later")).thread
         assert (await user.run("archive", archived)).code == 0
-        outcome = await user.run("exec", "--json", "resume", "--last", "go on")
+        outcome = await user.run("exec", "--json", "resume", "--last", "continue")
     assert (outcome.code, outcome.thread) == (0, wanted)
 
 
-async def test_settings_of_the_command_line_hold_from_then_on_in_a_session_that_goes_on(
+async def test_settings_of_the_command_line_hold_from_then_on_in_a_session_that_continues(
     user: User,
 ) -> None:
     chosen = {
@@ -178,7 +178,7 @@ async def test_settings_of_the_command_line_hold_from_then_on_in_a_session_that_
     assert (settings["model_auto_compact_token_limit"], settings["scan_workspace"]) == (5000, True)
 
 
-async def test_a_branch_goes_on_from_its_parents_usage_and_leaves_it_alone(user: User) -> None:
+async def test_a_branch_continues_from_its_parents_usage_and_leaves_it_alone(user: User) -> None:
     async with user.model("one", "two"):
         parent = await user.run("exec", "--json", "one")
         before = await user.show(parent.thread)

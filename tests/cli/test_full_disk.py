@@ -26,7 +26,7 @@ def small_home(user: User) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(user.home)], check=True)
 
 
-async def test_a_run_says_that_it_waits_for_the_disk_and_goes_on_once_there_is_room(
+async def test_a_run_says_that_it_waits_for_the_disk_and_continues_once_there_is_room(
     user: User, small_home: Path
 ) -> None:
     noise = [call("exec_command", {"cmd": NOISE, "login": False})]

@@ -69,7 +69,7 @@ def test_each_option_says_its_default_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_option_stands_in_an_example(name: str) -> None:
+def test_each_option_is_in_an_example(name: str) -> None:
     words = {word for line in examples(name) for word in line}
     shown = [
         option for option in options(name) if not words & {*option.opts, *option.secondary_opts}

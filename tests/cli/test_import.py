@@ -126,7 +126,7 @@ async def test_what_turnlog_exported_comes_back_just_as_it_was(user: User, tmp_p
     assert await user.show(session) == before
 
 
-async def test_an_imported_session_goes_on_like_any_other(user: User) -> None:
+async def test_an_imported_session_continues_like_any_other(user: User) -> None:
     await user.run("import", rollout("session"))
     async with user.model("Here I am.") as server:
         done = await user.run("exec", "-C", str(user.cwd), "resume", SESSION, "are you there?")

@@ -102,7 +102,7 @@ async def test_an_idle_session_is_compacted_and_what_was_there_can_still_be_read
     user: User,
 ) -> None:
     summary = Response(items=[message("SUMMARY: they talked.")], compaction=True)
-    async with user.model(TALK, "Go on, then.", summary, summary) as server:
+    async with user.model(TALK, "Continue, then.", summary, summary) as server:
         thread = (await user.run("exec", "--json", "talk")).thread
         before = (await user.run("history", thread)).out
         end = (await user.show(thread))[-1]["sequence"]
@@ -115,7 +115,7 @@ async def test_an_idle_session_is_compacted_and_what_was_there_can_still_be_read
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("110 tokens became about ")
     assert done.out.endswith(" parts).\n")
-    assert (again.code, again.out) == (0, "Go on, then.\n")
+    assert (again.code, again.out) == (0, "Continue, then.\n")
     (line,) = more.lines
     assert (more.code, line["kind"]) == (0, "compacted")
     assert "SUMMARY: they talked." in sent
@@ -216,7 +216,7 @@ async def test_a_command_of_ones_own_is_not_taken_for_the_agents_that_runs_befor
 
 async def test_a_summary_adds_no_line_to_a_run(user: User) -> None:
     summary = Response(items=[message("SUMMARY")], compaction=True)
-    async with user.model(TALK, summary, "Go on, then."):
+    async with user.model(TALK, summary, "Continue, then."):
         limit = ("-c", "model_auto_compact_token_limit=50")
         thread = (await user.run("exec", "--json", *limit, "talk")).thread
         outcome = await user.run("exec", "--json", "resume", thread, "go")
@@ -228,7 +228,7 @@ async def test_a_summary_adds_no_line_to_a_run(user: User) -> None:
         "item.completed",
         "turn.completed",
     ]
-    assert outcome.lines[2]["item"]["text"] == "Go on, then."
+    assert outcome.lines[2]["item"]["text"] == "Continue, then."
     assert outcome.lines[3]["usage"]["input_tokens"] == 300
 
 

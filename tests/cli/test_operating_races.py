@@ -33,7 +33,7 @@ class Nobody:
 
 @attrs.define(eq=False)
 class Meanwhile(MemoryLog):
-    """A log whose session goes on when somebody asks who holds it, or wants it for themselves.
+    """A log whose session continues when somebody asks who holds it, or wants it for themselves.
 
     The rest of its events are written by another engine, which is gone again then.
     """

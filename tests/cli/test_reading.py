@@ -162,7 +162,7 @@ async def test_damage_is_shown_at_its_place_and_what_precedes_it_is_shown(user: 
     repaired = await user.run("doctor", "--repair")
     assert repaired.code == 1
     assert "What can be repaired has been." in repaired.out.splitlines()
-    resumed = await user.run("exec", "resume", thread, "go on")
+    resumed = await user.run("exec", "resume", thread, "continue")
     assert (resumed.code, resumed.err.endswith("[log_damaged]\n")) == (1, True)
 
 

@@ -88,9 +88,9 @@ async def test_differences_are_reported_from_an_event_on(user: User) -> None:
     places = retries()
     found = (await user.run("replay", path, "--from", str(places[0] + 1), "--json")).lines[0]
     assert (found["divergences"], found["first"]["sequence"]) == (len(places) - 1, places[1])
-    behind = await user.run("replay", path, "--from", str(places[-1] + 1))
-    assert behind.code == 0
-    assert behind.out.endswith(f" events, no differences from event {places[-1] + 1} on\n")
+    after = await user.run("replay", path, "--from", str(places[-1] + 1))
+    assert after.code == 0
+    assert after.out.endswith(f" events, no differences from event {places[-1] + 1} on\n")
     beyond = await user.run("replay", path, "--from", "9999")
     assert (beyond.code, beyond.out) == (2, "")
     assert beyond.err.endswith("[sequence_out_of_range]\n")

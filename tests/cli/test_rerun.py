@@ -118,8 +118,8 @@ async def test_what_cannot_be_rerun_is_told(user: User) -> None:
     assert unknown.err.endswith("[tolerance_unknown]\n")
 
 
-@pytest.mark.parametrize("words", [(), ("Go on, please.",)])
-async def test_a_session_that_was_killed_and_went_on_is_simulated(
+@pytest.mark.parametrize("words", [(), ("Continue, please.",)])
+async def test_a_session_that_was_killed_and_continued_is_simulated(
     user: User, words: tuple[str, ...]
 ) -> None:
     endless = call("exec_command", {"cmd": "echo here; sleep 60", "login": False})

@@ -30,7 +30,7 @@ async def imported(user: User, *words: str) -> set[str]:
     )
     names = (_LINE.match(line) for line in done.stderr.decode().splitlines())
     tops = {name[1].partition(".")[0] for name in names if name} - sys.stdlib_module_names - SITE
-    return {top for top in tops if find_spec(top) is not None}  # the others were tried in vain
+    return {top for top in tops if find_spec(top) is not None}  # the others were not found
 
 
 # What site.py brings into every process here, and what modules do not belong to a package.

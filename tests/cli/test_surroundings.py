@@ -167,10 +167,10 @@ async def run(user: User, place: Place) -> Outcome:
         env.pop(name, None)
     if place.shell is None and not place.limits:
         return await user.run_program(user.program(*place.words)._replace(environment=env))
-    return await run_anew(user, place, env)
+    return await run_again(user, place, env)
 
 
-async def run_anew(user: User, place: Place, env: Mapping[str, str]) -> Outcome:
+async def run_again(user: User, place: Place, env: Mapping[str, str]) -> Outcome:
     """Run a command in a new process, with the limits and by the shell of its place."""
 
     def limit() -> None:

@@ -92,7 +92,7 @@ async def check(user: User, *commands: tuple[str, ...]) -> None:
 
 
 async def record(user: User) -> tuple[str, str]:
-    """Record a session full of hostile text, and a fork of it that went on; return their ids."""
+    """Record a session full of hostile text, and a fork of it that continued; return their ids."""
     async with user.model([SAY], [PATCH], [PLAN], [message(OBEYED)], loop=True):
         first = (await user.run("exec", "--json", OBEYED)).thread
         await user.run("name", first, TITLE)

@@ -127,7 +127,7 @@ def test_of_a_parent_that_is_gone_the_cut_is_told() -> None:
     assert f"fork of {session(1)} (gone) at turn 1, event 3 · " in click.unstyle(line)
 
 
-def test_a_stem_goes_on_while_a_sibling_is_to_come() -> None:
+def test_a_stem_continues_while_a_sibling_is_to_come() -> None:
     drawn = lines(
         [
             node(1, 0),

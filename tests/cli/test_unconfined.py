@@ -60,7 +60,7 @@ async def test_without_a_sandbox_that_was_asked_for_nobody_is_warned(user: User)
     assert (outcome.code, "Warning" in outcome.err) == (0, False)
 
 
-async def test_a_session_that_goes_on_is_warned_by_what_holds_then(user: User) -> None:
+async def test_a_session_that_continues_is_warned_by_what_holds_then(user: User) -> None:
     async with user.model([LOOK], "First.", [LOOK], "Second.", [LOOK], "Third."):
         started = await run(user, "exec", "--json", *WRITE, "look")
         resume = ("exec", "resume", started.thread)

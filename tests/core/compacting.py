@@ -24,7 +24,7 @@ def limited(
 
 
 def grown(limits: TurnSettings | None = None, turns: int = 3) -> Play:
-    """Return a session at rest behind so many turns, of some 130 tokens each."""
+    """Return an idle session after so many turns, of some 130 tokens each."""
     play = Play.started(limits=limits or limited(), retry=limits.retry if limits else None)
     for number in range(1, turns + 1):
         play.talk(f"{number} {PROMPT}", f"{number} {ANSWER}")
@@ -41,10 +41,10 @@ def compacting(limits: TurnSettings | None = None, turns: int = 3) -> Play:
 
 def told(play: Play) -> list[str]:
     """Return the conversation: what was said, the calls, and the outputs."""
-    return list(map(_gist, play.state.history.parts))
+    return list(map(_summary, play.state.history.parts))
 
 
-def _gist(part: str) -> str:
+def _summary(part: str) -> str:
     item = json.loads(part)
     if item["type"] == "message":
         return "".join(one.get("text", "[image]") for one in item["content"])

@@ -65,9 +65,9 @@ def end(
 
 def notes(play: Play) -> list[Any]:
     """Return what the model was told of agents' ends by notes."""
-    begin, behind = texts.AGENT_ENDED.split("{text}")
+    begin, after = texts.AGENT_ENDED.split("{text}")
     return [
-        json.loads(text.removeprefix(begin).removesuffix(behind))
+        json.loads(text.removeprefix(begin).removesuffix(after))
         for text in told(play)
         if text.startswith(begin)
     ]

@@ -39,9 +39,9 @@ def whole_responses(events: Iterable[SessionEvent]) -> set[str]:
 def assert_valid_input(parts: Sequence[str], whole: set[str]) -> None:
     """Check that a provider would take `parts`.
 
-    Each call has exactly one output; the outputs come in call order, all behind the response
+    Each call has exactly one output; the outputs come in call order, all after the response
     that asked for them and before anything else; a response that was cut off (its items' ids name
-    an effect that is not in `whole`) leaves no reasoning behind without what it led to.
+    an effect that is not in `whole`) keeps no reasoning without its result.
     """
     items: list[dict[str, Any]] = [json.loads(part) for part in parts]
     waiting: list[tuple[str, str]] = []
@@ -53,9 +53,9 @@ def assert_valid_input(parts: Sequence[str], whole: set[str]) -> None:
             assert (kind, item["call_id"]) == waiting.pop(0)
             answering = bool(waiting)
             continue
-        assert not answering, f"part {number} stands between outputs: {item}"
+        assert not answering, f"part {number} is between outputs: {item}"
         if kind == "message" and item["role"] != "assistant":
-            assert not waiting, f"part {number} stands between calls and outputs: {item}"
+            assert not waiting, f"part {number} is between calls and outputs: {item}"
         if kind in CALLS:
             waiting.append((CALLS[kind], item["call_id"]))
         if kind == "reasoning" and _response(item) not in whole:
@@ -123,7 +123,7 @@ def assert_turns_take_turns(events: Iterable[SessionEvent]) -> None:
 
 
 def dispatches(events: Iterable[SessionEvent]) -> Counter[str]:
-    """Return how often each call was started, but for those that were planned anew instead.
+    """Return how often each call was started, but for those that were planned again instead.
 
     The world gives every call an id of its own.
     """

@@ -204,7 +204,7 @@ class Play:
     # --- facts ------------------------------------------------------------------------------------
 
     def open(self, on_recovery: OnRecovery = "continue") -> list[SessionDecision]:
-        """Open the session again; return what is decided besides saying what it goes on with."""
+        """Open the session again; return what is decided besides saying what it continues with."""
         fence, history = self.state.fence + 1, self.state.history
         resumed = ConversationResumed(len(history.parts), self.state.tokens, history.digest.hex())
         decided = self.send(SessionOpened(fence, "engine", "0", on_recovery, self.rules))
@@ -214,7 +214,7 @@ class Play:
         return decided[1:]
 
     def fork(self) -> list[SessionDecision]:
-        """Go on as a fork of this session at its last event."""
+        """Continue as a fork of this session at its last event."""
         child = SessionId(f"{self.state.session}/fork-{self.state.head}")
         digest = self.state.digest.hex()
         return self.send(SessionForked(child, self.state.session, self.state.head, digest, "0"))

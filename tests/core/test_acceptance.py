@@ -38,7 +38,7 @@ def compact(play: Play, summary: str) -> None:
 
 
 def sample() -> Play:
-    """Return a session of three turns that was summed up behind the first two."""
+    """Return a session of three turns that was summed up after the first two."""
     play = Play.started(limits=limited())
     talk(play, 1)
     compact(play, "one")

@@ -33,7 +33,7 @@ def offices() -> st.SearchStrategy[Play]:
 
 def at_rest(play: Play) -> None:
     play.settle(200)
-    if play.state.closed or play.state.dormant:
+    if play.state.closed or play.state.maintenance:
         play.open()
         play.settle(200)
 

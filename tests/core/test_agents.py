@@ -51,7 +51,7 @@ def test_agents_without_a_name_are_numbered() -> None:
     assert names == ["agent-1", "agent-2"]
 
 
-def test_the_model_goes_on_while_its_agents_work() -> None:
+def test_the_model_continues_while_its_agents_work() -> None:
     play = talking()
     spawn(play)
     (asked,) = play.complete()
@@ -69,7 +69,7 @@ def test_no_more_agents_run_than_may_and_the_model_can_read_why() -> None:
     assert len(play.all(ChildAsked)) == 2
 
 
-def test_an_agent_that_rests_makes_room_for_another() -> None:
+def test_an_agent_that_is_idle_makes_room_for_another() -> None:
     play, child = with_agent(structs.replace(SETTINGS, agents=AgentLimits(1, 1)))
     end(play, child)
     assert spawn(play, "c2") != child
@@ -102,7 +102,7 @@ def test_an_agent_that_works_is_steered(*, interrupt: bool) -> None:
     assert play.send(EffectDone(play.the(ChildTold).effect)) == []
 
 
-def test_an_agent_that_rests_is_set_to_work_again() -> None:
+def test_an_agent_that_is_idle_is_set_to_work_again() -> None:
     play, child = with_agent()
     end(play, child)
     play.complete()  # its end is told
@@ -133,7 +133,7 @@ def test_a_word_to_an_agent_that_has_just_come_to_rest_sets_it_to_work_again() -
     play.agent_call("c2", TellAgent(child, "hurry"))
     end(play, child)
     effect = play.the(ChildTold).effect
-    (asked,) = play.send(EffectClosed(effect, "failed", "it rests"))
+    (asked,) = play.send(EffectClosed(effect, "failed", "it is idle"))
     assert isinstance(asked, ChildAsked)
     assert (asked.child, asked.run, asked.prompt) == (child, 2, "hurry")
     end(play, child, output="found more")
@@ -145,7 +145,7 @@ def test_a_word_that_came_before_the_agent_began_is_told_again() -> None:
     play, child = with_agent()
     play.agent_call("c2", TellAgent(child, "hurry"))
     word = play.the(ChildTold)
-    (again,) = play.send(EffectClosed(word.effect, "failed", "it rests"))
+    (again,) = play.send(EffectClosed(word.effect, "failed", "it is idle"))
     assert again == structs.replace(word, effect=play.the(ChildTold).effect)
 
 
@@ -154,14 +154,14 @@ def test_a_word_to_an_agent_that_was_closed_meanwhile_is_gone() -> None:
     play.agent_call("c2", TellAgent(child, "hurry"))
     play.agent_call("c3", CloseAgent(child))
     end(play, child, "interrupted")
-    assert play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it rests")) == []
+    assert play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it is idle")) == []
 
 
-def test_a_word_behind_an_end_that_nobody_heard_of_is_answered_with_it() -> None:
+def test_a_word_after_an_end_that_nobody_heard_of_is_answered_with_it() -> None:
     play, child = with_agent()
     play.agent_call("c2", TellAgent(child, "hurry"))
     end(play, child)
-    play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it rests"))
+    play.send(EffectClosed(play.the(ChildTold).effect, "failed", "it is idle"))
     answered = answer(play.agent_call("c3", TellAgent(child, "more")))
     assert answered["previous"] == {"running": "found it"}
     end(play, child, output="found more")
@@ -199,7 +199,7 @@ def test_a_call_that_waits_is_answered_by_the_first_end() -> None:
     assert notes(play) == []
 
 
-def test_an_agent_that_rests_already_is_not_waited_for() -> None:
+def test_an_agent_that_is_idle_already_is_not_waited_for() -> None:
     play, child = with_agent()
     end(play, child)
     assert answer(play.agent_call("c2", AwaitAgents((child,), 5000))) == {
@@ -319,7 +319,7 @@ def test_an_end_that_is_not_told_yet_is_in_a_snapshot(*, crashed: bool) -> None:
         play.send(EffectClosed(play.the(ChildAsked).effect, "crashed", "boom"))
     else:
         end(play, child)
-    untold = untold_of(play, child)
+    unreported = unreported_of(play, child)
     play.state.turn, play.state.outstanding = None, {}
     data = snapshot(play.state)
     assert data is not None
@@ -328,11 +328,11 @@ def test_an_end_that_is_not_told_yet_is_in_a_snapshot(*, crashed: bool) -> None:
     restoration.take(play.records)
     restored = restoration.finish()
     assert restored is not None
-    assert (restored.agents, restored.results) == untold
+    assert (restored.agents, restored.results) == unreported
     assert restored == play.state
 
 
-def untold_of(play: Play, child: str) -> tuple[object, object]:
+def unreported_of(play: Play, child: str) -> tuple[object, object]:
     assert SessionId(child) in play.state.results
     return dict(play.state.agents), dict(play.state.results)
 
@@ -350,7 +350,7 @@ def test_an_agent_that_works_is_closed_by_stopping_it() -> None:
     assert [note["status"] for note in notes(play)] == ["interrupted"]
 
 
-def test_an_agent_that_rests_is_closed_and_takes_no_more_work() -> None:
+def test_an_agent_that_is_idle_is_closed_and_takes_no_more_work() -> None:
     play, child = with_agent()
     end(play, child)
     stopping, settled = play.agent_call("c2", CloseAgent(child))

@@ -144,7 +144,7 @@ def test_effects_that_are_asked_for_again_share_no_name_with_new_ones() -> None:
     assert len(set(asked)) == 3
 
 
-def test_what_waits_for_its_turn_begins_behind_a_step_that_failed(
+def test_what_waits_for_its_turn_begins_after_a_step_that_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = talking()

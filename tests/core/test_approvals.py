@@ -89,7 +89,7 @@ def test_an_approved_call_runs_where_it_asked_to() -> None:
     assert dispatched.sandbox == SETTINGS.sandbox
 
 
-def test_a_denied_call_is_declined_and_the_turn_goes_on() -> None:
+def test_a_denied_call_is_declined_and_the_turn_continues() -> None:
     settled, asked = waiting().answer("denied")
     assert settled == CallSettled(0, "c1", "declined", texts.DECLINED)
     assert isinstance(asked, ModelAsked)

@@ -135,7 +135,7 @@ def test_a_compaction_that_is_wanted_while_a_retry_is_waited_for_comes_when_it_i
     assert (model.request, model.attempt) == (1, 2)
 
 
-def test_a_compaction_that_is_wanted_in_vain_leaves_the_automatic_one_its_chance() -> None:
+def test_a_compaction_that_is_wanted_for_nothing_leaves_the_automatic_one_its_chance() -> None:
     play = Play.started(limits=limited(at_tokens=60))
     play.ask("go")
     play.op(Compact())
@@ -146,7 +146,7 @@ def test_a_compaction_that_is_wanted_in_vain_leaves_the_automatic_one_its_chance
     assert play.state.turn.compaction is not None
 
 
-def test_a_compaction_waits_its_turn_behind_one_of_another_kind() -> None:
+def test_a_compaction_waits_its_turn_after_one_of_another_kind() -> None:
     play = compacting()
     assert play.op(Compact(), "again") == [InputQueued("again", "turn")]
     decided = play.summarize("in short")
@@ -189,7 +189,7 @@ def test_open_calls_are_carried_over_as_they_are_and_the_answer_still_lands() ->
     assert told(play) == [*SAID, "go", summary("in short"), *names, *outputs]
 
 
-def test_outputs_that_come_while_it_is_summed_up_stand_behind_their_calls() -> None:
+def test_outputs_that_come_while_it_is_summed_up_stand_after_their_calls() -> None:
     play = asking()
     play.op(Compact())
     assert kinds(play.answer("approved")) == ["ToolDispatched"]
@@ -284,7 +284,7 @@ def test_the_same_model_or_a_larger_window_needs_no_help_of_the_last_one(
     assert (ask.trigger, ask.settings.session.model) == ("before_turn", model)
 
 
-def test_a_request_that_is_too_long_is_asked_again_behind_a_compaction() -> None:
+def test_a_request_that_is_too_long_is_asked_again_after_a_compaction() -> None:
     play = grown()
     play.ask("go")
     (ask,) = play.fail(TOO_LONG)
@@ -399,7 +399,7 @@ def test_a_prompt_of_the_user_s_own_asks_for_the_summary() -> None:
 # --- input meanwhile ------------------------------------------------------------------------------
 
 
-def test_input_during_a_compaction_in_a_turn_is_told_behind_it() -> None:
+def test_input_during_a_compaction_in_a_turn_is_told_after_it() -> None:
     play = grown()
     play.ask("go")
     play.fail(TOO_LONG)
@@ -408,7 +408,7 @@ def test_input_during_a_compaction_in_a_turn_is_told_behind_it() -> None:
     assert told(play) == [*SAID, "go", summary("in short"), "word"]
 
 
-def test_input_during_a_compaction_before_a_turn_is_told_behind_the_prompt() -> None:
+def test_input_during_a_compaction_before_a_turn_is_told_after_the_prompt() -> None:
     play = grown(limited(at_tokens=350))
     play.ask("go")
     play.say("word")

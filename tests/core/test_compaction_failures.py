@@ -179,7 +179,7 @@ def test_a_summary_that_is_longer_gives_way_to_a_plain_cut() -> None:
     cut_off(play)
 
 
-def test_a_failure_that_no_retry_mends_gives_way_to_a_plain_cut() -> None:
+def test_a_failure_that_no_retry_repairs_gives_way_to_a_plain_cut() -> None:
     play = compacting()
     assert kinds(play.fail_summary(REFUSED)) == ["Compacted", "TurnEnded"]
     cut_off(play)
@@ -218,7 +218,7 @@ def test_what_cannot_be_made_smaller_is_left_as_it_is() -> None:
     assert play.state.history.parts == before
 
 
-def test_a_turn_goes_on_with_a_conversation_that_nothing_makes_smaller_and_asks_no_more() -> None:
+def test_a_turn_continues_with_a_conversation_that_nothing_makes_smaller_and_asks_no_more() -> None:
     play = Play.started(limits=limited(at_tokens=20))
     play.talk("x" * 100, "y")
     play.say("go")
@@ -265,7 +265,7 @@ def test_a_conversation_that_grew_after_nothing_was_smaller_is_still_rescued() -
 # --- no end in sight ------------------------------------------------------------------------------
 
 
-def test_a_second_overflow_behind_the_compaction_ends_the_turn() -> None:
+def test_a_second_overflow_after_the_compaction_ends_the_turn() -> None:
     play = grown()
     play.ask("go")
     play.fail(TOO_LONG)
@@ -356,7 +356,7 @@ def test_a_word_of_the_user_s_and_a_changed_file_are_progress(how: str) -> None:
     work(play, 0, 10, ANSWER * 3)
     play.summarize("in short")
     if how == "a word":
-        play.say("go on")
+        play.say("continue")
         assert work(play, 1, 10, ANSWER * 3) == ["CompactionAsked"]
         return
     play.call("c1")
@@ -445,7 +445,7 @@ def lived() -> Play:
     play.summarize("shorter")
     play.complete()
     play.limits = limited(at_tokens=300)
-    play.ask("go on")
+    play.ask("continue")
     work(play, 0, 10, ANSWER * 3)
     play.summarize("shortest")
     play.item(said("done"))
@@ -453,7 +453,7 @@ def lived() -> Play:
     return play
 
 
-def test_every_event_before_a_compaction_and_behind_it_can_be_forked_at() -> None:
+def test_every_event_before_a_compaction_and_after_it_can_be_forked_at() -> None:
     play = lived()
     assert len([one for one in play.events if isinstance(one, Compacted)]) == 3
     for at in play.ends[1:]:
@@ -477,7 +477,7 @@ def test_the_log_alone_gives_the_same_bytes_at_every_event() -> None:
         assert rebuilt.history == live.history
 
 
-def test_a_snapshot_behind_a_compaction_is_the_live_state() -> None:
+def test_a_snapshot_after_a_compaction_is_the_live_state() -> None:
     play = lived()
     data = snapshot(play.state)
     assert data is not None

@@ -193,7 +193,7 @@ def test_an_interrupt_at_any_event_leaves_a_session_whose_next_request_is_valid(
 ) -> None:
     for at in play.ends[1:]:
         cut = play.cut(at)
-        if cut.state.dormant or cut.state.closed:
+        if cut.state.maintenance or cut.state.closed:
             cut.open()
         cut.interrupt()
         cut.settle(200)

@@ -1,4 +1,4 @@
-"""What was done is told behind a compaction as the log has it, whatever the summary leaves out."""
+"""What was done is told after a compaction as the log has it, whatever the summary leaves out."""
 
 from typing import Final
 
@@ -42,7 +42,7 @@ def reading(path: str) -> Preview:
 
 
 def test_a_note_says_what_a_call_did() -> None:
-    steps = (PlanStep("look", "completed"), PlanStep("mend\nit", "in_progress"), PlanStep("test"))
+    steps = (PlanStep("look", "completed"), PlanStep("fix\nit", "in_progress"), PlanStep("test"))
     plan = ToolPlan("update_plan", preview=PlanPreview(steps))
     failed = CommandReport(2, 5)
     assert [
@@ -55,7 +55,7 @@ def test_a_note_says_what_a_call_did() -> None:
         note(CustomToolCall("c", "draw", "x" * 1000), None, "done", None),
         note(CALL, ToolPlan("exec_command", preview=reading("a.py")), "stopped"),
     ] == [
-        "plan: [completed] look; [in_progress] mend it; [pending] test",
+        "plan: [completed] look; [in_progress] fix it; [pending] test",
         "changed /w/a.py, /w/b.py",
         "ran cat a.py (exit 2)",
         "ran ls -a (exit 2)",
@@ -144,7 +144,7 @@ def test_a_call_that_a_crash_cut_off_is_told_as_such() -> None:
     assert rebuild(play.records) == play.state
 
 
-def test_what_stays_as_it_is_behind_a_cut_is_not_told_twice() -> None:
+def test_what_stays_as_it_is_after_a_cut_is_not_told_twice() -> None:
     play = Play.started(limits=limited())
     for name in "abcde":
         did(play, reading(name))

@@ -72,7 +72,7 @@ def test_requests_are_retried_silently_and_streams_are_announced() -> None:
     ]
 
 
-def test_a_failure_that_no_retry_can_mend_ends_the_turn_at_once() -> None:
+def test_a_failure_that_no_retry_can_repair_ends_the_turn_at_once() -> None:
     play = asking()
     assert [type(one) for one in play.fail(FULL)] == [TurnStopping, TurnEnded]
 

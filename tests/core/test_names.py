@@ -30,7 +30,7 @@ from turnlog.protocol.ops import (
 from turnlog.protocol.settings import SettingsUpdate
 
 OUTSIDE = ToolPlan("exec_command", parallel=True, wants="outside", approval_key="rm")
-WHY = "the session was opened to be looked after only; resume it to go on"
+WHY = "the session was opened to be looked after only; resume it to continue"
 
 
 def name(play: Play) -> str:
@@ -89,21 +89,21 @@ def test_a_session_that_is_looked_after_stays_as_it_is() -> None:
     play = asking()
     before = dict(play.state.outstanding)
     assert play.open("leave") == []
-    assert play.state.dormant
+    assert play.state.maintenance
     assert play.state.outstanding == before
     assert play.op(SetName("quiet")) == []
     assert play.op(OverrideTurnContext(SettingsUpdate(model="gpt-2"))) == []
     assert play.op(Shutdown()) == [SessionClosed()]
     assert play.op(Shutdown()) == []
     assert kinds(play.open()) == ["EffectLost", "ApprovalAsked"]
-    assert not play.state.dormant
+    assert not play.state.maintenance
     assert (name(play), play.state.settings and play.state.settings.model) == ("quiet", "gpt-2")
 
 
 @pytest.mark.parametrize(
     "op", [Interrupt(), Compact(), Review("x"), Undo(), Redo(), RunUserShellCommand("ls")]
 )
-def test_what_would_go_on_with_a_session_that_is_looked_after_is_refused(op: Op) -> None:
+def test_what_would_continue_with_a_session_that_is_looked_after_is_refused(op: Op) -> None:
     play = asking()
     play.open("leave")
     assert play.op(op, "op-x") == [OpRefused("op-x", "not_resumed", WHY)]
@@ -133,7 +133,7 @@ def test_a_name_can_be_given_while_a_model_call_is_cut_off() -> None:
         ("abort", ["CallSettled", "ItemsRecorded", "TurnEnded"]),
     ],
 )
-def test_an_answer_to_a_session_that_is_looked_after_counts_when_it_goes_on(
+def test_an_answer_to_a_session_that_is_looked_after_counts_when_it_continues(
     decision: str, then: list[str]
 ) -> None:
     play = asking()
@@ -148,7 +148,7 @@ def test_an_answer_to_a_session_that_is_looked_after_counts_when_it_goes_on(
     assert kinds(play.open()) == then
 
 
-def test_a_fork_of_a_session_that_is_looked_after_goes_on() -> None:
+def test_a_fork_of_a_session_that_is_looked_after_continues() -> None:
     play = asking()
     play.open("leave")
     play.fork()

@@ -57,7 +57,7 @@ def take_over(play: Play, way: Ways) -> None:
 
 
 @given(sessions(most_facts=20), st.integers(0, 2))
-def test_a_session_goes_on_from_a_cut_behind_any_step(play: Play, first_way: int) -> None:
+def test_a_session_continues_from_a_cut_after_any_step(play: Play, first_way: int) -> None:
     for number, at in enumerate(play.ends[1:], first_way):
         way = WAYS[number % 3]
         cut = play.cut(at)
@@ -89,7 +89,7 @@ def test_a_cut_inside_a_step_breaks_neither_the_input_nor_the_session(
 
 
 @given(sessions(most_facts=20), st.sampled_from(WAYS))
-def test_what_goes_on_from_a_crash_replays_too(play: Play, way: Ways) -> None:
+def test_what_continues_from_a_crash_replays_too(play: Play, way: Ways) -> None:
     for at in play.ends[1:]:
         cut = play.cut(at)
         take_over(cut, way)
@@ -114,7 +114,7 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
         cut = play.cut(at)
         turn = cut.state.turn
         whole_or_kept = turn is None or not turn.items or turn.calls
-        # An agent may come to rest while the turn is stopped: then the call tells how.
+        # An agent may become idle while the turn is stopped: then the call tells how.
         waits = [call.item.call_id for call in turn.calls if call.waited] if turn else []
         expected = model_input(cut.state)
         cut.open("interrupt")

@@ -140,7 +140,7 @@ def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
         '{"type":"function_call","call_id":"c1","name":"exec_command","arguments":"{}"}',
         f'{{"type":"function_call_output","call_id":"c1","output":"{texts.UNKNOWN}"}}',
     ]
-    (found, *_) = divergences(play.records)  # the code has been mended since
+    (found, *_) = divergences(play.records)  # the code has been fixed since
     assert found.recorded == StepFailed("KeyError: 'planted'")
     assert rebuild(play.records) == play.state
 

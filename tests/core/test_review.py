@@ -80,7 +80,7 @@ INTERRUPTED = note(texts.REVIEW_INTERRUPTED)
 
 
 def reviewing(settings: SessionSettings = SETTINGS) -> Play:
-    """Return a session behind one turn, whose work is being reviewed."""
+    """Return a session after one turn, whose work is being reviewed."""
     play = Play.started(settings)
     play.talk("go", "done")
     play.op(Review("look at it"))
@@ -164,8 +164,8 @@ def test_nothing_of_a_review_is_in_the_conversation_but_its_note() -> None:
     assert len(play.state.history.parts) == len(before) + 1
     assert play.state.history.parts[:-1] == before
     assert not any("look at it" in part for part in play.state.history.parts)
-    play.ask("mend it")
-    assert play.state.history.parts[-1] == user("mend it")
+    play.ask("fix it")
+    assert play.state.history.parts[-1] == user("fix it")
 
 
 def test_an_interrupted_review_exits_then_notes_it_then_is_aborted() -> None:

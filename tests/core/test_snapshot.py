@@ -46,7 +46,7 @@ def last_rest(play: Play) -> tuple[int, bytes, State]:
 
 
 @given(sessions(most_facts=30))
-def test_a_state_between_turns_comes_back_whole_and_goes_on_as_if_folded(play: Play) -> None:
+def test_a_state_between_turns_comes_back_whole_and_continues_as_if_folded(play: Play) -> None:
     for at, data, state in resting_places(play):
         back = restored(data, play.records[:at])
         assert back is not None

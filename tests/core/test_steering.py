@@ -38,7 +38,7 @@ def recorded(*said_by_user: str) -> ItemsRecorded:
     return ItemsRecorded(tuple(RecordedItem("user", user(text)) for text in said_by_user))
 
 
-def test_steering_goes_with_the_next_request_behind_the_outputs() -> None:
+def test_steering_goes_with_the_next_request_after_the_outputs() -> None:
     play = Play.started()
     play.ask("hi")
     play.call("c1")
@@ -62,7 +62,7 @@ def test_input_that_comes_during_the_final_answer_asks_again() -> None:
     assert isinstance(ended, TurnEnded)
 
 
-def test_input_that_comes_before_the_context_is_loaded_is_told_behind_the_prompt() -> None:
+def test_input_that_comes_before_the_context_is_loaded_is_told_after_the_prompt() -> None:
     play = Play.started()
     play.say("hi")
     play.say("and hello")

@@ -103,7 +103,7 @@ def test_a_word_while_a_question_is_open_waits_for_its_answer_and_the_outputs() 
     assert told(play) == ["go", "function_call c1", "function_call_output c1", "stop at ten"]
 
 
-def test_a_word_while_a_question_is_open_is_told_behind_an_abort() -> None:
+def test_a_word_while_a_question_is_open_is_told_after_an_abort() -> None:
     play = questioned()
     play.say("stop at ten")
     play.answer("abort")
@@ -129,7 +129,7 @@ def test_words_keep_their_order() -> None:
         UserTurn((TextInput("word"),), final_output_json_schema=SCHEMA),
     ],
 )
-def test_input_that_asks_for_a_turn_of_its_own_gets_it_behind_the_one_that_runs(op: Op) -> None:
+def test_input_that_asks_for_a_turn_of_its_own_gets_it_after_the_one_that_runs(op: Op) -> None:
     play = calling()
     assert play.op(op, "op-q") == [InputQueued("op-q", "turn")]
     assert kinds(play.finish(0)) == ["ModelAsked"]
@@ -262,7 +262,7 @@ def test_no_input_is_dropped_silently(play: Play) -> None:
 @given(sessions())
 def test_every_word_that_was_to_be_told_is_told_once(play: Play) -> None:
     play.settle(200)
-    if play.state.closed or play.state.dormant:
+    if play.state.closed or play.state.maintenance:
         play.open()
         play.settle(200)
     events = known(play.records)

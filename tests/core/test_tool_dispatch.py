@@ -106,7 +106,7 @@ def test_a_tool_that_crashes_fails_the_turn_and_the_model_is_told(ran: bool) -> 
     assert isinstance(ended, TurnEnded)
 
 
-def test_a_tool_that_fails_without_a_result_lets_the_turn_go_on() -> None:
+def test_a_tool_that_fails_without_a_result_lets_the_turn_continue() -> None:
     play = asking()
     play.call("c1")
     play.complete()

@@ -32,7 +32,7 @@ THIRD = ["3 prompt", f"3 {ANSWER}"]
 
 
 def lived(turns: int = 3) -> Play:
-    """Return a session at rest behind so many turns."""
+    """Return an idle session after so many turns."""
     play = Play.started(limits=limited())
     for number in range(1, turns + 1):
         play.talk(f"{number} prompt", f"{number} {ANSWER}")
@@ -124,9 +124,9 @@ def test_nothing_of_a_dropped_turn_is_in_the_next_request() -> None:
     play.interrupt()
     play.settle(2)
     play.undo()
-    asked = play.ask("go on")[-1]
+    asked = play.ask("continue")[-1]
     assert isinstance(asked, ModelAsked)
-    assert told(play)[: asked.parts] == [*FIRST, "go on"]
+    assert told(play)[: asked.parts] == [*FIRST, "continue"]
 
 
 def test_a_review_is_a_turn_that_can_be_undone() -> None:
@@ -152,7 +152,7 @@ def test_an_undo_drops_no_undo_and_no_compaction() -> None:
     assert [mark.turn for mark in play.state.marks] == [1, 2]
 
 
-# --- behind a compaction --------------------------------------------------------------------------
+# --- after a compaction --------------------------------------------------------------------------
 
 
 def test_a_compaction_between_turns_is_undone_with_what_came_before_it() -> None:
@@ -345,7 +345,7 @@ def test_a_cut_inside_the_step_that_drops_the_turns_drops_them_once() -> None:
     assert cut.state.marks == play.state.marks
 
 
-def test_a_fork_behind_an_undo_goes_on_without_what_was_dropped() -> None:
+def test_a_fork_after_an_undo_continues_without_what_was_dropped() -> None:
     play = lived()
     play.undo()
     play.fork()
@@ -364,7 +364,7 @@ def test_a_fork_in_the_middle_of_an_undo_keeps_the_turns() -> None:
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_a_snapshot_behind_an_undo_is_the_live_state(*, compacted: bool) -> None:
+def test_a_snapshot_after_an_undo_is_the_live_state(*, compacted: bool) -> None:
     play = lived()
     if compacted:
         compact(play)
@@ -382,7 +382,7 @@ def test_a_snapshot_behind_an_undo_is_the_live_state(*, compacted: bool) -> None
 
 def rested(play: Play) -> bool:
     play.settle(200)
-    if play.state.closed or play.state.dormant:
+    if play.state.closed or play.state.maintenance:
         play.open()
         play.settle(200)
     return bool(play.state.marks)
@@ -422,10 +422,10 @@ def test_a_turn_that_could_not_begin_counts_for_nothing(how: str) -> None:
     play = lived()
     marks, turns = play.state.marks, 3
     if how == "no context":
-        play.say("in vain")
+        play.say("for nothing")
         play.send(EffectClosed(play.the(ContextAsked).effect, "failed", "no provider", "gone"))
     else:
-        play.ask("in vain")
+        play.ask("for nothing")
         play.fail(ModelFailure("credential_missing", "there is no key"))
     assert play.state.turn is None
     assert play.state.marks == marks
@@ -439,7 +439,7 @@ def test_a_redo_is_possible_after_a_turn_that_could_not_begin() -> None:
     play = lived()
     before = list(play.state.history.parts)
     play.undo()
-    play.say("in vain")
+    play.say("for nothing")
     play.send(EffectClosed(play.the(ContextAsked).effect, "failed", "no provider", "gone"))
     redo(play)
     assert play.state.history.parts == before

@@ -196,7 +196,7 @@ class World:
             self.pick(self.deeds())()
 
     def deeds(self) -> list[Deed]:
-        """Return what can happen now; what happens often stands there often."""
+        """Return what can happen now; what happens often is listed often."""
         deeds: list[Deed] = []
         for effect in self.play.state.outstanding.values():
             deeds += self.about(effect)
@@ -259,7 +259,7 @@ class World:
 
     def crash(self) -> None:
         self.play.open(self.pick(("continue", "interrupt", "continue", "leave")))
-        if self.play.state.dormant:
+        if self.play.state.maintenance:
             self.odd_op()
             self.play.open()
 

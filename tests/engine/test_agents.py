@@ -287,7 +287,7 @@ async def test_an_agent_that_fails_is_told_with_its_error(tmp_path: Path) -> Non
         assert the(ChildEnded, events).status == "failed"
 
 
-async def test_a_turn_goes_on_until_its_agents_rest(tmp_path: Path) -> None:
+async def test_a_turn_continues_until_its_agents_rest(tmp_path: Path) -> None:
     script = (spawn("count"), only("count", UNTIL_GO), only("count", "7"), "sent", "it is 7")
     async with led(tmp_path, *script) as h:
         session = await h.start()

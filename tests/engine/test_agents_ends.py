@@ -220,7 +220,7 @@ def _work(when: Moment) -> list[Response]:
     return [only("count", "7") if when is at_the_end_of_the_child else only("count", LONG)]
 
 
-async def test_after_a_kill_a_closed_agent_does_not_go_on(tmp_path: Path) -> None:
+async def test_after_a_kill_a_closed_agent_does_not_continue(tmp_path: Path) -> None:
     store = MemoryStore()
 
     async def when_closed(h: House, session: Session) -> None:
@@ -335,7 +335,7 @@ async def test_an_agent_that_is_run_again_after_its_end_says_what_it_said(tmp_pa
         assert first.output == "7"
 
 
-async def test_after_a_kill_9_the_agent_goes_on_from_disk_and_ends_once(tmp_path: Path) -> None:
+async def test_after_a_kill_9_the_agent_continues_from_disk_and_ends_once(tmp_path: Path) -> None:
     work = only("tally", shell("echo ran >> ran; until [ -e go ]; do sleep 0.02; done"))
     script = (
         spawn("tally"), work, only("tally", "7"), Response(items=[message("ok")], repeat=4),

@@ -79,7 +79,7 @@ async def test_an_escalation_that_is_approved_runs_outside_of_the_sandbox(tmp_pa
         assert the(ToolFinished, events).output == "ran\n"
 
 
-async def test_one_that_is_denied_is_told_so_and_the_turn_goes_on(tmp_path: Path) -> None:
+async def test_one_that_is_denied_is_told_so_and_the_turn_continues(tmp_path: Path) -> None:
     async with house(tmp_path, ESCALATED, "done", **ASK) as h:
         _, events = await ask_and_answer(h, await h.start(), "denied")
         assert the(CallSettled, events).outcome == "declined"

@@ -155,7 +155,7 @@ async def test_a_request_that_the_window_does_not_hold_is_rescued_once(tmp_path:
         assert LONG not in sent(h)
 
 
-async def test_one_that_stays_too_long_fails_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_one_that_stays_too_long_fails_and_the_session_continues(tmp_path: Path) -> None:
     refused = Response(failed=TOO_LONG)
     async with house(tmp_path, LONG, refused, SUMMARY, refused, "fine") as h:
         session = await h.start()

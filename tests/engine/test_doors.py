@@ -214,7 +214,7 @@ async def test_an_answer_may_be_a_member_of_an_enumeration(tmp_path: Path) -> No
         assert answered.op == ExecApproval("q", "approved")
 
 
-async def test_a_relative_folder_begins_where_the_caller_stands(
+async def test_a_relative_folder_begins_in_the_folder_of_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)

@@ -73,10 +73,10 @@ def cut_off(folder: Path, cmd: str = "touch escaped", plan: ToolPlan | None = No
     return play
 
 
-async def imported(log: EventLog, play: Play, *, anew: bool = False) -> SessionId:
+async def imported(log: EventLog, play: Play, *, new: bool = False) -> SessionId:
     lines = written(play.records).splitlines(keepends=True)
     return await load_portable(
-        log, read_portable(lines), new_id=SessionId(new_id()) if anew else None
+        log, read_portable(lines), new_id=SessionId(new_id()) if new else None
     )
 
 
@@ -93,16 +93,16 @@ def assert_nothing_ran(records: Sequence[Recorded], folder: Path, *, after: int)
     assert not is_there(folder / "escaped")
 
 
-@pytest.mark.parametrize("anew", [False, True])
-async def test_a_file_goes_on_under_this_machine_s_policy_and_runs_nothing_that_was_pending(
-    tmp_path: Path, *, anew: bool
+@pytest.mark.parametrize("new", [False, True])
+async def test_a_file_continues_under_this_machine_s_policy_and_runs_nothing_that_was_pending(
+    tmp_path: Path, *, new: bool
 ) -> None:
     log, play = MemoryLog(), cut_off(tmp_path)
-    session = await imported(log, play, anew=anew)
+    session = await imported(log, play, new=new)
     async with house(tmp_path, "I see.", "next", log=log, **NEVER) as h:
         live, records = await resumed(h, session)
         assert_nothing_ran(records, tmp_path, after=len(play.records))
-        if not anew:  # a copy's turn is interrupted, as a fork's is
+        if not new:  # a copy's turn is interrupted, as a fork's is
             assert outputs(h.server)[1] == texts.FROM_ELSEWHERE
         opened = of(SessionOpened, records)[-1].adopted
         assert opened is not None
@@ -226,7 +226,7 @@ async def test_agents_that_work_elsewhere_are_not_set_to_work_here(tmp_path: Pat
         assert len(await h.log.sessions()) == 1
 
 
-async def test_a_rollout_goes_on_under_this_machine_s_policy(tmp_path: Path) -> None:
+async def test_a_rollout_continues_under_this_machine_s_policy(tmp_path: Path) -> None:
     log = MemoryLog()
     found = rollouts.imported(rollouts.named("session"))
     await store_import(log, found)
@@ -260,14 +260,14 @@ async def test_a_copied_store_s_sessions_are_of_another_place_and_its_own_are_no
         assert actor_settings(h, live) == ("read-only", "on-request")
 
 
-async def test_below_a_folder_that_nobody_stands_in_nothing_is_written(
+async def test_below_a_folder_that_nobody_works_in_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config: dict[str, Any] = {"sandbox_mode": "workspace-write", "approval_policy": "never"}
-    for stands, mode in ((tmp_path, "workspace-write"), (tmp_path.parent, "read-only")):
+    for current, mode in ((tmp_path, "workspace-write"), (tmp_path.parent, "read-only")):
         log = MemoryLog()
         session = await imported(log, Play.started(settings(tmp_path)))
-        monkeypatch.chdir(stands)
+        monkeypatch.chdir(current)
         async with house(tmp_path, log=log, **config) as h:
             live = await h.engine.resume(session)
             assert actor_settings(h, live) == (mode, "never")

@@ -35,7 +35,7 @@ async def test_a_fork_at_every_event_runs_on_and_the_source_is_untouched(tmp_pat
             branch = await session.fork(at=at)
             cut = next(end for end in ends if end >= at)
             assert branch.cut == cut
-            events = await play(branch, "go on")
+            events = await play(branch, "continue")
             assert of(TurnEnded, events)[-1].status == "completed"
             assert branch.head > cut
             records = await h.events(branch)
@@ -91,7 +91,7 @@ async def test_a_damaged_session_is_forked_where_the_damage_is_said_to_allow_it(
             await branch.close()
 
 
-@pytest.mark.parametrize("within", [False, True], ids=["at rest", "within a turn"])
+@pytest.mark.parametrize("within", [False, True], ids=["idle", "within a turn"])
 async def test_a_fork_whose_engine_died_before_its_first_event_is_one_all_the_same(
     within: bool, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ PATIENT = 120  # seconds that an interrupt may take here; what is interrupted wo
 
 
 async def interrupted(h: House, session: Session) -> list[Recorded]:
-    """Interrupt; return the events of the turn that ended by it, and check that all goes on."""
+    """Interrupt; return the events of the turn that ended by it, and check that all continues."""
     with trio.fail_after(PATIENT):
         await session.interrupt()
         await until(session, TurnEnded, after=0)
@@ -140,7 +140,7 @@ async def test_a_silent_command_that_is_interrupted_says_what_codex_says(tmp_pat
     )
 
 
-async def test_calls_that_wait_behind_the_running_one_were_never_started(tmp_path: Path) -> None:
+async def test_calls_that_wait_after_the_running_one_were_never_started(tmp_path: Path) -> None:
     patch = "*** Begin Patch\n*** Add File: note.txt\n+hello\n*** End Patch\n"
     calls = [shell("sleep 1000"), custom("apply_patch", patch), shell("touch ran")]
     async with house(tmp_path, calls, "next") as h:

@@ -268,7 +268,7 @@ async def test_or_it_is_interrupted_if_that_is_wanted(tmp_path: Path) -> None:
         assert the(TurnEnded, await play(session)).status == "completed"
 
 
-async def test_what_was_left_for_a_session_waits_until_somebody_goes_on_with_it(
+async def test_what_was_left_for_a_session_waits_until_somebody_continues_with_it(
     tmp_path: Path,
 ) -> None:
     store = MemoryStore()

@@ -54,7 +54,7 @@ async def test_the_session_closes_with_its_question_open(tmp_path: Path) -> None
     assert not is_there(tmp_path / "ran")
 
 
-async def test_whoever_opens_it_is_asked_again_and_the_turn_goes_on(tmp_path: Path) -> None:
+async def test_whoever_opens_it_is_asked_again_and_the_turn_continues(tmp_path: Path) -> None:
     store = MemoryStore()
     name = await parked(store, tmp_path, ESCALATED)
     async with house(tmp_path, "done", log=MemoryLog(store, "second"), **PATIENT) as h:

@@ -42,7 +42,7 @@ def last_message(turn: RecordedTurn) -> str | None:
 async def run_all(h: House, recorded: Rollout) -> tuple[Session, list[list[Recorded]]]:
     """Run a recorded session's turns; return the session, and the events of each turn."""
     session = await h.start()
-    return session, [await play(session, turn.prompt or "go on") for turn in recorded.turns]
+    return session, [await play(session, turn.prompt or "continue") for turn in recorded.turns]
 
 
 @pytest.mark.parametrize("name", ROLLOUTS)
@@ -78,7 +78,7 @@ def printed(stream: ExecStream, events: Iterable[Recorded]) -> list[str]:
 
 
 def expected(name: str, folder: Path) -> list[str]:
-    """Return what the binary printed behind its first line, which names the thread."""
+    """Return what the binary printed after its first line, which names the thread."""
     text = (DATA / "exec" / f"{name}.jsonl").read_text().replace("$CWD", str(folder))
     return [f"{line}\n" for line in text.split("\n")[1:] if line]
 
@@ -107,7 +107,7 @@ async def test_its_lines_are_those_that_the_binary_printed(name: str, tmp_path: 
     assert lines == list(without_mcp(expected(name, tmp_path)))
 
 
-async def test_the_lines_of_a_resumed_session_go_on_with_its_usage(tmp_path: Path) -> None:
+async def test_the_lines_of_a_resumed_session_continue_with_its_usage(tmp_path: Path) -> None:
     recorded = rollout("resume-parent")
     async with house(tmp_path, *recorded.script().responses) as h:
         session = await h.start()

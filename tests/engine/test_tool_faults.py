@@ -1,4 +1,4 @@
-"""A tool's fault is the tool's: it costs its call, the model is told, and the turn goes on."""
+"""A tool's fault is the tool's: it costs its call, the model is told, and the turn continues."""
 
 import errno
 import os
@@ -99,7 +99,7 @@ RAISED: Final[dict[str, tuple[BaseException, str]]] = {
 
 
 @pytest.mark.parametrize(("error", "told"), RAISED.values(), ids=RAISED)
-async def test_what_a_tool_raises_is_a_failed_result_and_the_turn_goes_on(
+async def test_what_a_tool_raises_is_a_failed_result_and_the_turn_continues(
     tmp_path: Path, error: BaseException, told: str
 ) -> None:
     warned: list[str] = []

@@ -24,7 +24,7 @@ def update(name: str, old: str, new: str) -> Item:
 
 
 async def diff_of_turn(session: Session, *holds: str) -> TurnDiff:
-    """Run a turn; return the first of its diffs that holds these texts. It may come behind it."""
+    """Run a turn; return the first of its diffs that holds these texts. It may come after it."""
     async with trio.open_nursery() as nursery, aclosing(session.watch()) as publications:
         nursery.start_soon(play, session)
         async for one in publications:
@@ -47,7 +47,7 @@ async def test_it_runs_from_the_turns_first_state_to_its_last(tmp_path: Path) ->
         assert "two" not in diff.unified_diff
 
 
-async def test_it_is_shown_while_the_turn_goes_on(tmp_path: Path) -> None:
+async def test_it_is_shown_while_the_turn_continues(tmp_path: Path) -> None:
     script = (patch("*** Add File: new.txt", "+hello"), shell("sleep 1000"), "next")
     async with house(tmp_path, *script) as h:
         session = await h.start()

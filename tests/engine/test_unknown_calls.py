@@ -51,7 +51,7 @@ def unanswered(body: list[Json]) -> list[str]:
 
 
 @pytest.mark.parametrize(("item", "output"), ANSWERED, ids=lambda item: str(item["type"]))
-async def test_a_call_that_no_tool_takes_is_answered_and_the_turn_goes_on(
+async def test_a_call_that_no_tool_takes_is_answered_and_the_turn_continues(
     tmp_path: Path, item: Json, output: Json
 ) -> None:
     script = ([item], "instead I say it")

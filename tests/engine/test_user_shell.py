@@ -74,7 +74,7 @@ async def test_its_output_is_shown_as_it_comes_and_an_interrupt_ends_it(tmp_path
         assert the(TurnEnded, await play(session)).status == "completed"
 
 
-async def test_one_that_is_asked_for_while_a_turn_runs_comes_behind_it(tmp_path: Path) -> None:
+async def test_one_that_is_asked_for_while_a_turn_runs_comes_after_it(tmp_path: Path) -> None:
     waits = shell("until [ -e go ]; do sleep 0.02; done")
     async with house(tmp_path, waits, "done") as h:
         session = await h.start()

@@ -387,7 +387,7 @@ async def test_an_https_address_of_a_server_without_tls_fails_to_connect() -> No
 
 PROBE = """
 import sys, trio
-from test_model_client import attempt, client
+from test_client import attempt, client
 def loaded():
     return [name for name in ("httpx", "httpx._main", "rich", "click") if name in sys.modules]
 before = loaded()

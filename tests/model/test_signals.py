@@ -1,4 +1,4 @@
-"""What single events and headers say. Whole streams are in test_model_client.py."""
+"""What single events and headers say. Whole streams are in test_client.py."""
 
 from contextlib import suppress
 

@@ -455,7 +455,7 @@ def engine(ground: Ground, script: str) -> Generator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.parametrize("source", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_when_an_engine_is_killed_its_commands_end_before_the_next_one_goes_on(
+async def test_when_an_engine_is_killed_its_commands_end_before_the_next_one_continues(
     ground: Ground, source: str
 ) -> None:
     with engine(ground, ground.attack(source) + "; sleep 600") as process:

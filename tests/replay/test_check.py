@@ -134,7 +134,7 @@ def test_a_changed_field_changes_its_line_and_the_header_alone(
     assert changed == [1, *places]
 
 
-def test_a_text_that_changes_changes_the_digests_of_the_inputs_behind_it(
+def test_a_text_that_changes_changes_the_digests_of_the_inputs_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(texts, "DECLINED", "no")

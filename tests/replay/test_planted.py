@@ -164,7 +164,7 @@ def test_a_decision_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_event_that_was_dropped(path: Path) -> None:
-    """Every decision, and every fact that led to one, is missed where it stood."""
+    """Every decision, and every fact that led to one, is missed from the same place."""
     records = records_of(path)
     decided_about = {record.cause for record in records}
     for at, record in enumerate(records):

@@ -84,7 +84,7 @@ def resealed(records: Sequence[Recorded]) -> list[Recorded]:
 
 
 def chained(drawn: Sequence[SessionEvent]) -> list[Recorded]:
-    """Return any events as a log holds them, behind one that says which session this is."""
+    """Return any events as a log holds them, after one that says which session this is."""
     first = SessionStarted(SESSION, SETTINGS, "test", "0")
     records, digest = list[Recorded](), GENESIS
     for sequence, event in enumerate((first, *drawn), 1):
@@ -149,7 +149,7 @@ def test_a_kind_that_a_newer_release_named_is_kept() -> None:
     newer["ignorable"] = True
     damaged = reader("\n".join([head, *lines[:-1], json.dumps(newer)]) + "\n")
     found = list[Recorded]()
-    with pytest.raises(FileInvalid, match="digest"):  # since the head was not made anew
+    with pytest.raises(FileInvalid, match="digest"):  # since the head was not made again
         found += damaged.recorded()
     found = _until_damage(reader("\n".join([head, *lines[:-1], json.dumps(newer)]) + "\n"))
     assert found[-1].event == UnknownEvent(999, True, msgspec.msgpack.encode([999, 1, ["x"]]))

@@ -1,4 +1,4 @@
-"""What the scenarios share: what the model was really sent, and what an engine leaves behind."""
+"""What the scenarios share: what the model was really sent, and what an engine leaves."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -64,7 +64,7 @@ async def do(session: Session, op: Op) -> list[Recorded]:
 
 
 @asynccontextmanager
-async def left_behind(log: LmdbLog, folder: Path) -> AsyncGenerator[LmdbLog]:
+async def abandoned(log: LmdbLog, folder: Path) -> AsyncGenerator[LmdbLog]:
     """Open what an engine that is killed at this moment leaves on disk: a copy of its store."""
     await log.backup(folder)
     async with open_log(folder) as left:
@@ -102,12 +102,12 @@ def size_of(parts: Iterable[str]) -> int:
 
 
 def ledger(*lines: str) -> str:
-    """Return the part that tells behind a compaction what was done."""
+    """Return the part that tells after a compaction what was done."""
     return text_message("user", texts.LEDGER.format(lines="\n".join(lines)))
 
 
 def assert_valid(parts: Sequence[str]) -> None:
-    """Check that each call has one output behind it, and each output its call, in call order."""
+    """Check that each call has one output after it, and each output its call, in call order."""
     open_calls = list[str]()
     seen = set[str]()
     for part in parts:

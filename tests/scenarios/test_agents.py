@@ -19,7 +19,7 @@ from tests.engine.agents import (
     spawn,
 )
 from tests.engine.kit import of, play, the, until
-from tests.scenarios.kit import assert_valid, left_behind, sent
+from tests.scenarios.kit import assert_valid, abandoned, sent
 from turnlog.protocol.events import ChildEnded, ModelCompleted, ToolStarted, TurnEnded
 from turnlog.runtime.config.schema import Agents
 from turnlog.runtime.scripted_model.script import Response, call, message
@@ -97,7 +97,7 @@ async def test_a_wait_ends_in_its_time_whatever_the_agent_does(tmp_path: Path) -
         assert the(TurnEnded, events).status == "completed"
 
 
-async def test_a_parent_goes_on_when_its_agent_is_done_though_it_did_not_wait(
+async def test_a_parent_continues_when_its_agent_is_done_though_it_did_not_wait(
     tmp_path: Path,
 ) -> None:
     script = (spawn("count"), only("count", "there are 7"), "sent", "so there are 7")
@@ -136,7 +136,7 @@ async def test_what_an_agent_came_to_is_delivered_once_though_its_engine_was_kil
             await until(child, ToolStarted, after=0)
             rest = (only("count", "there are 7"), "it is 7", "it is 7", "it is 7")
             async with (
-                left_behind(log, tmp_path / "left") as left,
+                abandoned(log, tmp_path / "left") as left,
                 led(tmp_path, *rest, log=left) as later,
             ):
                 again = await later.engine.resume(session.id)

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from tests.engine.kit import House, house, is_there, of, outputs, play, shell, the, until
 from tests.errors import raises_code
-from tests.scenarios.kit import left_behind
+from tests.scenarios.kit import abandoned
 from turnlog.frontends.cli.commands.approvals import questions
 from turnlog.protocol.calls import CommandPreview
 from turnlog.protocol.error_codes import ErrorCode
@@ -92,7 +92,7 @@ async def test_a_question_survives_the_engine_and_is_asked_the_next_one(tmp_path
             (first,) = await asked(h, session, 1)
             await until(session, ModelCompleted, after=0)
             async with (
-                left_behind(log, tmp_path / "left") as left,
+                abandoned(log, tmp_path / "left") as left,
                 house(tmp_path, "done", log=left, **ASK) as later,
             ):
                 again = await later.engine.resume(session.id)

@@ -12,7 +12,7 @@ from tests.scenarios.kit import (
     assert_valid,
     do,
     ledger,
-    left_behind,
+    abandoned,
     says,
     sent,
     size_of,
@@ -84,7 +84,7 @@ async def test_a_compaction_loop_is_stopped_and_said(tmp_path: Path) -> None:
         assert the(TurnEnded, after).last_agent_message == "tell me how"
 
 
-async def test_what_was_read_and_done_is_told_behind_a_summary_that_forgets_it(
+async def test_what_was_read_and_done_is_told_after_a_summary_that_forgets_it(
     tmp_path: Path,
 ) -> None:
     script = (
@@ -175,7 +175,7 @@ async def test_a_request_for_a_summary_that_is_too_long_itself_is_shortened(
         assert the(TurnEnded, await play(session)).last_agent_message == "on we go"
 
 
-async def test_a_conversation_that_the_provider_finds_too_long_is_shortened_and_goes_on(
+async def test_a_conversation_that_the_provider_finds_too_long_is_shortened_and_continues(
     tmp_path: Path,
 ) -> None:
     script = (LOOK, says("seen"), Response(failed=TOO_LONG), sums_up("in short"), says("done"))
@@ -215,7 +215,7 @@ async def test_the_un_compacted_history_can_be_read_and_forked_from(tmp_path: Pa
             told = session.history()
             await do(session, Compact())
             shorter = session.history()
-            await play(session, "go on")
+            await play(session, "continue")
             source = await h.events(session)
             assert before == source[before[0].sequence - 1 :][: len(before)]
             assert the(ToolFinished, source).output in "".join(told)
@@ -223,10 +223,10 @@ async def test_the_un_compacted_history_can_be_read_and_forked_from(tmp_path: Pa
 
             branch = await session.fork(at=before[-1].sequence)
             assert branch.history() == told
-            await play(branch, "go on")
+            await play(branch, "continue")
             of_source, of_fork = talks(h.server)[-2:]
             assert of_source[: len(shorter)] == shorter
             assert of_fork[: len(told)] == told
             assert await h.events(session) == source
-        async with left_behind(log, tmp_path / "left") as left:
+        async with abandoned(log, tmp_path / "left") as left:
             assert (await left.read(session.id))[: len(source)] == source

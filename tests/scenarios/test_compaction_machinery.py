@@ -127,7 +127,7 @@ async def test_what_was_said_during_a_compaction_is_not_lost_in_it(tmp_path: Pat
         assert the(Compacted, await h.events(session)).method == "summary"
 
 
-@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_call_and_its_output_stay_together(when: str, tmp_path: Path) -> None:
     waits = shell("until [ -e go ]; do sleep 0.02; done; echo gone")
     script = (LOOK, says("seen"), says(waits), sums_up("in short"), says("done"))

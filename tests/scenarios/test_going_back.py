@@ -32,7 +32,7 @@ EDIT: Final = patch("note.txt", "mine", "the model's")
 
 
 def prompts(records: list[Recorded]) -> list[Recorded]:
-    """Return the events of the user's prompts."""
+    """Return the events of all prompts."""
     return [
         recorded
         for recorded in records

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.engine.kit import house, is_there, of, outputs, play, shell, the, told, until
-from tests.scenarios.kit import assert_valid, left_behind, sent
+from tests.scenarios.kit import assert_valid, abandoned, sent
 from turnlog.actors.core import texts
 from turnlog.protocol.events import (
     CallSettled,
@@ -45,7 +45,7 @@ async def test_an_interrupted_running_tool_is_not_told_as_rejected(tmp_path: Pat
         assert_valid(sent(h.server)[-1])
 
 
-async def test_a_call_behind_it_is_told_as_never_started_and_did_nothing(tmp_path: Path) -> None:
+async def test_a_call_after_it_is_told_as_never_started_and_did_nothing(tmp_path: Path) -> None:
     async with house(tmp_path, [ENDLESS, custom("apply_patch", PATCH)], "next") as h:
         session = await h.start()
         async with trio.open_nursery() as nursery:
@@ -72,7 +72,7 @@ async def test_a_tool_that_ran_when_its_engine_was_killed_is_told_as_stopped(
             await until(session, ToolOutputDelta, after=0)
             await until(session, ModelCompleted, after=0)
             async with (
-                left_behind(log, tmp_path / "left") as left,
+                abandoned(log, tmp_path / "left") as left,
                 house(tmp_path, "so it was", log=left) as later,
             ):
                 again = await later.engine.resume(session.id)
@@ -84,7 +84,7 @@ async def test_a_tool_that_ran_when_its_engine_was_killed_is_told_as_stopped(
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
-async def test_a_session_that_is_cut_at_any_event_goes_on_with_a_valid_request(
+async def test_a_session_that_is_cut_at_any_event_continues_with_a_valid_request(
     tmp_path: Path,
 ) -> None:
     calls = [shell("echo a"), custom("apply_patch", PATCH), shell("echo b")]
@@ -96,7 +96,7 @@ async def test_a_session_that_is_cut_at_any_event_goes_on_with_a_valid_request(
             branch = await session.fork(at=at)
             if branch.cut != at:
                 continue
-            ended = of(TurnEnded, await play(branch, "go on"))
+            ended = of(TurnEnded, await play(branch, "continue"))
             assert ended[-1].status == "completed"
             assert_valid(sent(h.server)[-1])
             outcomes |= {event.outcome for event in of(CallSettled, await h.events(branch))}
@@ -113,7 +113,7 @@ async def test_nothing_that_may_have_run_is_run_again(cut: str, tmp_path: Path) 
         kind = ToolDispatched if cut == "dispatched" else ToolStarted
         place = next(r for r in await h.events(session) if isinstance(r.event, kind))
         branch = await session.fork(at=place.sequence)
-        await play(branch, "go on")
+        await play(branch, "continue")
         (told_of_it,) = outputs(h.server)
         assert told_of_it == (texts.UNKNOWN if cut == "dispatched" else texts.STOPPED)
         assert (tmp_path / "ran").read_text() == "ran\n"

@@ -105,7 +105,7 @@ async def test_what_had_finished_is_kept_when_the_call_beside_it_is_cancelled(
         assert_valid(sent(h.server)[-1])
 
 
-async def test_a_cancel_before_anything_has_finished_leaves_a_history_that_goes_on(
+async def test_a_cancel_before_anything_has_finished_leaves_a_history_that_continues(
     tmp_path: Path,
 ) -> None:
     calls = [shell("sleep 1000"), shell("sleep 1000")]
@@ -121,7 +121,7 @@ async def test_a_cancel_before_anything_has_finished_leaves_a_history_that_goes_
         assert len(outputs(h.server)) == len(calls)
 
 
-async def test_results_are_kept_when_the_request_behind_them_fails(tmp_path: Path) -> None:
+async def test_results_are_kept_when_the_request_after_them_fails(tmp_path: Path) -> None:
     refused = Response(status=400, body={"error": {"message": "no", "code": "bad"}})
     async with house(tmp_path, shell("echo kept"), refused, "next") as h:
         session = await h.start()
@@ -132,7 +132,7 @@ async def test_results_are_kept_when_the_request_behind_them_fails(tmp_path: Pat
         assert_valid(sent(h.server)[-1])
 
 
-async def test_a_response_that_is_cut_behind_a_call_leaves_a_valid_pair(tmp_path: Path) -> None:
+async def test_a_response_that_is_cut_after_a_call_leaves_a_valid_pair(tmp_path: Path) -> None:
     cut = Response(items=[shell("echo once >> once"), message("and then")], cut_after=12)
     async with house(tmp_path, cut, "done") as h:
         session = await h.start()

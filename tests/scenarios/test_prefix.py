@@ -1,4 +1,4 @@
-"""What varies at the front of a request costs everything behind it: nothing does here."""
+"""What varies at the front of a request costs everything after it: nothing does here."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -97,7 +97,7 @@ async def test_tools_are_in_one_order_in_every_request(tmp_path: Path) -> None:
         assert names[:3] == ["exec_command", "apply_patch", "update_plan"]
 
 
-async def test_nothing_volatile_stands_in_tools_or_instructions(tmp_path: Path) -> None:
+async def test_nothing_volatile_is_in_tools_or_instructions(tmp_path: Path) -> None:
     async with house(tmp_path, "hello", loop=True) as h:
         for _ in range(3):
             session = await h.start()
@@ -123,7 +123,7 @@ async def test_each_break_of_the_prefix_is_an_event_with_its_cause(tmp_path: Pat
             assert of(PrefixChanged, await play(again)) == []
 
 
-async def test_a_tool_that_is_new_stands_behind_those_that_were_there(tmp_path: Path) -> None:
+async def test_a_tool_that_is_new_is_after_those_that_were_there(tmp_path: Path) -> None:
     options: dict[str, Any] = {"agents": Agents(max_threads=0)}
     async with house(tmp_path, "one", **options) as h:
         await play(await h.start())

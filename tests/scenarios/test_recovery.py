@@ -1,4 +1,4 @@
-"""A death, a late result or a smaller window leaves a session that cannot go on: not here."""
+"""A death, a late result or a smaller window leaves a session that cannot continue: not here."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.engine.kit import house, of, outputs, play, shell, the, until
 from tests.scenarios.kit import (
     Look,
     assert_valid,
-    left_behind,
+    abandoned,
     says,
     sent,
     size_of,
@@ -57,7 +57,7 @@ class Windows:
         return structs.replace(loaded, settings=settings)
 
 
-async def test_an_agents_open_question_is_asked_again_once_and_its_parent_goes_on(
+async def test_an_agents_open_question_is_asked_again_once_and_its_parent_continues(
     tmp_path: Path,
 ) -> None:
     script = (spawn("count"), only("count", ESCALATED), WAIT)
@@ -71,7 +71,7 @@ async def test_an_agents_open_question_is_asked_again_once_and_its_parent_goes_o
             nursery.start_soon(play, session)
             first = await until(await child_of(h, session), ApprovalAsked, after=0)
             async with (
-                left_behind(log, tmp_path / "left") as left,
+                abandoned(log, tmp_path / "left") as left,
                 led(tmp_path, *rest, log=left, **ASK) as later,
             ):
                 again = await later.engine.resume(session.id)
@@ -170,8 +170,8 @@ async def test_a_model_with_a_smaller_window_is_sent_one_summary_and_no_more(
         models = [request.body["model"] for request in h.server.requests]
         asked = [parts in summaries(h.server) for parts in sent(h.server)]
         assert models[asked.index(True)] == "large"
-        behind = sent(h.server)[asked.index(True) + 1 :]
-        assert max(map(size_of, behind)) <= 4 * windows["small"]
+        after = sent(h.server)[asked.index(True) + 1 :]
+        assert max(map(size_of, after)) <= 4 * windows["small"]
         for _ in range(3):
             assert the(TurnEnded, await play(session)).status == "completed"
 

@@ -95,7 +95,7 @@ async def test_instructions_stand_after_many_compactions_and_a_resume(tmp_path: 
                     assert sum(RULE in part for part in parts) == 1
 
 
-async def test_instructions_that_have_changed_are_told_behind_the_old_ones(tmp_path: Path) -> None:
+async def test_instructions_that_have_changed_are_told_after_the_old_ones(tmp_path: Path) -> None:
     rules = tmp_path / "AGENTS.md"
     async with house(tmp_path, "one", "two", "three") as h:
         rules.write_text(RULE)
@@ -111,7 +111,7 @@ async def test_instructions_that_have_changed_are_told_behind_the_old_ones(tmp_p
         assert third[: len(second)] == second
 
 
-async def test_an_undo_behind_a_compaction_brings_the_whole_conversation_back(
+async def test_an_undo_after_a_compaction_brings_the_whole_conversation_back(
     tmp_path: Path,
 ) -> None:
     script = (LOOK, says("seen"), says("two"), sums_up("in short"), says("three"))

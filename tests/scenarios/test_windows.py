@@ -14,7 +14,7 @@ from turnlog.runtime.scripted_model.script import call
 LOOK: Final = says(call("look"))
 
 
-async def test_a_quick_tool_behind_a_compaction_is_not_taken_for_one_that_did_not_help(
+async def test_a_quick_tool_after_a_compaction_is_not_taken_for_one_that_did_not_help(
     tmp_path: Path,
 ) -> None:
     script = (LOOK, LOOK, says("seen"), sums_up("in short", repeat=9))

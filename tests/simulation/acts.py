@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 CHILDREN: Final = 10  # from this number on, sessions are counted over children only
-DiskFault = Literal["refuses", "loses", "loses but writes", "is full", "stands still"]
+DiskFault = Literal["refuses", "loses", "loses but writes", "is full", "hangs"]
 
 
 class _Act(Struct, frozen=True, tag=True):
@@ -115,7 +115,7 @@ class Disk(_Act, frozen=True, tag=True):
                 log.pause()
                 await trio.sleep(self.ms / 1000)
                 log.resume()
-            case "stands still":
+            case "hangs":
                 log.hold()
                 await trio.sleep(self.ms / 1000)
                 if log is world.log:
@@ -259,6 +259,6 @@ def _command(random: Random) -> str:
 def _fault(random: Random) -> DiskFault:
     faults: tuple[DiskFault, ...] = (
         *("refuses", "loses", "loses but writes"),
-        *("is full", "stands still"),
+        *("is full", "hangs"),
     )
     return random.choice(faults)

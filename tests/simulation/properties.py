@@ -101,7 +101,7 @@ class Auditor:
     # --- at every step ----------------------------------------------------------------------------
 
     def claimed(self, session: SessionId) -> None:
-        """Begin anew with what is on the disk, as the claim's owner has to."""
+        """Begin again with what is on the disk, as the claim's owner has to."""
         records = stored(self.world.store, session)
         self.replays(session, records)
         self.shadows[session] = Shadow(rebuild(records), _whole(records))
@@ -146,21 +146,21 @@ class Auditor:
                 expect(not shadow.state.outstanding, "a turn ends with open effects")
                 for child, parent in self.children.items():
                     if parent == shadow.state.session:
-                        expect(self._rests(child), "a turn ends, and a child still works")
+                        expect(self._is_idle(child), "a turn ends, and a child still works")
             case _:
                 pass
         shadow.check_input()
 
     def _has_ended(self, ended: ChildEnded) -> None:
         """Check that a parent is told of an end that is on disk."""
-        expect(self._rests(ended.child), "a parent is told of an end, and the child still works")
+        expect(self._is_idle(ended.child), "a parent is told of an end, and the child still works")
         if ended.digest:
             found = self.world.store.sessions[ended.child].records
             expect(len(found) >= ended.sequence, "a parent is told of an end that is not on disk")
             digest = found[ended.sequence - 1].digest.hex() if ended.sequence else GENESIS.hex()
             expect(digest == ended.digest, "a parent is told of another end than is on disk")
 
-    def _rests(self, child: SessionId) -> bool:
+    def _is_idle(self, child: SessionId) -> bool:
         if child not in self.world.store.sessions or child in self.shared:
             return True
         state = rebuild(stored(self.world.store, child))
@@ -309,7 +309,7 @@ class Auditor:
 
 
 def _hears_its_user(records: Sequence[Recorded]) -> None:
-    """Check that what a user said stands in the conversation, or waits, or was refused."""
+    """Check that what a user said is in the conversation, or waits, or was refused."""
     events = list(known(records))
     if any(isinstance(event, SessionForked) for event in events):
         return  # what waited in the parent is the parent's

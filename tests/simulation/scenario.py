@@ -18,7 +18,7 @@ ToolEnd = Literal["done", "failed", "raises", "never"]
 
 
 class ToolScript(Struct, frozen=True, omit_defaults=True):
-    """What a call does. It stands in the call's arguments, so that it survives every crash."""
+    """What a call does. It is in the call's arguments, so that it survives every crash."""
 
     ms: int = 0
     end: ToolEnd = "done"
@@ -99,7 +99,7 @@ class Surroundings(Struct, frozen=True):
     queue_bytes: int = 1 << 20
     latency_ms: int = 0  # of a commit, at most
     snapshot_every: int = 1000  # events
-    patience_ms: int = 0  # how long turns may go on before the engine is closed
+    patience_ms: int = 0  # how long turns may last before the engine is closed
     compact_at: int | None = None  # tokens
     window: int | None = None  # tokens; one of the models has half of it
     unanswered: Unanswered = "decline"
@@ -115,10 +115,10 @@ class Scenario(Struct, frozen=True):
     around: Surroundings
     responses: tuple[
         Response, ...
-    ] = ()  # one an attempt; behind them the model says that it is done
-    answers: tuple[Answer, ...] = ()  # one a question; behind them all is approved
+    ] = ()  # one an attempt; after them the model says that it is done
+    answers: tuple[Answer, ...] = ()  # one a question; after them all is approved
     acts: tuple[Act, ...] = ()
-    summaries: tuple[Response, ...] = ()  # one an attempt; behind them a good one
+    summaries: tuple[Response, ...] = ()  # one an attempt; after them a good one
 
 
 FAILURES: Final = (

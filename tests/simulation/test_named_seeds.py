@@ -40,7 +40,7 @@ from turnlog.runtime.store.waiting import PendingTicket
 
 NAMED = {
     # Who resumed a session that was being closed waited for its end. Its shutdown's write was
-    # lost, so it went on instead, and they waited for ever.
+    # lost, so it continued instead, and they waited for ever.
     "resumed_while_its_shutdown_was_lost": Scenario(
         3466,
         Surroundings(latency_ms=30),
@@ -71,7 +71,7 @@ NAMED = {
             Tell(0, 2, Review("look")),
             Tell(0, 2, Undo(conversation=False)),
             Flood(3, 2, 90),
-            Disk(11, "stands still", 300),
+            Disk(11, "hangs", 300),
             Disk(377, "is full", 300),
         ),
     ),

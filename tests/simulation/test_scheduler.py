@@ -40,7 +40,7 @@ def test_trio_still_has_the_names_that_the_scheduler_needs() -> None:
     assert isinstance(getattr(module, scheduler.GENERATOR), random.Random)
 
 
-def test_behind_a_seeded_run_trio_schedules_as_before() -> None:
+def test_after_a_seeded_run_trio_schedules_as_before() -> None:
     module = importlib.import_module(scheduler.MODULE)
     generator: random.Random = getattr(module, scheduler.GENERATOR)
     flag, state = getattr(module, scheduler.FLAG), generator.getstate()

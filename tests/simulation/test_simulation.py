@@ -99,12 +99,12 @@ def found(promise: str) -> tuple[int, Outcome]:
 
 
 def test_publishing_before_it_is_stored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    behind = outbox.Outbox.release
+    original = outbox.Outbox.release
 
     def at_once(self: outbox.Outbox, release: outbox.Release) -> None:
         for recorded in release.events:
             self.publish(recorded)
-        behind(self, outbox.Release(release.ticket, (), release.then))
+        original(self, outbox.Release(release.ticket, (), release.then))
 
     monkeypatch.setattr(outbox.Outbox, "release", at_once)
     assert found("was acknowledged and is not on disk")[1].failure

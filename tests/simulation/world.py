@@ -1,7 +1,7 @@
 """The simulated world: an engine's lives one after the other, and the clients around them.
 
 A crash takes the engine's tasks and what its disk had queued; what is stored outlives it. Clients
-are outside: each goes on with the next engine where it stood, with the same op ids.
+are outside: each continues with the next engine from the same place, with the same op ids.
 """
 
 from collections import deque
@@ -57,7 +57,7 @@ MOST_SECONDS: Final = 60  # of simulated time; what takes longer hangs
 
 @attrs.define(eq=False)
 class Patience(trio.abc.Instrument):
-    """Notices when tasks go on for ever without letting time pass."""
+    """Notices when tasks run for ever without letting time pass."""
 
     give_up: Callable[[], None]
     _time: float = 0.0
@@ -123,7 +123,7 @@ class World:
     # --- the whole of it --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Let everything happen, close the engine, and go on with every session in a new one."""
+        """Let everything happen, close the engine, and continue with every session in a new one."""
         trio.lowlevel.add_instrument(Patience(self._give_up))
         with self._scope, self.checking():
             async with trio.open_nursery() as nursery:
@@ -161,11 +161,11 @@ class World:
         life.over.set()
 
     async def _live_on(self) -> None:
-        """Show that every session goes on, in an engine that nothing befalls."""
+        """Show that every session continues, in an engine that nothing befalls."""
         for number in range(len(self.sessions)):
             with trio.move_on_after(AT_ONCE_MS / 1000) as patience:
                 await self.insist(partial(self._prompt, number))
-            expect(not patience.cancelled_caught, "a session does not go on in the end")
+            expect(not patience.cancelled_caught, "a session does not continue in the end")
         (await self.alive()).over.set()
 
     async def _prompt(self, number: int, engine: Engine) -> None:
@@ -240,7 +240,7 @@ class World:
         )
 
     async def _resume_all(self, life: Life) -> None:
-        """Go on with every session that there is, as a server does that was started again."""
+        """Continue with every session that there is, as a server does that was started again."""
         with self.checking(), life_scope(life):
             for number in range(len(self.sessions)):
                 with suppress(TurnlogError):

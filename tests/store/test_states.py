@@ -71,7 +71,7 @@ def test_an_error_of_a_reader_that_was_overtaken_does_not_count(tmp_path: Path) 
     assert reader.states.read(look) == "there"
 
 
-async def test_a_killed_process_lets_the_writers_go_on(tmp_path: Path) -> None:
+async def test_a_killed_process_lets_the_writers_continue(tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
         stream, fence = await start(log, "a")
         async with running("hold", tmp_path) as holder:

@@ -122,7 +122,7 @@ def _pipe(kind: int, *, writes: bool = False) -> tuple[IO[bytes] | None, int]:
 async def run(program: Program, *, stdin: bytes = b"") -> Ended:
     """Run a program to its end, in a fork if it can be one. It is killed if this is cancelled."""
     if not _can_be_forked(program):
-        return await _run_anew(program, stdin)
+        return await _run_again(program, stdin)
     with start(program, stdin=subprocess.PIPE) as process:
         try:
             async with trio.open_nursery() as nursery:
@@ -143,7 +143,7 @@ def _can_be_forked(program: Program) -> bool:
     )
 
 
-async def _run_anew(program: Program, stdin: bytes) -> Ended:
+async def _run_again(program: Program, stdin: bytes) -> Ended:
     """Run a module in a new process."""
     done = await trio.run_process(
         [sys.executable, "-m", program.module, *program.words],

@@ -140,7 +140,7 @@ def _turn_decided(
             turn.stopping = decision
             turn.compaction = turn.wants_compaction = None
         case TurnEnded(status=status):
-            if turn.was_vain:
+            if turn.did_nothing:
                 _forget(state, turn)
             _turn_over(state, status)
         case Opens():

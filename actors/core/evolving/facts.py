@@ -88,7 +88,7 @@ def happened(state: State, fact: SessionFact) -> None:
         case SessionOpened(fence=fence, rules=rules, on_recovery=on_recovery):
             state.fence, state.rules, state.place = fence, rules, fact.place
             state.closing = state.closed = False
-            state.dormant = on_recovery == "leave"
+            state.maintenance = on_recovery == "leave"
             if state.turn is not None:
                 state.turn.parking = False
             if fact.adopted is not None:
@@ -138,7 +138,7 @@ def _forked(state: State, fact: SessionForked) -> None:
     state.agents.clear()
     state.results.clear()
     state.undone = None
-    state.closing = state.closed = state.dormant = False
+    state.closing = state.closed = state.maintenance = False
 
 
 def _op_received(state: State, fact: OpReceived) -> None:
@@ -193,7 +193,7 @@ def _answered(state: State, question: str, decision: str) -> None:
 
 def _parked(state: State, turn: Turn, question: str) -> ApprovalAsked | None:
     """Return a question that waits, with its session, for whoever answers it or asks it again."""
-    if not turn.parking and not state.dormant:
+    if not turn.parking and not state.maintenance:
         return None
     for call in turn.calls:
         if call.question == question and call.status == "waiting" and not call.approved:
@@ -304,7 +304,7 @@ def _planned(turn: Turn, closed: OpeningDecision, plan: ToolPlan) -> None:
     """A call is to be decided about anew, by this plan."""
     call = turn.find(closed.call) if isinstance(closed, ToolDispatched | PlanAsked) else None
     if call is not None:
-        call.plan_anew(plan, grants.differing(call.plan.files, plan.files))
+        call.plan_again(plan, grants.differing(call.plan.files, plan.files))
 
 
 def _tool_finished(state: State, turn: Turn, closed: OpeningDecision, fact: ToolFinished) -> None:

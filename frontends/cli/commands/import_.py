@@ -77,7 +77,7 @@ def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
 
 async def _import(
     files: Sequence[Path],
-    anew: bool,
+    fresh_id: bool,
     done: Callable[[Imported | NotImported], None],
 ) -> None:
     from turnlog.runtime.store.lmdb.log import open_log
@@ -88,9 +88,9 @@ async def _import(
             try:
                 data = read_input(path, limit=MAX_FILE)
                 if is_portable(data.partition(b"\n")[0]):
-                    done(await _import_portable(log, path, data, anew=anew))
+                    done(await _import_portable(log, path, data, fresh_id=fresh_id))
                 else:
-                    done(await _import_rollout(log, path, data, given, anew=anew))
+                    done(await _import_rollout(log, path, data, given, fresh_id=fresh_id))
             except (UsageError, NotFound, StoreTooNew) as error:  # the next file may be better
                 done(NotImported(str(path), ErrorInfo(error.code, str(error))))
 
@@ -113,11 +113,11 @@ def _rollouts(files: Sequence[Path]) -> dict[str, RolloutFile]:
     return found
 
 
-async def _import_portable(log: EventLog, path: Path, data: bytes, *, anew: bool) -> Imported:
+async def _import_portable(log: EventLog, path: Path, data: bytes, *, fresh_id: bool) -> Imported:
     from turnlog.replay.files.loading import load_portable
 
     reader = read_portable(io.BytesIO(data), name=str(path))
-    session = await load_portable(log, reader, new_id=SessionId(new_id()) if anew else None)
+    session = await load_portable(log, reader, new_id=SessionId(new_id()) if fresh_id else None)
     return Imported(session, str(path), "turnlog")
 
 
@@ -127,13 +127,13 @@ async def _import_rollout(
     data: bytes,
     given: dict[str, RolloutFile],
     *,
-    anew: bool,
+    fresh_id: bool,
 ) -> Imported:
     from turnlog.replay.rollouts.storing import store_import
 
     file = parse_rollout(data, str(path))
     joined = whole(file, finder(given, path))
-    session = SessionId(new_id()) if anew or file.session is None else None
+    session = SessionId(new_id()) if fresh_id or file.session is None else None
     found = import_rollout(joined, session=session)
     await store_import(log, found)
     return Imported(found.newest.session, str(path), found.report.format, found.report)

@@ -67,7 +67,7 @@ class Order:
     action: Literal["start", "resume", "fork"]
     config: Config
     cwd: str  # of a new session; and where `--last` looks
-    session: str | None = None  # as `find_session` takes it; None: start anew, or the last one
+    session: str | None = None  # as `find_session` takes it; None: start fresh_id, or the last one
     at: int | None = None  # of a fork: the last event that counts
     prompt: UserTurn | None = None  # None: continue the turn that was cut off
     # What changes in a session that exists. The prompt has it, too.

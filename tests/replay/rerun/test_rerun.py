@@ -51,7 +51,7 @@ async def test_a_rerun_is_a_branch_with_the_same_inputs_and_another_model(studio
     assert (await studio.events(report.branch))[: report.cut] == before[: report.cut]
 
 
-async def test_a_rerun_may_begin_behind_an_event_with_another_prompt(studio: Studio) -> None:
+async def test_a_rerun_may_begin_after_an_event_with_another_prompt(studio: Studio) -> None:
     session = await studio.record("one", "two", prompts=("a", "b"))
     end = next(r.sequence for r in await studio.events(session) if isinstance(r.event, TurnEnded))
     async with studio.live_model("three") as (server, config):

@@ -100,7 +100,7 @@ async def test_an_interrupt_comes_again_where_it_came(studio: Studio) -> None:
 
 @attrs.define(eq=False)
 class Stubborn:
-    """A model whose first answer goes on when it has been stopped already."""
+    """A model whose first answer continues after it was stopped."""
 
     model: ModelClient
     stopped: trio.Event = attrs.field(factory=trio.Event)
@@ -119,7 +119,7 @@ class Stubborn:
             await emit(ItemDone(encode_item(FunctionCall("late", "exec_command", "{}"))))
 
 
-async def test_what_came_behind_an_interrupt_comes_again_behind_it(studio: Studio) -> None:
+async def test_what_came_after_an_interrupt_comes_again_after_it(studio: Studio) -> None:
     stubborn: list[Stubborn] = []
 
     def wrap(model: ModelClient) -> ModelClient:

@@ -65,7 +65,7 @@ async def assert_same(studio: Studio, session: str) -> list[Recorded]:
 
 async def test_a_compaction_comes_again(studio: Studio) -> None:
     summary = Response(items=[message("what matters")], compaction=True)
-    async with studio.open(STORY, STORY, "goes on", summary) as h:
+    async with studio.open(STORY, STORY, "continues", summary) as h:
         session = await h.start()
         await play(session, "one")
         await play(session, "two")
@@ -77,7 +77,7 @@ async def test_a_compaction_comes_again(studio: Studio) -> None:
 
 async def test_a_compaction_that_falls_back_comes_again(studio: Studio) -> None:
     no = Response(status=400, body="no", compaction=True)
-    async with studio.open(STORY, STORY, "goes on", no) as h:
+    async with studio.open(STORY, STORY, "continues", no) as h:
         session = await h.start()
         await play(session, "one")
         await play(session, "two")

@@ -42,7 +42,7 @@ CALLS: Final[list[Item]] = [
 FAULTS: Final[list[Response]] = [
     Response(status=500),
     Response(items=[message("cut in the middle of a message")], cut_after=5),
-    Response(items=[shell("echo acted on"), message("cut behind it")], cut_after=9),
+    Response(items=[shell("echo acted on"), message("cut after it")], cut_after=9),
     Response(items=[message("more")], incomplete="max_output_tokens"),
     Response(status=400, body="no"),
 ]
@@ -113,7 +113,7 @@ async def run(
 @settings(max_examples=20)
 @given(
     script=st.lists(responses, min_size=1, max_size=4),
-    prompts=st.lists(st.sampled_from(["go", "go on"]), min_size=1, max_size=2),
+    prompts=st.lists(st.sampled_from(["go", "continue"]), min_size=1, max_size=2),
     plan=actions,
     given_answers=answers,
 )

@@ -46,7 +46,7 @@ needs_codex = pytest.mark.skipif(
 
 @attrs.frozen
 class Run:
-    """What a `codex exec --json` left behind."""
+    """What a `codex exec --json` left."""
 
     code: int
     lines: list[dict[str, Any]]

@@ -57,7 +57,7 @@ def line(kind: str, payload: Json, ordinal: int | None = None, second: int = 0) 
 
 
 def rollout(*payloads: tuple[str, Json], paginated: bool = True) -> bytes:
-    """Return a file of a session whose lines behind the first are `payloads`."""
+    """Return a file of a session whose lines after the first are `payloads`."""
     meta: Json = {"id": SESSION, "timestamp": "2026-11-21T10:00:00Z", "cwd": "/home/user/project"}
     lines = [("session_meta", meta), *payloads]
     return text(
@@ -124,7 +124,7 @@ def completed(turn: str = "t1") -> tuple[str, Json]:
 def told(path: Path) -> list[Json]:
     """Return the conversation that the items of a rollout without a compaction make.
 
-    Read without any of the code that is tested. What a session cannot hold as it stands there
+    Read without any of the code that is tested. What a session cannot hold as it is there
     is written as the session has it: a message of the program's in several parts, an output in
     parts, and the words by which the model is told that its user stopped it.
     """

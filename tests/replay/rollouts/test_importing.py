@@ -196,7 +196,7 @@ def test_each_window_between_compactions_is_a_session_of_its_own() -> None:
     assert [made.session for made in found.sessions[:-1]] == list(found.report.earlier)
     assert len({made.session for made in found.sessions}) == 3
     first, second, last = ([json.loads(p) for p in s.history] for s in found.sessions)
-    assert first[-2]["call_id"] == first[-1]["call_id"]  # it was compacted behind a call
+    assert first[-2]["call_id"] == first[-1]["call_id"]  # it was compacted after a call
     lines = [json.loads(one) for one in kit.named("compact-parent").read_text().split("\n") if one]
     kept = [one["payload"]["replacement_history"] for one in lines if one["type"] == "compacted"]
     for window, replaced in zip((second, last), kept, strict=True):

@@ -54,7 +54,7 @@ async def conversation(user: User, session: str) -> list[dict[str, Any]]:
 
 
 def sent(server: ScriptedServer) -> list[dict[str, Any]]:
-    """Return the conversation of the last request. Codex names some items anew each time."""
+    """Return the conversation of the last request. Codex names some items again each time."""
     return [_nameless(one) for one in server.requests[-1].body["input"]]
 
 
@@ -92,7 +92,7 @@ async def resumed(codex: Codex, user: User, session: str) -> list[dict[str, Any]
     out = await user.run("export", session, "--format", "codex", "-o", str(codex.sessions))
     assert out.code == 0, out.err
     async with codex.model(message("resumed")) as server:
-        run = await codex.run("resume", session, "go on")
+        run = await codex.run("resume", session, "continue")
         assert (run.code, run.thread) == (0, session), run.err
         return sent(server)
 
@@ -129,7 +129,7 @@ async def test_a_recorded_session_is_imported_forked_exported_and_resumed(
     for session in (first.thread, fork.out.strip()):
         theirs = await resumed(codex, user, session)
         same(ours, theirs[: len(ours)])
-        assert theirs[-1] == kit.message("user", "go on")
+        assert theirs[-1] == kit.message("user", "continue")
 
 
 async def test_a_fork_by_reference_and_an_interrupted_turn_go_in_and_out(

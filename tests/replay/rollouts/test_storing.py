@@ -50,7 +50,7 @@ async def test_an_id_that_is_taken_is_refused_and_nothing_is_written() -> None:
             await log.head(earlier)
 
 
-async def test_an_id_that_is_no_uuid_leaves_nothing_behind() -> None:
+async def test_an_id_that_is_no_uuid_leaves_nothing_after() -> None:
     log = MemoryLog()
     found = import_rollout(kit.read_whole(kit.named("text")), session=SessionId("no-uuid"))
     with pytest.raises(UsageError):

@@ -209,7 +209,7 @@ def test_what_is_no_talk_with_the_model_is_readable() -> None:
     Page(html(play.records))
 
 
-def test_a_question_stands_with_its_answer() -> None:
+def test_a_question_is_shown_with_its_answer() -> None:
     play = Play.started()
     play.ask("go")
     plan = ToolPlan(

@@ -1,4 +1,4 @@
-"""Crashes behind every event of a scenario, with a user's own tools."""
+"""Crashes after every event of a scenario, with a user's own tools."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def total_is_kept(run: CrashRun) -> None:
     assert run.tools[0].bank.total == 100  # type: ignore[attr-defined]
 
 
-def test_a_sound_tool_survives_a_crash_behind_every_event() -> None:
+def test_a_sound_tool_survives_a_crash_after_every_event() -> None:
     scenario = Scenario(prompts=["move 5", "and now?"], model=model, tools=bank_tools)
     whole, *crashed = crash_everywhere(scenario, check=total_is_kept)
     ends = [run.at for run in crashed]

@@ -80,7 +80,7 @@ def test_a_careless_tool_is_found_and_its_session_is_minimal_and_kept(
         "model_asked",
         "model_item_received transfer 1",
     ]
-    # The shrinker may leave a step that is not needed; what did the harm stands once, at the end.
+    # The shrinker may leave a step that is not needed; what did the harm is there once, at the end.
     assert len(seen) <= LONGEST
     assert [seen.count(kind) for kind in ("turn_opened", "tool_dispatched", "tool_started")] == [
         1

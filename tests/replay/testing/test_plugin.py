@@ -125,7 +125,7 @@ def test_requests_that_are_not_made_any_more_fail(pytester: pytest.Pytester) -> 
     assert path.exists()
 
 
-def test_all_records_anew(pytester: pytest.Pytester) -> None:
+def test_all_records_again(pytester: pytest.Pytester) -> None:
     write(pytester)
     run(pytester).assert_outcomes(passed=1)
     write(pytester, answer="Moved again.")
@@ -144,7 +144,7 @@ def test_a_test_that_fails_leaves_no_recording(pytester: pytest.Pytester) -> Non
     assert not cassette(pytester).exists()
 
 
-def test_a_test_that_fails_behind_its_session_leaves_no_recording(
+def test_a_test_that_fails_after_its_session_leaves_no_recording(
     pytester: pytest.Pytester,
 ) -> None:
     write(pytester, expected="Something else.")

@@ -28,7 +28,7 @@ async def keep(log: EventLog, session: SessionId, play: Play) -> SessionId:
 async def branch(
     log: EventLog, parent: SessionId, cut: int, child: SessionId, play: Play
 ) -> SessionId:
-    """Fork a session, and append what the play holds behind the cut."""
+    """Fork a session, and append what the play holds after the cut."""
     await log.fork(parent, cut, child)
     claim = await log.claim(child)
     await _append(log, child, play.stored[cut:], claim.fence, None)

@@ -58,12 +58,12 @@ def loaded(play: Play, name: str = "a file") -> LoadedSession:
 
 
 @given(sessions(most_facts=25), st.data())
-async def test_a_fork_that_went_another_way_differs_first_behind_the_cut(
+async def test_a_fork_that_went_another_way_differs_first_after_the_cut(
     play: Play, data: st.DataObject
 ) -> None:
     cut = data.draw(st.sampled_from(play.ends))
-    behind = play.records[cut : cut + 1]
-    assume(not any(isinstance(record.event, SessionForked) for record in behind))  # as it does
+    after = play.records[cut : cut + 1]
+    assume(not any(isinstance(record.event, SessionForked) for record in after))  # as it does
     other = play.cut(cut)
     other.fork()
     other.open()

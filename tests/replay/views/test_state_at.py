@@ -77,12 +77,12 @@ TEXTS = st.lists(st.sampled_from(["a", "b", "ä"]), max_size=4)
 
 @given(TEXTS, TEXTS, st.booleans())
 def test_the_digest_of_a_request_is_chained_over_its_parts_whatever_it_begins_with(
-    told: list[str], parts: list[str], goes_on: bool
+    told: list[str], parts: list[str], continues: bool
 ) -> None:
     history = History()
     for number, part in enumerate(told):
         history.add(part, (number, 0), MODEL)
-    parts = told + parts if goes_on else parts
+    parts = told + parts if continues else parts
     digest = GENESIS
     for part in parts:
         digest = chain(digest, part.encode())

@@ -94,10 +94,10 @@ async def test_a_tree_is_the_families_that_were_made(
     assert rows(part) == expected(family, root_of(family, member))
 
 
-async def test_a_cut_between_two_turns_is_said_to_be_behind_the_first() -> None:
+async def test_a_cut_between_two_turns_is_said_to_be_after_the_first() -> None:
     log = MemoryLog()
     ends = [record.sequence for record in PLAY.records if record.kind == "turn_ended"]
-    assert PLAY.records[ends[0]].turn == 0  # the prompt of the next turn stands outside of it
+    assert PLAY.records[ends[0]].turn == 0  # the prompt of the next turn is outside of it
     root = await keep(log, session_id(0), PLAY)
     cuts = [1, ends[0], ends[0] + 1, ends[1]]
     for number, cut in enumerate(cuts, 1):

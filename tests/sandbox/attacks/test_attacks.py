@@ -132,7 +132,7 @@ def test_a_home_that_a_link_leads_to_is_kept_with_the_link(place: Ground) -> Non
     assert (place.home / "config.toml").read_text() == "secret"
 
 
-def test_work_in_the_users_own_home_goes_on_beside_the_hidden_one(place: Ground) -> None:
+def test_work_in_the_users_own_home_continues_beside_the_hidden_one(place: Ground) -> None:
     """`cd ~; turnlog exec -s workspace-write`: the commonest place for a store."""
     home = place.folder("w/.turnlog")
     (home / "config.toml").write_text("secret")
