@@ -29,7 +29,7 @@ command such as `turnlog steer` leaves it in the store for the process that runs
 
 An op has an id that the client chooses, so an op that is sent twice is done once. Each op becomes
 one fact, `op_received`. If the session refuses it, the decision `op_refused` follows, with one of
-the [codes](errors.md#refused-ops).
+the [codes](errors.md#codes).
 """
 
 _NOTICES = """
