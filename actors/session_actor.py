@@ -138,7 +138,7 @@ class SessionActor:
         """
         if self.hub.closed:
             raise self.failure or Rejected(
-                ErrorCode.SESSION_CLOSED, "this session has been closed; resume it to go on"
+                ErrorCode.SESSION_CLOSED, "this session has been closed; resume it to continue"
             )
         fact = OpReceived(submission.op_id, submission.op, submission.origin)
         message = encode_fact(fact)
@@ -178,7 +178,7 @@ class SessionActor:
         """Run until the session is closed.
 
         A write that was refused or whose answer was lost ends the work, not the session: what
-        is on disk is folded anew and taken over, as after a crash. Where nothing but such new
+        is on disk is folded again and taken over, as after a crash. Where nothing but such new
         beginnings is written, it ends, for they would fill the log.
 
         Args:
@@ -188,7 +188,7 @@ class SessionActor:
         Raises:
             Exception: what it ended with, if it was not closed; `failure` says it to users.
         """
-        empty_lives = 0  # lives in a row that came to nothing
+        empty_lives = 0  # lives in a row that wrote nothing
         try:
             while True:
                 await self._live(beginning, started)
@@ -220,7 +220,7 @@ class SessionActor:
             await self.ports.processes.end_left()
 
     async def _claim_again(self) -> None:
-        """Become the writer anew, with what is on disk, as soon as the log takes writes."""
+        """Become the writer again, with what is on disk, as soon as the log takes writes."""
         while True:
             await self.ports.log.room()
             try:
@@ -333,7 +333,7 @@ class SessionActor:
     # --- one step --------------------------------------------------------------------------------
 
     def _step(self, fact: SessionFact, encoded: EncodedEvent, *then: Callable[[], None]) -> None:
-        """Apply a fact, queue it and its decisions for the disk, and what they lead to behind."""
+        """Apply a fact, queue it and its decisions for the disk, and then what they lead to."""
         state = self.state
         summary = state.summary
         sealed = sealed_step(state, fact, time_us=self.ports.clock.now_us(), encoded=encoded)

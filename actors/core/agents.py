@@ -1,8 +1,8 @@
 """The core of sub-agents: what the session does about the calls by which the model leads them.
 
-An agent is a session of its own. A prompt sets it to work; once it rests, the model is told of
-its end exactly once: by the call that waits for it, or with the next request. A turn ends when
-its agents rest, so none is ever left behind, and none ends unheard.
+An agent is a session of its own. A prompt starts its work. Once it is idle, the model is told about
+its end exactly once: by the call that waits for it, or with the next request. A turn ends when its
+agents are idle. So no agent is left running, and no result is lost.
 """
 
 import json
@@ -137,7 +137,7 @@ def _tell(state: State, call: Call, request: TellAgent, agent: Agent) -> Iterato
 
 
 def tell_again(state: State, told: ChildTold) -> Iterator[SessionDecision]:
-    """Give an agent that had just come to rest, as a prompt, what it was to be told.
+    """Give an agent that had just become idle, as a prompt, what should have steered it.
 
     It may be one more than the most that run: the model was told that it is at work.
     """
@@ -160,7 +160,7 @@ def _close(
 
 
 def effect_of_run(state: State, child: SessionId) -> EffectId:
-    """Return the effect that runs a child; an empty one if it rests."""
+    """Return the effect that runs a child; an empty one if it is idle."""
     runs = (asked.effect for asked in state.open(ChildAsked) if asked.child == child)
     return next(runs, EffectId(""))
 
@@ -206,14 +206,14 @@ def _line(state: State, child: SessionId, agent: Agent) -> dict[str, object]:
 def settle_waiting(
     state: State, turn: Turn, *, timed_out: int | None = None
 ) -> Iterator[SessionDecision]:
-    """Answer the calls that wait for an agent that rests now, or whose time is over."""
+    """Answer the calls that wait for an agent that is idle now, or whose time is over."""
     for call in tuple(turn.calls):
         request = call.plan.agent
         if not isinstance(request, AwaitAgents) or not _waits(turn, call):
             continue
-        rests = any(state.agents[SessionId(name)].status != "running" for name in request.agents)
-        if rests or call.number == timed_out:
-            yield _report(state, call, request, timed_out=not rests)
+        idle = any(state.agents[SessionId(name)].status != "running" for name in request.agents)
+        if idle or call.number == timed_out:
+            yield _report(state, call, request, timed_out=not idle)
 
 
 def _waits(turn: Turn, call: Call) -> bool:

@@ -122,7 +122,7 @@ def _skipped(state: State, parts: int, window: int | None) -> int:
 
 
 def _without_oldest(state: State, parts: int, skipped: int, share: float) -> int:
-    """Return where about that share of the parts behind `skipped` begins."""
+    """Return where about that share of the parts after `skipped` begins."""
     size = size_of(state.history, range(skipped, parts))
     begins = safe_begin(state.history, parts, int(size * share))
     return begins if begins < parts else skipped

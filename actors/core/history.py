@@ -8,8 +8,8 @@ import attrs
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.items import JsonText
 
-# Where a text stands in the log: the sequence of an event, and a number that is the item's index
-# in an event that holds several; of an output, how many events before it its call's item came.
+# Where a part's text is stored: the sequence of the event, and the index of the item in it. For a
+# tool output the second number is the distance, in events, back to its call's item.
 Source = tuple[int, int]
 
 MODEL: Final = "model"  # the kind of a part that the model said

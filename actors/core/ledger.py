@@ -62,7 +62,7 @@ def note(
 
 
 def spawned(agent: str, name: str, message: str) -> str:
-    """Return, in one line, that an agent was set to work: it can be named behind a compaction."""
+    """Return, in one line, that an agent was set to work: it can be named after a compaction."""
     return f"started agent {agent} ({_line(name)}): {_line(message)}"
 
 
@@ -122,8 +122,8 @@ def _notes(history: History, parts: int) -> Iterator[tuple[str, int]]:
 def _read(history: History, index: int) -> Iterator[tuple[str, int]]:
     """Yield the lines of an earlier ledger."""
     item = read_item(history.parts[index])
-    before, _, behind = texts.LEDGER.partition("{lines}")
+    before, _, after = texts.LEDGER.partition("{lines}")
     text = message_text(item) if isinstance(item, Message) else ""
-    for line in text.removeprefix(before).removesuffix(behind).split("\n"):
+    for line in text.removeprefix(before).removesuffix(after).split("\n"):
         found = _TIMES.search(line)
         yield (line[: found.start()], int(found[1])) if found else (line, 1)

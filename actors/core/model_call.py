@@ -79,7 +79,8 @@ def received(item_json: JsonText, item: ResponseItem | OtherItem, at: int) -> Re
 def keeps_items(turn: Turn) -> bool:
     """Say whether a cut response's items stay: a call among them has been acted on.
 
-    One that was asked about has been, also while its question is parked.
+    A call counts as acted on once it was dispatched or put to the user, even if that question is
+    parked.
     """
     return any(call.status != "waiting" or call.question is not None for call in turn.calls)
 
@@ -103,7 +104,7 @@ def failed(state: State, turn: Turn, fact: ModelFailed) -> Iterator[SessionDecis
 
 
 def _can_be_shorter(state: State, turn: Turn, failure: ModelFailure) -> bool:
-    """Say whether a request that was too long may be sent again behind a compaction."""
+    """Say whether a request that was too long may be sent again after a compaction."""
     too_long = failure.code == "context_window_exceeded"
     if not too_long or turn.rescued or turn.stopping is not None:
         return False

@@ -24,7 +24,7 @@ Parts = tuple[int | RecordedItem, ...]
 def with_summary(
     history: History, parts: int, user_tokens: int, summary: str, *, ledger: bool
 ) -> Parts:
-    """Return the surroundings, the newest words of the user's, the ledger and the summary.
+    """Return the surroundings, the newest user messages, the ledger and the summary.
 
     Args:
         parts: how many parts of the conversation it is to replace.
@@ -63,10 +63,10 @@ def size_of(history: History, parts: Iterable[int | RecordedItem]) -> int:
 
 
 def safe_begin(history: History, parts: int, most_bytes: int) -> int:
-    """Return where the longest valid end of the first `parts` parts begins that is so small.
+    """Return the start of the longest valid suffix of the first `parts` parts of `most_bytes`.
 
-    Valid is one that begins with something other than the middle of a response or its outputs.
-    It is `parts` itself if there is none.
+    A suffix is valid if it does not begin in the middle of a response or its outputs. `parts`: none
+    that has at most `most_bytes` bytes is valid.
     """
     sizes, total, begin = _sizes(history, parts), 0, parts
     for index in reversed(range(parts)):
@@ -95,7 +95,7 @@ def _context(history: History, parts: int) -> list[int]:
 
 
 def _said_by_user(history: History, parts: int, tokens: int) -> Parts:
-    """Return the newest messages of the user's that fit. One that just does not is shortened."""
+    """Return the newest user messages that fit. The first that does not is shortened."""
     room, kept = tokens * BYTES_A_TOKEN, list[int | RecordedItem]()
     for index in reversed(range(parts)):
         if history.kinds[index] != USER:

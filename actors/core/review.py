@@ -91,7 +91,7 @@ def begin(state: State, turn: Turn) -> Iterator[SessionDecision]:
 
 
 def ended(turn: Turn, fact: ChildEnded) -> Iterator[SessionDecision]:
-    """Decide about the end of the child. A review that came to nothing is no completed turn."""
+    """Decide about the end of the child. A review without findings is not a completed turn."""
     if turn.kind == "review" and turn.stopping is None and fact.status != "completed":
         yield TurnStopping(fact.status, fact.error)
 

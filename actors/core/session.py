@@ -79,7 +79,7 @@ from turnlog.protocol.ops import (
     op_name,
 )
 
-# Ops that mean the same in a session that nobody goes on with.
+# Ops that mean the same in a session that nobody continues.
 TAKEN_AT_REST = (SetName, Archive, OverrideTurnContext, ExecApproval, PatchApproval, Shutdown)
 
 
@@ -127,7 +127,7 @@ def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         return
     match op:
         case _ if state.maintenance and not isinstance(op, TAKEN_AT_REST):
-            reason = "the session was opened to be looked after only; resume it to go on"
+            reason = "the session was opened to be looked after only; resume it to continue"
             yield OpRefused(fact.op_id, "not_resumed", reason)
         case UserInput() | UserTurn() if state.closing:
             yield OpRefused(fact.op_id, "closing", "the session is being closed")
@@ -190,7 +190,7 @@ def _attempt_ended(
 
 
 def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[SessionDecision]:
-    """Close what an engine that is gone had begun, so that the turn can go on, or end."""
+    """Close what a dead engine had begun, so that the turn can continue, or end."""
     if state.maintenance:
         return
     history = state.history
@@ -228,7 +228,7 @@ def _take_over_turn(
 
 
 def _touches_this_machine(current: Turn) -> bool:
-    """Say whether a turn from elsewhere, to go on, would use what is this machine's."""
+    """Say whether a turn from elsewhere would use what belongs to this machine, if it continued."""
     is_talk = current.kind == "regular" and (current.prompted or not reads_files(current.op.op))
     return current.is_foreign and not is_talk
 
@@ -263,7 +263,7 @@ def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[S
                 yield from agents.tell_again(state, told)
             return
         case ScanAsked() if fact.how == "failed":
-            return  # the turn goes on without a way back
+            return  # the turn continues without a way back
         case _:
             pass
     if current.stopping is None:
@@ -276,7 +276,7 @@ def step(state: State, fact: SessionFact, *, time_us: int) -> list[SessionEvent]
     Args:
         time_us: when the fact was received; a time before the last fact's counts as that one.
 
-    If deciding raises, the turn is closed by `StepFailed` and the session goes on.
+    If deciding raises, the turn is closed by `StepFailed` and the session continues.
     """
     time_us = max(time_us, state.time_us)
     evolve(state, fact, time_us=time_us)

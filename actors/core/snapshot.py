@@ -143,7 +143,7 @@ class Restoration:
     def sequences(self) -> list[int]:
         """Return the sequences of the events that are needed, ascending."""
         needed = {self._plain["head"], *self._index.queue, *(at for at, _ in self._parts)}
-        return sorted(needed.union(*self._untold_ends().values()) - {0})
+        return sorted(needed.union(*self._unreported_ends().values()) - {0})
 
     def take(self, records: Iterable[Recorded]) -> None:
         """Take some of the events, in any order."""
@@ -193,11 +193,11 @@ class Restoration:
             history=self._history(),
             results={
                 child: joined_results(self._results[at] for at in ends)
-                for child, ends in self._untold_ends().items()
+                for child, ends in self._unreported_ends().items()
             },
         )
 
-    def _untold_ends(self) -> dict[SessionId, tuple[int, ...]]:
+    def _unreported_ends(self) -> dict[SessionId, tuple[int, ...]]:
         """Return the ends that the model does not know, by agent."""
         agents: dict[SessionId, Agent] = self._plain["agents"]
         return {child: agents[child].ends for child in self._index.unreported}

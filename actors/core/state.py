@@ -266,12 +266,12 @@ class State:
     usage: TokenUsage = _NO_USAGE
     closing: bool = False
     closed: bool = False
-    maintenance: bool = False  # opened to be looked after: a turn that was cut off stays as it is
+    maintenance: bool = False  # opened for maintenance: a turn that was cut off stays as it is
     summary: SessionSummary | None = None
 
     @property
     def tokens(self) -> int:
-        """How much the conversation holds: the provider's count, and an estimate behind it."""
+        """How much the conversation holds: the provider's count, and an estimate of the rest."""
         tokens, size = self.measured
         return tokens + max(0, self.history.size - size) // BYTES_A_TOKEN
 

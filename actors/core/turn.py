@@ -69,7 +69,7 @@ def _needs_a_turn(state: State, turn: Turn, fact: OpReceived) -> bool:
     """Say whether input cannot steer the turn that runs.
 
     A file must be read first, which is done when a turn starts; an output schema is for a whole
-    turn; or the turn is of a kind that asks the model nothing of the user's.
+    turn; or the turn is of a kind that sends the model no user input.
     """
     op = fact.op
     if any(isinstance(item, LocalImageInput) for item in input_items(op)):
@@ -151,7 +151,7 @@ def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
 
 
 def _is_busy(state: State) -> bool:
-    """Say whether something is open that the next request waits for. Agents may go on working."""
+    """Say whether something is open that the next request waits for. Agents may work on."""
     return len(state.open(ChildAsked, ChildTold)) < len(state.outstanding)
 
 

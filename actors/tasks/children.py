@@ -17,7 +17,7 @@ class ChildTask(Task):
 
     order: ChildOrder
     children: Children
-    begins_stopped: ClassVar[bool] = True  # also a child that is stopped at once comes to an end
+    begins_stopped: ClassVar[bool] = True  # also a child that is stopped at once has an end
     _end: ClosingFact | None = attrs.field(default=None, init=False)
 
     async def run(self) -> ClosingFact:

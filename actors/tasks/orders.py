@@ -1,6 +1,6 @@
 """Orders: what a port is given for an effect, taken from the state at once.
 
-The state changes while an order waits for the disk. What stands in the order does not. Pure.
+The state changes while an order waits for the disk. What the order holds does not. Pure.
 """
 
 from typing import Final

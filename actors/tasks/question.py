@@ -13,7 +13,7 @@ from turnlog.protocol.events import ClosingFact, EffectClosed
 PATIENCE_S: Final = 5.0  # before somebody is reminded of a question that waits for ever
 _WAITING: Final = (
     "question {question} of session {session} waits for an answer: may {tool} do what the event "
-    "`approval_asked` shows? Until then its turn stands still. Answer it with `await "
+    "`approval_asked` shows? Until then its turn waits. Answer it with `await "
     "session.answer({question!r}, 'approved')`, or 'denied', or from a terminal with `turnlog "
     "approve {question}`. With approval_policy 'never' nothing is asked; approval_timeout_ms "
     "limits the wait."

@@ -126,7 +126,7 @@ class TaskRunner:
             scope.cancel()
 
     def stop_one(self, effect: EffectId) -> None:
-        """Cancel the work on one effect, if it is going on."""
+        """Cancel the work on one effect, if there is any."""
         if (scope := self._scopes.get(effect)) is not None:
             scope.cancel()
 

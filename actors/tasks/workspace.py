@@ -81,10 +81,11 @@ async def _save(tell: Tell, effect: EffectId, files: Sequence[FileImage]) -> Non
 async def edits_since(
     log: EventLog, session: SessionId, since: int
 ) -> tuple[tuple[FileEdit, ...], TurnWork]:
-    """Return what a log knows of changes of files behind event `since`, oldest first.
+    """Return what a log knows of changes of files after event `since`, oldest first.
 
-    How the files were that only commands changed is what all scans say up to the first one behind
-    `since`. If there is none, no command has run. What else commands may have done is told beside.
+    The earlier state of files that only commands changed is what the scans say, up to the first
+    after `since`. Without one, no command has run. The second value has what else is known of
+    commands.
     """
     scans, edits, work = _Scans(since), FileEdits(), _Work()
     async for page in Pages(log, session):
@@ -107,7 +108,7 @@ class _Scans:
     before: dict[str, FileEdit] = attrs.field(factory=dict[str, FileEdit])
     is_whole: bool = False
     left_files: bool = False  # there were files that no scan has looked at
-    _first: EffectId | None = None  # the first scan behind `since`
+    _first: EffectId | None = None  # the first scan after `since`
 
     def take(self, event: object, *, is_later: bool) -> bool:
         """Take an event; say whether it was one of the scans that count."""

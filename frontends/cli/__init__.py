@@ -59,7 +59,7 @@ GROUPS: Final = {
         "config": ("config", "Show each setting, and where it comes from."),
         "scripted-model": ("scripted_model", "Serve a model that follows a script."),
         "schema": ("schema", "Print the JSON Schema of ops, events and items."),
-        "demo": ("demo", "Watch a session run, be killed, go on and branch."),
+        "demo": ("demo", "Watch a session run, be killed, continue and branch."),
         "completion": ("completion", "Have a shell complete commands and sessions."),
         "help": ("help", "Show the help of a command."),
     },

@@ -1,4 +1,4 @@
-"""Examples for the help of each command. Each option stands in at least one of them.
+"""Examples for the help of each command. Each option is in at least one of them.
 
 A `#` begins what the example does.
 """

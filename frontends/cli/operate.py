@@ -69,7 +69,7 @@ async def operate(
         chosen: settings that the command line names. The session keeps them, as after a prompt.
         on_recovery: what becomes of a turn that was cut off, if nobody runs the session.
             None: nothing is done then.
-        failure_prefix: begins the text of the error if the op comes to nothing.
+        failure_prefix: the beginning of the error text if the op does not succeed.
         warn: is told what the user should know, where the op lets a model run commands.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stopping when a signal asks for it; and leaving at once, but with no process left behind."""
+"""Stopping when a signal asks for it; and leaving at once, after all processes have ended."""
 
 import os
 import signal

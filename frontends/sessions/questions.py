@@ -43,9 +43,9 @@ def open_questions(state: State) -> Iterator[Question]:
     turn = state.turn
     if turn is None or turn.stopping is not None:
         return
-    rests = turn.parking or state.maintenance
+    idle = turn.parking or state.maintenance
     for call in turn.calls:
-        waits = call.status == "waiting" and rests and not _is_allowed(state, call)
+        waits = call.status == "waiting" and idle and not _is_allowed(state, call)
         if call.question is not None and (call.status == "asked" or waits):
             yield _question(state, turn, call, call.question)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def working_folder(chosen: str | None) -> str:
-    """Return the folder to work in, absolute: `-C`, or where the process stands.
+    """Return the folder to work in, absolute: `-C`, or the current folder.
 
     Raises:
         UsageError: it is no folder.
@@ -27,7 +27,7 @@ def working_folder(chosen: str | None) -> str:
         raise UsageError(ErrorCode.INPUT_UNREADABLE, FOLDER_GONE) from None
     if not os.path.isdir(folder):
         raise UsageError(
-            ErrorCode.INPUT_UNREADABLE, f"{folder} is no folder that a session could work in."
+            ErrorCode.INPUT_UNREADABLE, f"{folder} is not a folder that a session can work in."
         )
     return folder
 

@@ -1,4 +1,4 @@
-
+"""Comparing two sessions: where they part, and how the later events differ.
 
 Equal beginnings have equal chained digests, so the first difference is found by bisection. What
 comes after it is aligned by what the events say, ids and times apart. Only keys are kept of the

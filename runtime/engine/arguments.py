@@ -70,7 +70,7 @@ def folder(name: str, value: object) -> str:
     path = _absolute(name, TEXT.take(name, value))
     if not os.path.isdir(path):
         raise UsageError(
-            ErrorCode.INPUT_UNREADABLE, f"{path} is no folder that a session could work in."
+            ErrorCode.INPUT_UNREADABLE, f"{path} is not a folder that a session can work in."
         )
     return path
 

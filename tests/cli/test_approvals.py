@@ -124,7 +124,7 @@ async def test_an_answer_for_the_session_answers_the_same_question_for_good(user
     assert kinds(events).count("approval_asked") == 2
 
 
-async def test_a_session_stands_for_its_only_question(user: User) -> None:
+async def test_the_name_of_a_session_means_its_only_question(user: User) -> None:
     async with user.model([outside("touch one"), outside("touch two")], "Well."):
         started = user.start(*ASK)
         thread = (await started.read_line())["thread_id"]

@@ -15,7 +15,7 @@ MOST_FUNCTION_LINES = 60  # from `def` to the last line, with the docstring
 MOST_MODULE_LINES = 450
 
 # How often `Any` may occur, by folder. Most are JSON objects. Lower a number; never raise one.
-MOST_ANY = {"frontends": 28, "protocol": 32, "replay": 101, "runtime": 45}
+MOST_ANY = {"actors": 1, "frontends": 28, "protocol": 32, "replay": 101, "runtime": 45}
 
 # How many public names may lack a docstring, by folder. Lower a number; never raise one.
 MOST_UNDOCUMENTED = {"actors": 8, "frontends": 21, "replay": 44, "runtime": 1}

@@ -20,7 +20,7 @@ WORDS = {
     r"in front of": "before",
     r"mend(s|ed|ing)?": "repair, fix",
     r"untold": "unreported",
-    r"of the user's": "the user's",
+    r"of the user's(?=$|[^ ]| (that|which|and|or|is|are|were) )": "the user's",
     r"(go|goes|going|gone|went) on": "continue",
     r"(come|comes|came|coming) to (rest|nothing|an end)": "end, become idle",
     r"(at|to) rest": "idle",
@@ -36,26 +36,7 @@ WORDS = {
 
 # How often they may still occur, by folder. A number can only become smaller.
 ALLOWED: dict[str, int] = {
-    "actors": 13,
-    "actors/core": 67,
-    "actors/ports": 16,
-    "actors/queues": 16,
-    "actors/stored_state": 4,
-    "actors/tasks": 16,
-    "actors/turn_diff": 1,
-    "docs": 2,
-    "frontends/cli": 66,
-    "frontends/demo": 2,
-    "frontends/sessions": 5,
-    "runtime/engine": 3,
-    "tests/actors": 17,
-    "tests/cli": 39,
-    "tests/core": 75,
-    "tests/engine": 20,
-    "tests/replay": 31,
-    "tests/scenarios": 34,
-    "tests/simulation": 24,
-    "tests/warm": 2,
+    "actors/core": 5,
 }
 
 FOLDERS = [

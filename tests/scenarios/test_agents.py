@@ -19,7 +19,7 @@ from tests.engine.agents import (
     spawn,
 )
 from tests.engine.kit import of, play, the, until
-from tests.scenarios.kit import assert_valid, abandoned, sent
+from tests.scenarios.kit import abandoned, assert_valid, sent
 from turnlog.protocol.events import ChildEnded, ModelCompleted, ToolStarted, TurnEnded
 from turnlog.runtime.config.schema import Agents
 from turnlog.runtime.scripted_model.script import Response, call, message

@@ -9,10 +9,10 @@ import pytest
 from tests.engine.kit import house, of, play, shell, the
 from tests.scenarios.kit import (
     Look,
+    abandoned,
     assert_valid,
     do,
     ledger,
-    abandoned,
     says,
     sent,
     size_of,

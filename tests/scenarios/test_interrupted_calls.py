@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.engine.kit import house, is_there, of, outputs, play, shell, the, told, until
-from tests.scenarios.kit import assert_valid, abandoned, sent
+from tests.scenarios.kit import abandoned, assert_valid, sent
 from turnlog.actors.core import texts
 from turnlog.protocol.events import (
     CallSettled,

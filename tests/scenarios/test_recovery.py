@@ -13,8 +13,8 @@ from tests.engine.agents import child_of, ends, led, only, spawn
 from tests.engine.kit import house, of, outputs, play, shell, the, until
 from tests.scenarios.kit import (
     Look,
-    assert_valid,
     abandoned,
+    assert_valid,
     says,
     sent,
     size_of,

@@ -209,11 +209,11 @@ async def test_a_write_that_fails_in_a_group_fails_alone(tmp_path: Path) -> None
         unreadable = tmp_path / ENGINES / engine.hex()
         unreadable.symlink_to(unreadable)  # to open it is an OSError
         await give_to_engine(log, other.session, engine)
-        writer_may_go_on = Event()
+        writer_may_continue = Event()
         errors: list[StoreError] = []
 
         def keep_the_writer(_: Txn, __: Tables) -> None:
-            writer_may_go_on.wait()
+            writer_may_continue.wait()
 
         async def claim_other() -> None:
             with pytest.raises(StoreError) as caught:
@@ -232,7 +232,7 @@ async def test_a_write_that_fails_in_a_group_fails_alone(tmp_path: Path) -> None
                 log.append(bad.session, bad.batch("c"), fence=bad_fence),
                 log.append(sound.session, sound.batch("c"), fence=sound_fence),
             ]
-            writer_may_go_on.set()
+            writer_may_continue.set()
         fates = [await ticket.settled() for ticket in tickets]
         assert fates[::3] == [Stored(), Stored()]
         assert isinstance(fates[1], Refused)

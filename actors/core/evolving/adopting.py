@@ -1,7 +1,7 @@
-"""What it means that a session came from elsewhere: it goes on under this machine's settings.
+"""What it means that a session came from elsewhere: it continues under this machine's settings.
 
-Nothing that it brings along has rights of its own. What it waits for, and what other sessions or
-files it points at, is the other machine's business, as a parent's is for a fork.
+Nothing that it brings along has rights of its own. What it waits for, and the sessions or files
+that it refers to, belong to the other machine, as a parent's do for a fork.
 """
 
 from typing import Final

@@ -12,7 +12,7 @@ from turnlog.protocol.ids import SessionId
 
 
 def child_asked(state: State, turn: Turn, decision: ChildAsked) -> None:
-    """A child was given something to do. That of a review is none of the agents."""
+    """A child session got a prompt. A reviewer is not listed among the agents."""
     turn.begun = True
     if decision.kind == "review":
         return
@@ -31,7 +31,7 @@ def child_stopping(state: State, decision: ChildStopping) -> None:
 
 
 def child_ended(state: State, turn: Turn, fact: ChildEnded) -> None:
-    """A child rests. The model does not know it yet."""
+    """A child is idle. The model does not know it yet."""
     agent = state.agents.get(fact.child)
     if agent is None:
         turn.child_end = fact
@@ -57,7 +57,7 @@ def joined_results(texts: Iterable[str]) -> str:
 
 
 def result_text(fact: ChildEnded) -> str:
-    """Return what an agent came to, as the model is told."""
+    """Return an agent's result, as the model is told."""
     if fact.error is not None:
         return f"{fact.error.code}: {fact.error.message}"
     return fact.output or ""

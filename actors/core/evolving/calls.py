@@ -53,7 +53,7 @@ def call_decided(state: State, turn: Turn, decision: CallDecision) -> None:
 
 
 def unpark(state: State, turn: Turn) -> None:
-    """Note that the turn goes on here after all, once no question is left for the next engine."""
+    """Stop parking when no question is open any more: this engine continues the turn."""
     if not state.closed:
         turn.parking = turn.parking and any(
             call.question is not None and call.status == "waiting" and not call.approved

@@ -301,7 +301,7 @@ def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
 
 
 def _planned(turn: Turn, closed: OpeningDecision, plan: ToolPlan) -> None:
-    """A call is to be decided about anew, by this plan."""
+    """A call has to be decided about again, by this plan."""
     call = turn.find(closed.call) if isinstance(closed, ToolDispatched | PlanAsked) else None
     if call is not None:
         call.plan_again(plan, grants.differing(call.plan.files, plan.files))

@@ -42,7 +42,7 @@ def command(question: str, for_session: bool, decline: bool, abort: bool) -> Non
 
     ID may be shortened, or be a session's, if that has one open question. The answer is left in
     the store; the process that runs the session takes it. If none does, the answer waits until
-    `turnlog exec resume` goes on with the session. A question is answered once.
+    `turnlog exec resume` continues the session. A question is answered once.
     """
     if for_session + decline + abort > 1:
         raise click.UsageError("Only one of --session, --decline and --abort.")
@@ -82,7 +82,7 @@ async def _answer(prefix: str, answer: ApprovalAnswer) -> None:
             resumed = await _to_be_resumed(log, asked)
             click.echo(
                 f"Nobody runs session {asked.session}, so the answer waits. "
-                f"`turnlog exec resume {resumed}` goes on with it.",
+                f"`turnlog exec resume {resumed}` continues it.",
                 err=True,
             )
 
@@ -131,9 +131,9 @@ def _answered(question: Question, when: str) -> Rejected:
 
 
 async def _to_be_resumed(log: EventLog, question: Question) -> SessionId:
-    """Return the session to go on with: an agent's is the one of whoever set it to work.
+    """Return the session to continue: for an agent, the session that started it.
 
-    Of a parked agent nobody hears any more: it is gone on with by itself.
+    A parked agent reports to nobody any more: it is continued by itself.
     """
     if question.parked or question.spawned_by is None:
         return question.session

@@ -21,7 +21,7 @@ _FAILURE_PREFIX = "the conversation stays as it is"
 @click.option("--json", "as_json", is_flag=True, help="Print the event, as `show --json` does.")
 @settings_options
 def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
-    """Have the model sum up session ID, and go on from the summary.
+    """Have the model sum up session ID, and continue from the summary.
 
     What it replaces stays in the log: `turnlog history ID --at SEQ` shows it, and `turnlog fork`
     branches from it. Where a process runs the session, it is done before its next request.

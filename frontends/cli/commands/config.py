@@ -121,7 +121,7 @@ def _belongs(setting: Setting, path: tuple[str, ...]) -> bool:
 
 
 def _template() -> str:
-    """Return a file in which every key stands, commented out."""
+    """Return a file with every key, commented out."""
     from turnlog.runtime.config.reference import Key, tables, top_keys
 
     def line(key: Key) -> str:

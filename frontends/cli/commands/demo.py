@@ -5,9 +5,9 @@ import click
 
 @click.command("demo")
 def command() -> int:
-    """Watch a session run a command, edit a file, be killed, go on, branch, and be proved equal.
+    """Watch a session run a command, edit a file, be killed, continue, branch, and be proved equal.
 
-    The model follows a script: no key and no network are needed, and nothing is left behind.
+    The model follows a script: no key and no network are needed, and nothing of it stays.
     """
     from turnlog.frontends.demo.run import main
 

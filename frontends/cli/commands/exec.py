@@ -26,7 +26,7 @@ Run a session until the agent is done.
 
 \b
   turnlog exec PROMPT              begin a session
-  turnlog exec resume ID [PROMPT]  go on with one; --last: the newest of this folder
+  turnlog exec resume ID [PROMPT]  continue one; --last: the newest of this folder
   turnlog exec fork ID [PROMPT]    branch from one; --at: from an earlier event
 
 The prompt is the argument, or what is piped into stdin, or both: then stdin is appended to it.

@@ -33,7 +33,7 @@ def command(session: str, text: str, queue: bool) -> None:
             case InputQueued(until="request"):
                 said = "It goes with the next request to the model."
             case InputQueued():
-                said = "It waits for a turn of its own, behind the one that runs."
+                said = "It waits for a turn of its own, after the one that runs."
             case TurnOpened():
                 said = "A turn began with it."
             case _:

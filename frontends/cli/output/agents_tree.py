@@ -55,10 +55,10 @@ def _below(nodes: list[Node], session: SessionId) -> list[Node]:
 
 
 def _is_last(nodes: list[Node], place: int) -> bool:
-    """Say whether no sibling of a node comes behind it."""
+    """Say whether no sibling of a node comes after it."""
     depth = nodes[place].depth
-    behind = (node.depth for node in nodes[place + 1 :] if node.depth <= depth)
-    return next(behind, -1) < depth
+    later = (node.depth for node in nodes[place + 1 :] if node.depth <= depth)
+    return next(later, -1) < depth
 
 
 def _tokens(usage: TokenUsage) -> str:

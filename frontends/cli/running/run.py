@@ -52,7 +52,7 @@ _PARKED: Final = (
     "questions; once they are answered, `turnlog exec resume {session}` continues it."
 )
 _MOVED: Final = (
-    "Note: this session came from elsewhere. It goes on under this machine's settings, in "
+    "Note: this session came from elsewhere. It continues under this machine's settings, in "
     "{settings.cwd}: sandbox {settings.sandbox.mode}, approvals {settings.approval_policy}, "
     "provider {settings.model_provider}. What it had pending is asked about, or refused."
 )
@@ -227,7 +227,7 @@ class Run:
         after: int,
         continues: bool = False,
     ) -> None:
-        """Give the prompt, and show what is behind `after`, until nothing runs any more.
+        """Give the prompt, and show the events after `after`, until nothing runs any more.
 
         Nothing is shown before the prompt is on disk.
         """
@@ -260,7 +260,7 @@ class Run:
         stream: ExecStream,
         after: int,
     ) -> None:
-        """Show what is behind `after`, until nothing runs any more; of agents, what they ask."""
+        """Show the events after `after`, until nothing runs; of agents, their questions."""
         opening: set[int] = set()
 
         async def ask(session: SessionId, question: str) -> None:
