@@ -10,12 +10,32 @@ from turnlog.frontends.sessions.settings import ChosenSettings
 
 T = TypeVar("T")
 
+
+def _assignments(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that each value can be read; whether there is such a key, the configuration says.
+
+    Raises:
+        click.UsageError: it is not KEY=VALUE.
+    """
+    if values:
+        from turnlog.protocol.errors import UsageError
+        from turnlog.runtime.config.sources import assignment_layer
+
+        for value in values:
+            try:
+                assignment_layer(value)
+            except UsageError as error:
+                raise click.UsageError(str(error)) from None
+    return values
+
+
 _OPTIONS: Final = (
     click.option(
         "-c",
         "--config",
         "assignments",
         multiple=True,
+        callback=_assignments,
         metavar="KEY=VALUE",
         help="Set a key of the configuration, for example -c model_verbosity=low. "
         "`turnlog config --all` lists the keys. May be repeated. Default: none.",

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from tests.cli.harness import User
+from turnlog.frontends.cli import run
 from turnlog.runtime.scripted_model.script import Response
 
 PROVIDER = """\
@@ -23,7 +24,6 @@ stream_max_retries = 0
     ("words", "said", "code"),
     [
         (("-c", "modle=x"), 'Did you mean "model"?', "config_invalid"),
-        (("-c", "nonsense"), "-c nonsense: expected KEY=VALUE", "config_invalid"),
         (("-c", "model_provider=nope"), 'there is no provider "nope"', "config_invalid"),
         (("-p", "nope"), "there is no profile 'nope'", "config_invalid"),
         (("-C", "nowhere"), "nowhere is no folder", "input_unreadable"),
@@ -123,3 +123,21 @@ async def test_a_script_that_cannot_be_read_is_named(user: User) -> None:
         outcome = await user.run("scripted-model", *words)
         assert (outcome.code, outcome.out) == (1, "")
         assert words[0] in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("exec", "-c", "nonsense", "go"), "-c nonsense: expected KEY=VALUE"),
+        (("undo", "x", "-c", "=1"), "-c =1: expected KEY=VALUE"),
+        (("show", "x", "--limit", "0"), "0 is not in the range x>=1"),
+        (("export", "x", "--redact", "["), "'[' is no regular expression"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2_on_every_command(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.startswith(f"Usage: turnlog {words[0]} ")) == ("", True)
+    assert said in told.err

@@ -115,7 +115,9 @@ async def test_what_cannot_be_rerun_is_told(user: User) -> None:
         "[sequence_out_of_range]\n"
     )
     unknown = await user.run("simulate", thread, "--tolerate", "weather")
-    assert unknown.err.endswith("[tolerance_unknown]\n")
+    assert (unknown.code, "there is no tolerance 'weather'" in unknown.err) == (2, True)
+    wrong = await user.run("rerun", thread, "--replace", "[", "x")
+    assert (wrong.code, wrong.err.startswith("Usage: turnlog rerun ")) == (2, True)
 
 
 @pytest.mark.parametrize("words", [(), ("Continue, please.",)])

@@ -167,13 +167,20 @@ def command(
 def tolerances_of(
     names: str | None, replacements: tuple[tuple[str, str], ...]
 ) -> "Tolerances | None":
-    """Return what the options allow to differ; None: nothing is said about it."""
+    """Return what the options allow to differ; None: nothing is said about it.
+
+    Raises:
+        click.UsageError: there is no such name, or a pattern is not a regular expression.
+    """
     from turnlog.replay.rerun.tolerances import Tolerances
 
     if names is None and not replacements:
         return None
     chosen = [name.strip() for name in (names or "").split(",")]
-    return Tolerances([name for name in chosen if name], replacements)
+    try:
+        return Tolerances([name for name in chosen if name], replacements)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def show_report(report: "RerunReport", *, as_json: bool) -> None:
