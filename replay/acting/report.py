@@ -10,6 +10,7 @@ from turnlog.protocol.view import event_object, record_object
 from turnlog.replay.acting.stage import LogDifference
 from turnlog.replay.verify.verdict import Verdict
 from turnlog.replay.views.structure import plain, value_text
+from turnlog.replay.views.text import escaped
 
 _WIDTH: Final = 88  # characters of an event that are shown
 
@@ -76,6 +77,4 @@ def _explained(found: LogDifference, seed: int) -> str:
 def _summary(record: Recorded | None) -> str:
     if record is None:
         return "(nothing)"
-    text = f"{record.kind} {value_text(plain(event_object(record.event)))}"
-    text = text.replace("\r", "\\r").replace("\n", "\\n")
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return escaped(f"{record.kind} {value_text(plain(event_object(record.event)))}", _WIDTH)

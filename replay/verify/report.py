@@ -13,6 +13,7 @@ from turnlog.protocol.ids import SessionId
 from turnlog.protocol.view import event_object, record_object
 from turnlog.replay.verify.verifier import Divergence, Verifier
 from turnlog.replay.views.structure import ABSENT, excerpts, path_text, plain, value_text
+from turnlog.replay.views.text import escaped
 
 _WIDTH: Final = 88  # characters of a value that are shown
 _FIELDS: Final = 8  # fields of a divergence that are shown
@@ -117,7 +118,7 @@ def _fields(found: Divergence) -> list[str]:
     for difference in differences[:_FIELDS]:
         recorded, decided = excerpts(difference.left, difference.right, _WIDTH)
         lines.append(f"  {path_text(difference.path)}")
-        lines += [f"    recorded  {_one_line(recorded)}", f"    decided   {_one_line(decided)}"]
+        lines += [f"    recorded  {escaped(recorded)}", f"    decided   {escaped(decided)}"]
     if len(differences) > _FIELDS:
         lines.append(f"  … and {len(differences) - _FIELDS} more places")
     return lines
@@ -127,21 +128,12 @@ def _summary(decision: SessionDecision | None) -> str:
     if decision is None:
         return "(nothing)"
     values = event_object(decision)
-    return _cut(f"{KIND_NAMES[type(decision)]} {value_text(plain(values))}", _WIDTH)
+    return escaped(f"{KIND_NAMES[type(decision)]} {value_text(plain(values))}", _WIDTH)
 
 
 def _fact_line(fact: Recorded) -> str:
-    text = _cut(value_text(plain(event_object(fact.event))), _WIDTH - 20)
+    text = escaped(value_text(plain(event_object(fact.event))), _WIDTH - 20)
     return f"    {fact.sequence:>6} {fact.kind:<20} {text}"
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _cut(text: str, width: int) -> str:
-    text = _one_line(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _advice(found: Divergence) -> list[str]:

@@ -17,6 +17,16 @@ def one_line(text: str, width: int) -> str:
     return line
 
 
+def escaped(text: str, width: int | None = None) -> str:
+    r"""Return `text` on one line, its line breaks as \n and \r.
+
+    Args:
+        width: characters that it may have. None: any number.
+    """
+    line = text.replace("\r", "\\r").replace("\n", "\\n")
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
 def printable(text: str) -> str:
     """Return `text` with every control character, escape sequences too, made visible."""
     if text.isprintable():

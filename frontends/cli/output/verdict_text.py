@@ -14,7 +14,7 @@ from turnlog.frontends.cli.output.streams import draws_on_stderr
 from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
 from turnlog.protocol.errors import with_code
 from turnlog.replay.verify.verdict import Totals, Verdict, total
-from turnlog.replay.views.text import counted, printable
+from turnlog.replay.views.text import counted, escaped, printable
 
 _MARKS: Final = {
     "same": ("ok", "green"),
@@ -49,7 +49,7 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return printable(text.replace("\n", "\\n"))
+    return printable(escaped(text))
 
 
 def whole_verdict(verdict: Verdict, start: int = 1) -> str:
