@@ -21,6 +21,7 @@ from turnlog.actors.queues.mailbox import Mailbox
 from turnlog.actors.queues.outbox import Outbox, Release
 from turnlog.actors.queues.replies import Replies, Waiter
 from turnlog.actors.session_view import SessionView, view_of
+from turnlog.actors.stored_state.pages import Pages
 from turnlog.actors.stored_state.snapshots import SnapshotKeeper
 from turnlog.actors.tasks.runner import TaskRunner
 from turnlog.actors.tasks.task import Task
@@ -258,8 +259,7 @@ class SessionActor:
         state = await self._snapshots.restore(until=min(head, self.hub.published))
         found: set[bytes] = set()  # digests of what is on disk, though nobody has heard of it
         self._changes = TurnChanges()
-        while state.head < head:
-            page = await self.ports.log.read(self.claim.session, after=state.head, until=head)
+        async for page in Pages(self.ports.log, self.claim.session, after=state.head, until=head):
             require_known(page)
             rebuild(page, state)
             self._snapshots.take(state, fence=self.claim.fence)  # so it is folded once

@@ -409,8 +409,9 @@ async def test_an_op_sent_twice_at_once_is_done_once_and_both_are_answered() -> 
         twin = Submission("twin", prompt("go"))
         first, second = actor_of(session).tell(twin), actor_of(session).tell(twin)
         with trio.fail_after(60):
-            with pytest.raises(Rejected, match="has been done already"):
+            with pytest.raises(Rejected, match="has been done already") as refused:
                 await second.answer()
+            assert refused.value.code == "duplicate_op"
             assert kinds(await first.answer())[:2] == ["op_received", "turn_opened"]
         await turn_ended(session)
     assert len(of(TurnOpened, await log.read(session.id))) == 1

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import click
-import msgspec
 
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
@@ -14,6 +13,7 @@ from turnlog.frontends.cli.output.terminal import columns, style
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import working_folder
+from turnlog.protocol.json_text import json_text
 from turnlog.runtime.config.explain import Setting, explain
 
 _WIDTH: Final = 100  # columns, where stdout is not a terminal
@@ -148,4 +148,4 @@ def _wrapped(text: str, indent: str, width: int) -> str:
 
 
 def _assignment(setting: Setting) -> str:
-    return f"{setting.key} = {msgspec.json.encode(setting.value).decode()}"
+    return f"{setting.key} = {json_text(setting.value).decode()}"

@@ -6,7 +6,6 @@ from textwrap import indent
 from typing import Any, Final, TypeVar, cast
 
 import click
-import msgspec
 from msgspec import Raw
 
 from turnlog.actors.core.state import State, Turn
@@ -22,6 +21,7 @@ from turnlog.protocol.events import (
     UserShellAsked,
 )
 from turnlog.protocol.ids import SessionId
+from turnlog.protocol.json_text import json_text
 from turnlog.protocol.settings import SessionSettings, TurnSettings
 from turnlog.protocol.view import record_object
 from turnlog.replay.views.event_text import event_text, item_text, op_text, traceback_of
@@ -254,4 +254,4 @@ def _told(change: Difference) -> Difference:
 
 
 def _encoded(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else json_text(value).decode()
