@@ -10,13 +10,13 @@ from tests.warm.client import start
 
 
 def in_a_terminal(user: User, *words: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run a command on a terminal that changes nothing of what it is sent.
+    """Run a command, without a pager, on a terminal that changes nothing of what it is sent.
 
     Returns its exit code, and all that it wrote.
     """
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
-    program = user.program(*words, env={"TERM": "xterm-256color", **(env or {})})
+    program = user.program(*words, env={"TERM": "xterm-256color", "PAGER": "", **(env or {})})
     with start(program, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         try:

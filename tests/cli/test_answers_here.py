@@ -3,7 +3,7 @@
 import json
 import os
 import pty
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import attrs
@@ -47,7 +47,7 @@ class Terminal:
 
 
 @contextmanager
-def sitting_at(user: User, *words: str, **env: str) -> Iterator[Terminal]:
+def sitting_at(user: User, *words: str, **env: str) -> Generator[Terminal]:
     """Run a command in a terminal that is its controlling one, as a shell does."""
     ours, theirs = pty.openpty()
     program = user.program(*words, env={"TERM": "xterm-256color", **env})
