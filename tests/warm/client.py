@@ -83,6 +83,11 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
+def of_a_start() -> dict[str, str]:
+    """Return the variables that an interpreter reads at its start: a fork has to have them."""
+    return {name: text for name, text in os.environ.items() if name.startswith(_OF_A_START)}
+
+
 def start(
     program: Program,
     *,
@@ -145,6 +150,8 @@ def _can_be_forked(program: Program) -> bool:
 
 async def _run_again(program: Program, stdin: bytes) -> Ended:
     """Run a module in a new process."""
+    plain = Program(program.folder, program.environment, program.words, program.module)
+    assert program == plain, "only a fork can have the rest"
     done = await trio.run_process(
         [sys.executable, "-m", program.module, *program.words],
         stdin=stdin,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm.client import Ended, run, start
+from tests.warm.client import Ended, of_a_start, run, start
 from tests.warm.request import Program
 
 TELLS = """
@@ -17,12 +17,12 @@ sys.exit(7)
 
 
 def program(folder: Path, text: str, *words: str) -> Program:
-    return Program(str(folder), {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, words, text=text)
+    return Program(str(folder), {"PATH": os.environ["PATH"], **of_a_start()}, words, text=text)
 
 
 async def test_it_has_its_own_folder_environment_arguments_streams_and_mask(tmp_path: Path) -> None:
-    told = program(tmp_path, TELLS, "word")._replace(environment={"LANG": "C.UTF-8", "A": "b"})
-    environ = "environ({'LANG': 'C.UTF-8', 'A': 'b'})"
+    told = program(tmp_path, TELLS, "word")._replace(environment={**of_a_start(), "A": "b"})
+    environ = f"environ({ {**of_a_start(), 'A': 'b'} })"
     ended = await run(told._replace(umask=0o27), stdin=b"said")
     assert ended == Ended(7, f"{tmp_path} {environ} ['word'] said 23\n".encode(), b"")
 

@@ -17,7 +17,7 @@ import trio
 
 from tests.sandbox.attacks import engine
 from tests.sandbox.attacks.engine import Order, Outcome, Ran
-from tests.warm.client import run
+from tests.warm.client import of_a_start, run
 from tests.warm.request import Program
 from turnlog.protocol.settings import SandboxPolicy
 from turnlog.runtime.processes.launch import PROGRAM
@@ -93,7 +93,7 @@ class Ground:
 def run_engine(order: Order, user: User) -> Outcome:
     program = Program(
         "/",
-        {"PATH": os.environ["PATH"], "LANG": os.environ["LANG"]},
+        {"PATH": os.environ["PATH"], **of_a_start()},
         text=ENGINE,
         leads_session=True,  # an attack on its group must not reach the tests
         user=NOBODY if drops(user) else None,
