@@ -104,7 +104,7 @@ def check_file(path: Path, *, accept: bool = False) -> Verdict:
         except FileInvalid:
             raise
         except UsageError as error:
-            is_refused = error.code == ErrorCode.RERECORDING_REFUSED
+            is_refused = error.code == str(ErrorCode.RERECORDING_REFUSED)
             status = verdict.status if is_refused else "error"
             return structs.replace(verdict, status=status, code=error.code, message=str(error))
         return structs.replace(verdict, status="accepted")
