@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnlog.frontends.cli import run
-from turnlog.frontends.cli.commands.config import _template
+from turnlog.frontends.cli.commands.config import template_text
 from turnlog.runtime.config.load import load_config
 from turnlog.runtime.config.reference import Key, keys
 from turnlog.runtime.config.schema import Config
 
 KEYS = list(keys())
-TEMPLATE = _template()
+TEMPLATE = template_text()
 Load = Callable[[str], Config]
 
 
@@ -43,7 +43,7 @@ def uncommented(chosen: list[Key]) -> str:
     return text
 
 
-def test_the_template_as_it_is_changes_nothing(load: Load) -> None:
+def test_thetemplate_text_as_it_is_changes_nothing(load: Load) -> None:
     assert tomllib.loads(TEMPLATE) == {}
     config = load(TEMPLATE)
     assert (config, config.warnings) == (load(""), ())
@@ -51,7 +51,7 @@ def test_the_template_as_it_is_changes_nothing(load: Load) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(KEYS), unique=True))
-def test_any_keys_of_the_template_can_be_set(load: Load, chosen: list[Key]) -> None:
+def test_any_keys_of_thetemplate_text_can_be_set(load: Load, chosen: list[Key]) -> None:
     if any(key.text == "profile" for key in chosen):  # it names a profile, which must be there
         chosen = [
             *chosen,
@@ -60,7 +60,7 @@ def test_any_keys_of_the_template_can_be_set(load: Load, chosen: list[Key]) -> N
     assert load(uncommented(chosen)).warnings == ()
 
 
-def test_a_default_of_the_template_is_the_default(load: Load) -> None:
+def test_a_default_of_thetemplate_text_is_the_default(load: Load) -> None:
     defaults = [key for key in KEYS if key.default is not None and "NAME" not in key.path]
     found, expected = load(uncommented(defaults)), load("")
     assert attrs.evolve(found, origins={}) == attrs.evolve(expected, origins={})
@@ -99,6 +99,6 @@ def test_all_keys_are_listed_with_what_they_mean(
     )
 
 
-def test_the_template_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thetemplate_text_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert (run(["config", "--template"]), capsys.readouterr().out) == (0, TEMPLATE)
     assert run(["config", "--template", "--all"]) == 2

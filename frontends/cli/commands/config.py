@@ -53,7 +53,7 @@ def command(show_all: bool, template: bool, as_json: bool, chosen: ChosenSetting
     if template:
         if show_all or as_json or chosen != ChosenSettings():
             raise click.UsageError("--template is always the same: leave out the other options.")
-        click.echo(_template(), nl=False)
+        click.echo(template_text(), nl=False)
         return
     config = chosen.load(working_folder(chosen.folder), os.environ)
     for warning in config.warnings:
@@ -120,7 +120,7 @@ def _belongs(setting: Setting, path: tuple[str, ...]) -> bool:
     )
 
 
-def _template() -> str:
+def template_text() -> str:
     """Return a file with every key, commented out."""
     from turnlog.runtime.config.reference import Key, tables, top_keys
 

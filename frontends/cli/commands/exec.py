@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from turnlog.frontends.cli.errors import FAILED, UNCONFINED
 from turnlog.frontends.cli.running.options import Action, Options
@@ -48,12 +49,16 @@ Exit codes:
 """
 
 
+def _words(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    return complete_words(context.params["words"], typed)
+
+
 @click.command("exec", help=_HELP)
 @click.argument(
     "words",
     nargs=-1,
     metavar="[resume ID | fork ID] [PROMPT]",
-    shell_complete=lambda context, _, typed: complete_words(context.params["words"], typed),
+    shell_complete=_words,
 )
 @click.option(
     "--json",

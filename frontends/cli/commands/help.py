@@ -1,6 +1,12 @@
 """`turnlog help`: the same as `--help`, for whoever types it the other way round."""
 
 import click
+from click.shell_completion import CompletionItem
+
+
+def _commands(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    root = context.find_root()
+    return root.command.shell_complete(root, typed)
 
 
 @click.command("help")
@@ -8,9 +14,7 @@ import click
     "name",
     metavar="[COMMAND]",
     required=False,
-    shell_complete=lambda context, _, typed: context.find_root().command.shell_complete(
-        context.find_root(), typed
-    ),
+    shell_complete=_commands,
 )
 @click.pass_context
 def command(context: click.Context, name: str | None) -> None:
