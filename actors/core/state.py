@@ -145,9 +145,7 @@ class Turn:
     op: OpReceived
     opened_at: int = 0  # sequence of the last event before it
     kind: TurnKind = "regular"
-    settings: TurnSettings | None = None  # None: its context is not loaded yet
-    loaded: ContextLoaded | None = None  # until the prompt is in the conversation
-    tools_json: JsonText = "[]"
+    context: ContextLoaded | None = None  # None: it is not loaded yet
     tools_digest: bytes = tools_digest("[]")  # taken once: each request of the turn quotes it
     stopping: TurnStopping | None = None
     request: int = 0  # model requests so far
@@ -177,6 +175,16 @@ class Turn:
     child_end: ChildEnded | None = None  # of a review
     restored: TurnsRestored | None = None  # by an undo
     restored_at: int = 0  # its sequence
+
+    @property
+    def settings(self) -> TurnSettings | None:
+        """What the turn runs under; None before its context is loaded."""
+        return self.context.settings if self.context is not None else None
+
+    @property
+    def tools_json(self) -> JsonText:
+        """The tools that its requests name; none before its context is loaded."""
+        return self.context.tools_json if self.context is not None else "[]"
 
     def add_call(self, item: CallItem, plan: ToolPlan, at: int) -> None:
         """Add a call of the response in hand, whose event has the sequence `at`."""

@@ -167,8 +167,8 @@ def _ask(state: State, turn: Turn) -> Iterator[SessionDecision]:
         yield from compaction.begin(state, turn, trigger)
         if turn.compaction is not None or turn.stopping is not None:
             return
-    if turn.loaded is not None:
-        yield _prompt(state, turn, turn.loaded)
+    if turn.context is not None and not turn.prompted:
+        yield _prompt(state, turn, turn.context)
     elif items := _unreported(state, turn):
         yield ItemsRecorded(items)
     if causes := model_call.prefix_changes(state, turn):

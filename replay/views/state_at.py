@@ -123,14 +123,20 @@ def state_view(state: State) -> dict[str, Any]:
                 for effect, asked in state.outstanding.items()
             }
         elif name == "turn" and state.turn is not None:
-            view[name] = plain(state.turn)
-            del view[name]["tools_digest"]  # the tools are shown
+            view[name] = _turn_view(state.turn)
         elif name == "agents":
             view[name] = {child: _agent_view(state, child) for child in state.agents}
         else:
             view[name] = plain(value)
     view["tokens"] = state.tokens
     return view
+
+
+def _turn_view(turn: Turn) -> dict[str, Any]:
+    """Return a turn with what it runs under in place of the whole context that was loaded."""
+    view: dict[str, Any] = plain(turn)
+    del view["context"], view["tools_digest"]
+    return {**view, "settings": plain(turn.settings), "tools_json": turn.tools_json}
 
 
 def _agent_view(state: State, child: SessionId) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The life of a call: `evolve` keeps to the table, and each line of the table happens."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.strategies import sessions
 from turnlog.actors.core.call_life import CALL
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import CallStatus, State, Turn
+from turnlog.actors.core.state import Call, CallStatus, State, Turn
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
@@ -71,6 +72,7 @@ EVENTS: tuple[SessionEvent, ...] = (
     ToolStarted(EFFECT),
     ToolFinished(EFFECT, "done", "", "done"),
 )
+Change = tuple[CallStatus, type[SessionEvent], CallStatus]
 LINES = [(before, event) for before, changes in CALL.items() for event in changes]
 
 
@@ -93,23 +95,22 @@ def test_an_event_does_what_the_table_says(before: CallStatus, kind: type[Sessio
     assert call.status in CALL[before][kind]
 
 
-def changes(records: list[Recorded]) -> set[tuple[CallStatus, type[SessionEvent], CallStatus]]:
-    """Return each change of a call's status that happened, but for calls that are gone by then."""
-    state, found = State(), set[tuple[CallStatus, type[SessionEvent], CallStatus]]()
+def changes(records: list[Recorded]) -> Iterator[Change]:
+    """Yield each change of a call's status that happened, also of a call that is gone by then."""
+    state = State()
     for record in records:
         assert not isinstance(record.event, UnknownEvent)
         turn = state.turn
-        before = [(call, call.status) for call in turn.calls] if turn is not None else []
+        before: list[tuple[Call, CallStatus]] = []
+        if turn is not None:
+            before = [(call, call.status) for call in turn.calls]
         rebuild([record], state)
-        found |= {
-            (status, type(record.event), call.status)
-            for call, status in before
-            if call.status != status
-        }
-    return found
+        for call, status in before:
+            if call.status != status:
+                yield status, type(record.event), call.status
 
 
-def unlisted(records: list[Recorded]) -> list[tuple[CallStatus, type[SessionEvent], CallStatus]]:
+def unlisted(records: list[Recorded]) -> list[Change]:
     return [one for one in changes(records) if one[2] not in CALL[one[0]].get(one[1], ())]
 
 

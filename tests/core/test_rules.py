@@ -33,6 +33,10 @@ def changed_delay(state: State, failure: ModelFailure, retry: int, limits: Retry
     return retries.delay_ms(state, failure, retry, limits)
 
 
+def even_delay(*_: object) -> int:
+    return 1000
+
+
 def delays(play: Play) -> list[int]:
     return [event.delay_ms for event in play.events if isinstance(event, RetryScheduled)]
 
@@ -64,7 +68,7 @@ def test_a_changed_rule_leaves_what_was_recorded_before_it_as_it_was(
 
 def test_a_changed_rule_without_a_revision_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     released = lived(1)
-    monkeypatch.setattr(model_call, "delay_ms", lambda *_: 1000)
+    monkeypatch.setattr(model_call, "delay_ms", even_delay)
     assert [found.label for found in divergences(released.records)] == [
         "changed retry_scheduled: delay_ms"
     ]

@@ -43,8 +43,9 @@ def reads_files(op: object) -> bool:
 def _adopt_turn(turn: Turn, settings: SessionSettings) -> None:
     turn.is_foreign = True
     turn.compaction = turn.restored = None
-    if turn.settings is not None:
-        turn.settings = structs.replace(turn.settings, session=settings)
+    if turn.context is not None:
+        mine = structs.replace(turn.context.settings, session=settings)
+        turn.context = structs.replace(turn.context, settings=mine)
     for call in turn.calls:
         if not call.settled and not isinstance(call.item, OtherCall):
             call.approved, call.question, call.origin = False, None, "elsewhere"

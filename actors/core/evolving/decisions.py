@@ -156,7 +156,7 @@ def _recorded(state: State, decision: ItemsRecorded) -> None:
             for child in tuple(state.agents):
                 tell_of(state, child)
     if state.turn is not None:
-        state.turn.prompted, state.turn.loaded = True, None
+        state.turn.prompted = True
         state.turn.steered.clear()
 
 

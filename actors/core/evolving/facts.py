@@ -247,11 +247,10 @@ def _close(state: State, fact: ClosingFact) -> None:
     if closed is None or turn is None:
         return
     match fact:
-        case ContextLoaded(settings=settings, tools_json=tools_json):
-            turn.settings, turn.tools_json = settings, tools_json
-            turn.tools_digest = tools_digest(tools_json)
+        case ContextLoaded():
+            turn.context, turn.tools_digest = fact, tools_digest(fact.tools_json)
             if turn.kind == "regular":
-                turn.loaded, turn.owes_request = fact, True
+                turn.owes_request = True
         case ModelCompleted() | ModelFailed():
             _attempt_ended(state, turn, closed, fact)
         case ToolFinished():
