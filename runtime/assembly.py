@@ -103,8 +103,7 @@ async def open_assembly(
             told of a question that waits.
 
     Raises:
-        UsageError: a value is not allowed, something is no tool, the configuration cannot be
-            used, or this is not called from a trio program. Its code says which.
+        UsageError: a value, a tool or the configuration cannot be used, or trio does not run.
         StoreError: the home folder cannot hold a store, or holds something else.
         StoreTooNew: a newer turnlog has written there.
     """

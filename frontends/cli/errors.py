@@ -1,7 +1,7 @@
 """From an error to what its user reads, and to the exit code that scripts see."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -10,12 +10,11 @@ from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.errors import StoreError, TurnlogError, with_code
 from turnlog.protocol.faults import FOLDER_GONE, advice_in, environment_fault
 
-FAILED: Final = 1
-# Of a command that compares. An error has a code of its own.
-SAME: Final = 0
-DIFFERENT: Final = 1  # or damaged
-TROUBLE: Final = 2
-UNCONFINED: Final = 3  # `exec`: each command was refused, since none could be confined
+# Exit codes. Each means one thing on all commands; 2, a wrong command line, is click's.
+DONE: Final = 0
+FAILED: Final = 1  # an error; its code is on stderr
+UNCONFINED: Final = 3  # done, but each command was refused, since none could be confined
+DIFFERENT: Final = 4  # done, but what was compared differs, is not recorded, or is damaged
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 
 
@@ -59,17 +58,6 @@ def _described(error: BaseException) -> tuple[str, str]:
                 "safe. Set TURNLOG_DEBUG=1 for the traceback, and report it."
             )
             return text, ErrorCode.INTERNAL_ERROR
-
-
-def comparison_status(run: Callable[[], int]) -> int:
-    """Run a command whose 1 means a difference; return its exit code, which is 2 for an error."""
-    try:
-        return run()
-    except Exception as error:
-        if isinstance(cause(error), NobodyReads):
-            raise
-        code = tell(error)
-        return TROUBLE if code == FAILED else code
 
 
 def cause(error: BaseException) -> BaseException:

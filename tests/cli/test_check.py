@@ -30,7 +30,7 @@ async def test_a_difference_fails_the_check_and_is_counted_by_its_kind(user: Use
     path, number = differing(user.cwd), len(retries())
     (user.cwd / "same.turnlog").write_bytes(named("turns").read_bytes())
     done = await user.run("check", ".")
-    assert done.code == 1
+    assert done.code == 4
     kind = "changed retry_scheduled: delay_ms"
     first, second, summary, count, advice = done.out.splitlines()
     assert first.startswith(f"DIFFERENT {path.name}  ")
@@ -74,7 +74,7 @@ async def test_what_cannot_be_accepted_is_left_alone_and_fails(user: User) -> No
         write_portable(records, stream)
     before = path.read_bytes()
     done = await user.run("check", ".", "--accept", "--json")
-    assert done.code == 1
+    assert done.code == 4
     assert (done.lines[0]["status"], done.lines[0]["code"]) == ("different", "rerecording_refused")
     assert path.read_bytes() == before
 
@@ -83,7 +83,7 @@ async def test_a_damaged_file_does_not_hide_the_others(user: User) -> None:
     shutil.copy(named("turns"), user.cwd / "b.turnlog")
     (user.cwd / "a.turnlog").write_bytes(named("turns").read_bytes()[:-9])
     done = await user.run("check", ".")
-    assert done.code == 1
+    assert done.code == 4
     first, second, _ = done.out.splitlines()
     assert first.startswith("DAMAGED   a.turnlog  ")
     assert first.endswith("[portable_invalid]")
@@ -112,7 +112,7 @@ async def test_a_file_that_cannot_be_read_is_an_error_and_the_others_are_checked
     (user.cwd / "a.jsonl").chmod(0)
     (user.cwd / "b.turnlog").chmod(0)
     done = await run_without_privilege(user, "check", ".", "--json")
-    assert done.code == 2
+    assert done.code == 1
     assert [line["status"] for line in done.lines[:-1]] == ["error", "error", "same"]
 
 
@@ -120,7 +120,7 @@ async def test_a_link_to_a_file_that_is_gone_is_missed(user: User) -> None:
     (user.cwd / "same.turnlog").write_bytes(named("turns").read_bytes())
     (user.cwd / "lost.turnlog").symlink_to("gone.turnlog")
     done = await user.run("check", ".")
-    assert done.code == 2
+    assert done.code == 1
     assert done.out.startswith("ERROR     lost.turnlog")
 
 
@@ -128,7 +128,7 @@ async def test_a_folder_that_cannot_be_read_does_not_pass(user: User) -> None:
     shutil.copy(named("turns"), user.cwd / "a.turnlog")
     (user.cwd / "sub").mkdir(mode=0)
     done = await run_without_privilege(user, "check", ".")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (1, "")
     assert done.err == "Error: ./sub cannot be read: Permission denied. [input_unreadable]\n"
 
 
@@ -142,7 +142,7 @@ async def test_what_may_not_be_written_is_not_accepted(
     user.cwd.chmod(of_folder)
     done = await run_without_privilege(user, "check", ".", "--accept", "--json")
     user.cwd.chmod(0o755)
-    assert done.code == 2
+    assert done.code == 1
     found = done.lines[0]
     assert (found["status"], found["divergences"]) == ("error", len(retries()))
     assert found["message"] == f"{path.name} cannot be written: Permission denied."
@@ -184,7 +184,7 @@ async def test_a_file_of_a_later_schema_is_an_error_and_the_others_are_checked(u
     (user.cwd / "a.turnlog").write_text(text.replace('"schema":1', '"schema":99', 1))
     (user.cwd / "b.turnlog").write_text(text)
     done = await user.run("check", ".", "--json")
-    assert done.code == 2
+    assert done.code == 1
     assert [(line["status"], line["code"]) for line in done.lines[:2]] == [
         ("error", "schema_too_new"),
         ("same", ""),
@@ -193,11 +193,11 @@ async def test_a_file_of_a_later_schema_is_an_error_and_the_others_are_checked(u
 
 async def test_a_check_that_looks_at_nothing_does_not_pass(user: User) -> None:
     done = await user.run("check", ".")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (1, "")
     assert "there is no exported session below ." in done.err
 
 
 async def test_what_is_no_folder_is_an_error(user: User, tmp_path: Path) -> None:
     done = await user.run("check", str(tmp_path / "nowhere"))
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (1, "")
     assert done.err.endswith("[input_unreadable]\n")

@@ -35,7 +35,7 @@ async def test_a_fork_that_went_another_way_is_told_in_json(
     user, one, other, cut = parted
     outcome = await user.run("diff", one, other, "--json")
     head, *timeline = outcome.lines
-    assert outcome.code == 1
+    assert outcome.code == 4
     assert (head["left"], head["right"], head["relation"]) == (one, other, "parted")
     assert (head["common"], head["first_difference"]) == (cut, cut + 1)
     left, right = await user.show(one), await user.show(other)
@@ -59,7 +59,7 @@ async def test_people_see_where_it_begins_and_what_changed(
 ) -> None:
     user, one, other, cut = parted
     outcome = await user.run("diff", one, other)
-    assert outcome.code == 1
+    assert outcome.code == 4
     assert f"Equal: the first {cut} events. They part at event {cut + 1}; " in outcome.out
     assert "- go left\n" in outcome.out
     assert "+ go right\n" in outcome.out
@@ -81,7 +81,7 @@ async def test_a_session_and_a_new_fork_of_it_are_equal(
     shorter = await user.run("diff", begin, one, "--json")
     # A fork may hold events of its own, from the moment at which it was made.
     assert first["common"] == len(await user.show(one))
-    assert (shorter.code, shorter.lines[0]["common"]) == (1, cut)
+    assert (shorter.code, shorter.lines[0]["common"]) == (4, cut)
 
 
 async def test_a_file_and_the_session_that_it_was_made_of_are_equal(
@@ -96,7 +96,7 @@ async def test_a_file_and_the_session_that_it_was_made_of_are_equal(
     assert (same.code, "byte by byte" in same.out) == (0, True)
     assert (await user.run("diff", "one.jsonl", "one.jsonl")).code == 0
     different = await user.run("diff", other, "./one.jsonl", "--json")
-    assert (different.code, different.lines[0]["common"]) == (1, cut)
+    assert (different.code, different.lines[0]["common"]) == (4, cut)
 
 
 async def test_a_file_name_that_is_not_utf_8_is_shown_as_json(
@@ -110,22 +110,24 @@ async def test_a_file_name_that_is_not_utf_8_is_shown_as_json(
     assert outcome.lines[0]["left"] == name
 
 
-async def test_trouble_has_an_exit_code_of_its_own(parted: tuple[User, str, str, int]) -> None:
+async def test_an_error_has_another_exit_code_than_a_difference(
+    parted: tuple[User, str, str, int],
+) -> None:
     user, one, *_ = parted
     missing = await user.run("diff", one, "nothing")
-    assert (missing.code, missing.out) == (2, "")
+    assert (missing.code, missing.out) == (1, "")
     assert missing.err.endswith("[session_not_found]\n")
     (user.cwd / "broken.jsonl").write_text("not a session\n")
     broken = await user.run("diff", "broken.jsonl", one)
-    assert (broken.code, broken.out) == (2, "")
+    assert (broken.code, broken.out) == (1, "")
     assert broken.err.endswith("[portable_invalid]\n")
     for unreadable in ("missing.turnlog", "./missing", "."):
         nowhere = await user.run("diff", one, unreadable)
-        assert (nowhere.code, nowhere.out) == (2, "")
+        assert (nowhere.code, nowhere.out) == (1, "")
         assert nowhere.err.endswith("[input_unreadable]\n")
     assert (await user.run("diff", one)).code == 2
 
 
 async def test_without_a_store_there_is_nothing_to_compare(user: User) -> None:
     outcome = await user.run("diff", "a", "b")
-    assert (outcome.code, outcome.err.endswith("[session_not_found]\n")) == (2, True)
+    assert (outcome.code, outcome.err.endswith("[session_not_found]\n")) == (1, True)

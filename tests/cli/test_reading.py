@@ -155,12 +155,12 @@ async def test_damage_is_shown_at_its_place_and_what_precedes_it_is_shown(user: 
     assert f"session {thread} is damaged at event {place}: " in outcome.err
     report = await user.run("doctor", "--json")
     found = json.loads(report.out)["findings"]
-    assert report.code == 1
+    assert report.code == 4
     assert {"kind": "event", "session": thread, "sequence": place} in [
         {name: finding[name] for name in ("kind", "session", "sequence")} for finding in found
     ]
     repaired = await user.run("doctor", "--repair")
-    assert repaired.code == 1
+    assert repaired.code == 4
     assert "What can be repaired has been." in repaired.out.splitlines()
     resumed = await user.run("exec", "resume", thread, "continue")
     assert (resumed.code, resumed.err.endswith("[log_damaged]\n")) == (1, True)

@@ -73,7 +73,7 @@ async def test_the_first_difference_is_shown_in_full_and_the_others_are_counted(
 ) -> None:
     done = await user.run("replay", str(differing(user.cwd)))
     first, *others = retries()
-    assert (done.code, done.err) == (1, "")
+    assert (done.code, done.err) == (4, "")
     assert f"\nevent {first}: changed retry_scheduled: delay_ms\n" in done.out
     assert "\n  delay_ms\n    recorded  1\n    decided   " in done.out
     assert f"\n    {first - 1:>6} model_failed " in done.out
@@ -92,7 +92,7 @@ async def test_differences_are_reported_from_an_event_on(user: User) -> None:
     assert after.code == 0
     assert after.out.endswith(f" events, no differences from event {places[-1] + 1} on\n")
     beyond = await user.run("replay", path, "--from", "9999")
-    assert (beyond.code, beyond.out) == (2, "")
+    assert (beyond.code, beyond.out) == (1, "")
     assert beyond.err.endswith("[sequence_out_of_range]\n")
 
 
@@ -101,7 +101,7 @@ async def test_of_a_damaged_file_the_place_is_told_and_the_rest_was_checked(user
     path.write_bytes(path.read_bytes()[:-50])
     events = len(records_of(named("retries"))) - 1
     done = await user.run("replay", path.name)
-    assert done.code == 1
+    assert done.code == 4
     counts = f"{events} events, {len(retries())} differences"
     assert done.out.startswith(f"{path.name}: damaged; before that {counts}\n")
     assert f"{path.name}, line {events + 2}: the file ends in the middle of it." in done.out
@@ -128,11 +128,11 @@ async def test_damage_in_the_store_is_told_with_its_place(user: User) -> None:
         sound = (await user.run("exec", "--json", "go")).thread
     _damage(user, damaged, 5)
     done = await user.run("replay", damaged)
-    assert done.code == 1
+    assert done.code == 4
     assert done.out.startswith(f"{damaged}: damaged; before that 4 events, no differences\n")
     assert done.out.endswith("[log_damaged]\n")
     every = await user.run("replay", "--all", "--json")
-    assert every.code == 1
+    assert every.code == 4
     found = {line["name"]: (line["status"], line["events"]) for line in every.lines[:2]}
     assert found[damaged] == ("damaged", 4)
     assert found[sound][0] == "same"
@@ -163,10 +163,10 @@ async def test_an_empty_store_has_nothing_to_replay(user: User) -> None:
         (["text.txt"], "portable_invalid"),
     ],
 )
-async def test_an_error_is_2_and_goes_to_stderr(words: list[str], code: str, user: User) -> None:
+async def test_an_error_is_1_and_goes_to_stderr(words: list[str], code: str, user: User) -> None:
     (user.cwd / "text.txt").write_text("hello\n")
     done = await user.run("replay", *words)
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (1, "")
     assert done.err.endswith(f"[{code}]\n")
 
 
@@ -233,7 +233,7 @@ async def test_the_first_step_in_which_the_actors_differ_is_shown(user: User) ->
     with (user.cwd / "altered.turnlog").open("w") as stream:
         write_portable([*records[:at], ended, *records[at + 1 :]], stream)
     done = await user.run("replay", "altered.turnlog", "--actors", "--seed", "3")
-    assert (done.code, done.err) == (1, "")
+    assert (done.code, done.err) == (4, "")
     assert f"\nevent {at + 1}: changed turn_ended\n  recorded  turn_ended " in done.out
     assert "The same seed shows the same: --seed 3." in done.out
     (found, _) = (await user.run("replay", "altered.turnlog", "--actors", "--json")).lines
@@ -246,7 +246,7 @@ async def test_a_damaged_file_is_not_acted_out(user: User) -> None:
     path = differing(user.cwd)
     path.write_bytes(path.read_bytes()[:-50])
     done = await user.run("replay", path.name, "--actors")
-    assert done.code == 1
+    assert done.code == 4
     assert done.out.startswith(f"{path.name}: damaged; nothing was compared\n")
     assert done.out.endswith("[portable_invalid]\n")
 
@@ -257,14 +257,14 @@ async def test_a_file_that_holds_no_session_is_an_error(
 ) -> None:
     (user.cwd / "empty.turnlog").touch()
     done = await user.run("replay", "empty.turnlog", *arguments)
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (1, "")
     assert done.err.endswith("[portable_invalid]\n")
 
 
 async def test_for_a_folder_there_is_another_command(user: User) -> None:
     for arguments in ((), ("--actors",)):
         done = await user.run("replay", ".", *arguments)
-        assert (done.code, done.out) == (2, "")
+        assert (done.code, done.out) == (1, "")
         assert "`turnlog check`" in done.err
 
 

@@ -35,14 +35,14 @@ async def test_a_file_that_changed_is_told_and_is_the_exit_code(user: User) -> N
     thread = await recorded(user)
     (user.cwd / "data").write_text("new\n")
     outcome = await user.run("simulate", thread, "--tools", "live")
-    assert outcome.code == 1
+    assert outcome.code == 4
     assert "call output (1):\n      original: old\n      branch:   new\n" in outcome.out
     assert "Not in the recording: the recording holds no such request" in outcome.out
     tolerant = await user.run(
         "simulate", thread, "--tools", "live", "--tolerate", "outputs,measurements", "--json"
     )
     report = json.loads(tolerant.out)
-    assert (tolerant.code, report["misses"]) == (1, [])
+    assert (tolerant.code, report["misses"]) == (4, [])
     assert [d["what"] for d in report["turns"][0]["differences"]] == ["call output"]
 
 
@@ -85,7 +85,7 @@ async def test_a_rerun_takes_each_setting_of_the_command_line(user: User) -> Non
 async def test_a_changed_prompt_misses_and_nothing_is_called(user: User) -> None:
     thread = await recorded(user)
     outcome = await user.run("rerun", thread, "--record", "model", "--prompt", "Look away.")
-    assert outcome.code == 1
+    assert outcome.code == 4
     assert "Not in the recording: " in outcome.out
     assert "Look around." in outcome.out.partition("recorded:")[2]
     assert "Look away." in outcome.out.partition("asked:")[2]

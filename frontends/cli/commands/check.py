@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from turnlog.frontends.cli.errors import comparison_status
 from turnlog.frontends.cli.output.verdict_text import (
     progress,
     show_each,
@@ -37,10 +36,10 @@ def command(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:
     With --accept the files are written again with today's decisions, as a change to be reviewed
     in a diff; a file whose recorded facts do not fit them is left alone. A store is never changed.
 
-    The exit code is 0 if all decide as they did or were accepted, 1 for a difference or damage,
-    and 2 for an error.
+    The exit code is 0 if all decide as they did or were accepted, 4 for a difference or damage,
+    and 1 for an error.
     """
-    return comparison_status(lambda: _check(folder, accept, as_json, jobs))
+    return _check(folder, accept, as_json, jobs)
 
 
 def _check(folder: Path, accept: bool, as_json: bool, jobs: int | None) -> int:

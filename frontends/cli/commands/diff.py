@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import trio
 
-from turnlog.frontends.cli.errors import DIFFERENT, SAME, comparison_status
+from turnlog.frontends.cli.errors import DIFFERENT, DONE
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
@@ -56,16 +56,16 @@ def command(left: str, right: str, as_json: bool, limit: int) -> int:
     A and B are ids, or files of `turnlog export`. Events that say the same are folded, whatever
     their ids and times: - is in A only, + in B only, ~ in both, changed.
 
-    The exit code is 0 if the sessions say the same, 1 if they differ, and 2 for an error.
+    The exit code is 0 if the sessions say the same, 4 if they differ, and 1 for an error.
     """
-    return comparison_status(lambda: trio.run(_diff, left, right, as_json, limit))
+    return trio.run(_diff, left, right, as_json, limit)
 
 
 async def _diff(left: str, right: str, as_json: bool, limit: int) -> int:
     async with _sources(left, right) as (one, other):
         found = await compare(one, other)
         await (_print_json(found) if as_json else _print(found, limit))
-    return DIFFERENT if found.is_different else SAME
+    return DIFFERENT if found.is_different else DONE
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import click
 import msgspec
 import trio
 
-from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.errors import DIFFERENT
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
@@ -36,7 +36,7 @@ def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     Of the sandboxes it says which work on this machine, why the others do not, what each does not
     keep, and whether commands could be confined in the current folder.
 
-    The exit code is 0 for a sound store, or none, and 1 if there was damage.
+    The exit code is 0 for a sound store, or none, and 4 if there was damage.
     """
     report = _store_report(repairing, backup)
     sandboxes = examine_sandboxes(working_folder(None))
@@ -45,7 +45,7 @@ def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
         print_json(shown)
     else:
         _show(report, sandboxes, repaired=repairing)
-    return FAILED if report is not None and not report.is_healthy else None
+    return DIFFERENT if report is not None and not report.is_healthy else None
 
 
 def _store_report(repairing: bool, backup: Path | None) -> Report | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import click
 import msgspec
 
-from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.errors import DIFFERENT, DONE
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
@@ -161,7 +161,7 @@ def command(
 
     report = trio.run(run)
     show_report(report, as_json=as_json)
-    return FAILED if report.misses else 0
+    return DIFFERENT if report.misses else DONE
 
 
 def tolerances_of(

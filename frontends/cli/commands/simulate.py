@@ -10,7 +10,7 @@ from turnlog.frontends.cli.commands.rerun import (
     tolerance_options,
     tolerances_of,
 )
-from turnlog.frontends.cli.errors import FAILED
+from turnlog.frontends.cli.errors import DIFFERENT, DONE
 from turnlog.frontends.cli.output.warning import tell_warning
 from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
@@ -97,4 +97,4 @@ def command(
 
     report = trio.run(run)
     show_report(report, as_json=as_json)
-    return 0 if report.same else FAILED
+    return DONE if report.same else DIFFERENT

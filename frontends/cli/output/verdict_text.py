@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from turnlog.frontends.cli.errors import DIFFERENT, SAME, TROUBLE
+from turnlog.frontends.cli.errors import DIFFERENT, DONE, FAILED
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.streams import draws_on_stderr
 from turnlog.frontends.cli.output.terminal import CLEAR_LINE, style
@@ -28,10 +28,10 @@ Advance = Callable[[int, int | None], None]  # how much is done by now, and of h
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """Return 2 if something could not be replayed at all, 1 for differences and damage, or 0."""
+    """Return the exit code: an error goes before a difference or damage."""
     if any(verdict.status == "error" for verdict in verdicts):
-        return TROUBLE
-    return SAME if all(verdict.is_good for verdict in verdicts) else DIFFERENT
+        return FAILED
+    return DONE if all(verdict.is_good for verdict in verdicts) else DIFFERENT
 
 
 def verdict_line(verdict: Verdict) -> str:
