@@ -36,7 +36,7 @@ oldest: $(OLDEST)  ## a part of the tests, with the oldest versions that pyproje
 surroundings: $(TESTS)  ## demo, tests and exec under each sandbox and in odd surroundings: a table
 	$(BIN)/python -m tests.surroundings
 
-explore: $(TESTS)  ## the properties with examples that nobody has seen, thirty times as many
+explore: $(TESTS)  ## the properties with examples that nobody has seen, twenty times as many
 	HYPOTHESIS_PROFILE=explore TURNLOG_TEST_SECONDS=0 $(BIN)/python -m pytest -n auto -q \
 	    -o faulthandler_timeout=0 tests/core tests/protocol tests/store
 

@@ -19,7 +19,7 @@ pytest_plugins = ["tests.limits", "tests.not_run"]
 # The machine may be shared, so how long one example takes says nothing.
 settings.register_profile(
     "same",
-    max_examples=50,
+    max_examples=80,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
