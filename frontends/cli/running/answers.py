@@ -46,8 +46,15 @@ class TerminalAnswers:
     ended: bool = False  # nobody types here any more
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
-    async def ask(self, session: SessionId, question: str) -> None:
+    async def ask(
+        self,
+        session: SessionId,
+        question: str,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Ask until it is answered, here or elsewhere, or can no longer be answered."""
+        task_status.started()  # it has its place among the others: the lock is a queue
         async with self._one:
             asked = await find_question(self.log, session, question)
             if asked is None:

@@ -265,7 +265,7 @@ class Run:
 
         async def ask(session: SessionId, question: str) -> None:
             if self._answers is not None:
-                nursery.start_soon(self._answers.ask, session, question)
+                await nursery.start(self._answers.ask, session, question)
             elif note := await question_note(log, session, question):
                 await self.reporter.note(note)
 
