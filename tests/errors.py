@@ -8,4 +8,4 @@ from turnlog.protocol.errors import TurnlogError
 
 def raises_code(code: ErrorCode, *, match: str | None = None) -> "pytest.RaisesExc[TurnlogError]":
     """Expect an error with this code, and with a text that `match` is found in."""
-    return pytest.RaisesExc(TurnlogError, match=match, check=lambda error: error.code == code)
+    return pytest.RaisesExc(TurnlogError, match=match, check=lambda error: error.code == code.value)

@@ -89,7 +89,7 @@ SessionFact = (
 )
 SessionEvent = SessionFact | SessionDecision
 
-__all__ = [
+__all__: list[str] = [
     "CallOutcome",
     "CallParked",
     "CallSettled",

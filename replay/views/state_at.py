@@ -132,9 +132,9 @@ def state_view(state: State) -> dict[str, Any]:
     return view
 
 
-def _turn_view(turn: Turn) -> dict[str, Any]:
+def _turn_view(turn: Turn) -> dict[str, object]:
     """Return a turn with what it runs under in place of the whole context that was loaded."""
-    view: dict[str, Any] = plain(turn)
+    view: dict[str, object] = plain(turn)
     del view["context"], view["tools_digest"]
     return {**view, "settings": plain(turn.settings), "tools_json": turn.tools_json}
 

@@ -87,7 +87,8 @@ def _words(context: click.Context, _: click.Parameter, typed: str) -> list[Compl
     "--ask-for-approval",
     "approvals",
     type=click.Choice(get_args(ApprovalPolicy)),
-    help="When you are asked before a command runs. Default: never.",
+    help="When you are asked before a command runs. Default: never; with --json, a key "
+    "`approval_policy` in -c does not count.",
 )
 @settings_options
 @click.option(
@@ -169,6 +170,8 @@ def command(
 ) -> int:
     action, session, prompt = _understood(words, last=last, at=at, ephemeral=ephemeral)
     prompt = read_prompt(prompt, required=action == "start")
+    if as_json and prompt is not None and approvals is None:
+        approvals = "never"  # a program reads the lines: with -c alone it would wait for a person
     options = Options(
         action,
         session,
