@@ -40,7 +40,7 @@ _FAILURES, _RESULTS, _USAGES = (
     strategies.tool_results(),
     strategies.usages(),
 )
-_WORDS = strategies.prompts()
+_TASKS, _UNDOS, _WORDS = strategies.tasks(), strategies.undos(), strategies.prompts()
 _ANSWERS, _CRASHES = strategies.answers(), strategies.crashes()
 
 
@@ -102,6 +102,8 @@ class _RandomWorld:
             deeds += self._about(effect) * (1 if world.is_stopping else 4)
         if world.turn is None:
             deeds += [lambda: world.op(self.draw(_PROMPTS))] * 6
+            deeds += [lambda: world.op(self.draw(_TASKS))] * 2
+            deeds += [lambda: world.op(self.draw(_UNDOS))] * 2  # most come when none can be done
         else:
             deeds += [lambda: world.op(self.draw(_STEERING)), lambda: world.op(Interrupt())]
         deeds += [lambda: world.op(self.draw(_OPS)), lambda: world.crash(self.draw(_CRASHES))]

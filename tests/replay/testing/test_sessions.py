@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jsonschema import validate
 
@@ -44,13 +44,6 @@ REACHED = {
     *("compacted", "turns_dropped", "turns_restored", "user_shell_asked", "child_ended"),
 }
 OUTCOMES = {"done", "failed", "refused", "declined", "unknown"}
-UNTIL_FOUND = settings(
-    max_examples=4000,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    phases=(Phase.generate,),
-)
 
 
 @given(sessions(TOOLS))
@@ -61,15 +54,17 @@ def test_every_drawn_session_is_a_whole_one(session: CoreSession) -> None:
 
 
 def test_they_reach_what_sessions_reach() -> None:
-    """Sessions are drawn until all has been seen, which takes some hundred."""
+    """The rarest of these is in one of some 40 sessions: 300 reach all, whatever is drawn."""
     kinds, outcomes = set[str](), set[str]()
 
-    def all_is_seen(session: CoreSession) -> bool:
+    @settings(max_examples=300, phases=[Phase.generate])
+    @given(sessions(TOOLS, most_facts=30))
+    def look_at(session: CoreSession) -> None:
         kinds.update(record.kind for record in session.records)
         outcomes.update(str(use.outcome) for use in uses(session.records))
-        return kinds >= REACHED and outcomes >= OUTCOMES
 
-    find(sessions(TOOLS, most_facts=30), all_is_seen, settings=UNTIL_FOUND)
+    look_at()
+    assert (REACHED - kinds, OUTCOMES - outcomes) == (set(), set())
 
 
 @settings(max_examples=40)
