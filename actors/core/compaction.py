@@ -95,8 +95,8 @@ def begin(state: State, turn: Turn, trigger: CompactionTrigger) -> Iterator[Sess
 
 def possible(state: State, turn: Turn) -> bool:
     """Say whether there is more in the conversation than what would stay of it."""
-    kinds = state.history.kinds[: _replaceable(state, turn)]
-    return any(kind in TOLD_ONCE and kind != USER for kind in kinds)
+    parts = state.history.parts[: _replaceable(state, turn)]
+    return any(part.kind in TOLD_ONCE and part.kind != USER for part in parts)
 
 
 def _replaceable(state: State, turn: Turn) -> int:

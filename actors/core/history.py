@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 import attrs
+from msgspec import Struct
 
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.items import JsonText
@@ -34,38 +35,46 @@ def size_of_part(part: JsonText) -> int:
     return len(rest.encode()) + images * IMAGE_BYTES
 
 
+class Part(Struct, frozen=True, gc=False):
+    """One item of the conversation.
+
+    A long conversation has thousands of them. They hold no cycles, so the collector skips them.
+    """
+
+    text: JsonText
+    source: Source
+    kind: str  # `model`, `output`, or as it was recorded
+    note: str = ""  # of an output: what its call did
+
+
 @attrs.define
 class History:
     """Within an epoch, parts are only ever appended."""
 
-    parts: list[JsonText] = attrs.field(factory=list[JsonText])
-    sources: list[Source] = attrs.field(factory=list[Source])  # of the parts, one each
-    kinds: list[str] = attrs.field(factory=list[str])  # `model`, `output`, or as it was recorded
-    notes: list[str] = attrs.field(factory=list[str])  # of an output: what its call did
+    parts: list[Part] = attrs.field(factory=list[Part])
     size: int = 0  # bytes, as `size_of_part` counts them
     digest: bytes = GENESIS  # chained over the parts, so that asking costs the same at any length
     context: dict[str, JsonText] = attrs.field(factory=dict[str, JsonText])  # last told, by kind
 
-    def add(self, part: JsonText, source: Source, kind: str, note: str = "") -> None:
-        data = part.encode()
+    def texts(self, begin: int = 0, end: int | None = None) -> list[JsonText]:
+        """Return the texts of the parts from index `begin` to before index `end`."""
+        return [part.text for part in self.parts[begin:end]]
+
+    def add(self, part: Part) -> None:
         self.parts.append(part)
-        self.sources.append(source)
-        self.kinds.append(kind)
-        self.notes.append(note)
-        self.size += size_of_part(part)
-        self.digest = chain(self.digest, data)
-        if kind not in TOLD_ONCE:
-            self.context[kind] = part
+        self.size += size_of_part(part.text)
+        self.digest = chain(self.digest, part.text.encode())
+        if part.kind not in TOLD_ONCE:
+            self.context[part.kind] = part.text
 
     def add_from(self, other: "History", index: int) -> None:
         """Add a part of another history as it is; nothing, if that has no such part."""
         if 0 <= index < len(other.parts):
-            source, kind, note = other.sources[index], other.kinds[index], other.notes[index]
-            self.add(other.parts[index], source, kind, note)
+            self.add(other.parts[index])
 
     def first(self, parts: int) -> "History":
         """Return a history of the first `parts` parts."""
         begin = History()
-        for index in range(min(parts, len(self.parts))):
-            begin.add_from(self, index)
+        for part in self.parts[: max(0, parts)]:
+            begin.add(part)
         return begin

@@ -23,6 +23,7 @@ from turnlog.protocol.events import RecordedItem
 from turnlog.protocol.items import (
     CallItem,
     FunctionCall,
+    JsonText,
     Message,
     OtherCall,
     message_text,
@@ -97,7 +98,7 @@ def ledger_of(history: History, parts: int) -> RecordedItem | None:
             plan = line
         else:
             times[line] = times.pop(line, 0) + count
-    size = sum(map(size_of_part, history.parts[:parts]))
+    size = sum(map(size_of_part, history.texts(end=parts)))
     room = min(MOST_BYTES, size // _SHARE) - len(texts.LEDGER)
     newest = (line if n == 1 else f"{line} ({n} times)" for line, n in reversed(times.items()))
     lines = list[str]()
@@ -112,16 +113,16 @@ def ledger_of(history: History, parts: int) -> RecordedItem | None:
 
 
 def _notes(history: History, parts: int) -> Iterator[tuple[str, int]]:
-    for index in range(parts):
-        if history.kinds[index] == LEDGER:
-            yield from _read(history, index)
-        elif history.notes[index]:
-            yield history.notes[index], 1
+    for part in history.parts[:parts]:
+        if part.kind == LEDGER:
+            yield from _read(part.text)
+        elif part.note:
+            yield part.note, 1
 
 
-def _read(history: History, index: int) -> Iterator[tuple[str, int]]:
+def _read(item_json: JsonText) -> Iterator[tuple[str, int]]:
     """Yield the lines of an earlier ledger."""
-    item = read_item(history.parts[index])
+    item = read_item(item_json)
     before, _, after = texts.LEDGER.partition("{lines}")
     text = message_text(item) if isinstance(item, Message) else ""
     for line in text.removeprefix(before).removesuffix(after).split("\n"):

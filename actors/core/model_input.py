@@ -12,7 +12,7 @@ def model_input(state: State) -> list[JsonText]:
 
     A call without a result gets the outcome that fits: never started, stopped, or unknown.
     """
-    parts = list(state.history.parts)
+    parts = state.history.texts()
     turn = state.turn
     if turn is None or (turn.items and not keeps_items(turn)):
         return parts

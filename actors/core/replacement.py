@@ -1,6 +1,6 @@
 """What takes the place of a conversation that became too long."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from turnlog.actors.core import texts
 from turnlog.actors.core.history import (
@@ -57,7 +57,7 @@ def _done(history: History, parts: int) -> tuple[RecordedItem, ...]:
 def size_of(history: History, parts: Iterable[int | RecordedItem]) -> int:
     """Return how many bytes these parts have."""
     return sum(
-        size_of_part(history.parts[part] if isinstance(part, int) else part.item_json)
+        size_of_part(history.parts[part].text if isinstance(part, int) else part.item_json)
         for part in parts
     )
 
@@ -73,24 +73,26 @@ def safe_begin(history: History, parts: int, most_bytes: int) -> int:
         total += sizes[index]
         if total > most_bytes:
             break
-        if _begins(history.kinds, index):
+        if _begins(history, index):
             begin = index
     return begin
 
 
-def _begins(kinds: Sequence[str], index: int) -> bool:
-    if kinds[index] == MODEL:
-        return index > 0 and kinds[index - 1] != MODEL
-    return kinds[index] != OUTPUT
+def _begins(history: History, index: int) -> bool:
+    kind = history.parts[index].kind
+    if kind == MODEL:
+        return index > 0 and history.parts[index - 1].kind != MODEL
+    return kind != OUTPUT
 
 
 def _sizes(history: History, parts: int) -> list[int]:
-    return [size_of_part(part) for part in history.parts[:parts]]
+    return [size_of_part(text) for text in history.texts(end=parts)]
 
 
 def _context(history: History, parts: int) -> list[int]:
     """Return where the model was last told of each of its surroundings."""
-    last = {kind: at for at, kind in enumerate(history.kinds[:parts]) if kind not in TOLD_ONCE}
+    told = enumerate(history.parts[:parts])
+    last = {part.kind: index for index, part in told if part.kind not in TOLD_ONCE}
     return sorted(last.values())
 
 
@@ -98,11 +100,12 @@ def _said_by_user(history: History, parts: int, tokens: int) -> Parts:
     """Return the newest user messages that fit. The first that does not is shortened."""
     room, kept = tokens * BYTES_A_TOKEN, list[int | RecordedItem]()
     for index in reversed(range(parts)):
-        if history.kinds[index] != USER:
+        part = history.parts[index]
+        if part.kind != USER:
             continue
-        size = size_of_part(history.parts[index])
+        size = size_of_part(part.text)
         if size > room:
-            if (short := _shortened(history.parts[index], room)) is not None:
+            if (short := _shortened(part.text, room)) is not None:
                 kept.append(RecordedItem(USER, short))
             break
         kept.append(index)

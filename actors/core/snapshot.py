@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from turnlog.actors.core import ledger, texts
 from turnlog.actors.core.evolving.agents import joined_results, result_text
-from turnlog.actors.core.history import MODEL, OUTPUT, History, Source
+from turnlog.actors.core.history import MODEL, OUTPUT, History, Part, Source
 from turnlog.actors.core.state import Agent, Queued, State
 from turnlog.protocol.calls import ToolReport
 from turnlog.protocol.envelope import Recorded, UnknownEvent
@@ -36,7 +36,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.images import Image
-from turnlog.protocol.items import JsonText, ToolCallItem, other_call, output_item, read_item
+from turnlog.protocol.items import ToolCallItem, other_call, output_item, read_item
 from turnlog.protocol.version import VERSION
 
 FORMAT: Final = 8  # of snapshots; grows with each change of `State`, `_Index` or `evolve`
@@ -81,7 +81,7 @@ def snapshot(state: State) -> bytes | None:
         _Index(
             plain=msgspec.Raw(_encode(plain)),
             queue=[queued.at for queued in state.queue],
-            parts=_flat(state.history.sources),
+            parts=_flat([part.source for part in state.history.parts]),
             history_digest=state.history.digest,
             unreported=list(state.results),
         )
@@ -205,18 +205,18 @@ class Restoration:
     def _history(self) -> History:
         history = History()
         for at, offset in self._parts:
-            part, kind, note = self._part(at, offset)
-            history.add(part, (at, offset), kind, note)
+            history.add(self._part(at, offset))
         return history
 
-    def _part(self, at: int, offset: int) -> tuple[JsonText, str, str]:
-        """Return a part, its kind and its note."""
+    def _part(self, at: int, offset: int) -> Part:
+        """Return the part with this source."""
         if at in self._items:
-            return self._items[at].item_json, MODEL, ""
+            return Part(self._items[at].item_json, (at, offset), MODEL)
         if at in self._outputs:
-            return self._output(at, call_at=at - offset)
+            return self._output(at, offset)
         told = self._told(at, offset)
-        return told.item_json, told.kind, told.note if isinstance(told, RestoredPart) else ""
+        note = told.note if isinstance(told, RestoredPart) else ""
+        return Part(told.item_json, (at, offset), told.kind, note)
 
     def _told(self, at: int, index: int) -> RecordedItem | RestoredPart:
         told = self._recorded[at][index]
@@ -224,7 +224,8 @@ class Restoration:
             raise TypeError(f"event {at} holds no part {index}")
         return told
 
-    def _output(self, at: int, call_at: int) -> tuple[JsonText, str, str]:
+    def _output(self, at: int, distance: int) -> Part:
+        call_at = at - distance
         asked = self._items[call_at]
         read = read_item(asked.item_json)
         call = read if isinstance(read, ToolCallItem) else other_call(asked.item_json)
@@ -232,4 +233,5 @@ class Restoration:
             raise TypeError(f"event {call_at} is no call")
         end = self._ends.get(at)
         done = ledger.note(call, asked.plan, *end) if end else self._notes.get(at, "")
-        return output_item(call, self._outputs[at], self._images.get(at, ())), OUTPUT, done
+        text = output_item(call, self._outputs[at], self._images.get(at, ()))
+        return Part(text, (at, distance), OUTPUT, done)

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeVar
 import attrs
 from msgspec import Struct
 
-from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History
+from turnlog.actors.core.history import BYTES_A_TOKEN, MODEL, OUTPUT, History, Part
 from turnlog.protocol.calls import NamedFile, ToolPlan
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
@@ -300,7 +300,7 @@ class State:
         if turn.items:
             turn.response_at = len(self.history.parts)
         for received in turn.items:
-            self.history.add(received.item_json, (received.at, 0), MODEL)
+            self.history.add(Part(received.item_json, (received.at, 0), MODEL))
             if received.text is not None:
                 turn.last_agent_message = received.text
         turn.items.clear()
@@ -315,6 +315,6 @@ class State:
                     continue
                 output = output_item(call.item, call.output, call.images)
                 source = (call.output_at, call.output_at - call.item_at)
-                self.history.add(output, source, OUTPUT, call.note)
+                self.history.add(Part(output, source, OUTPUT, call.note))
             turn.first_call += len(turn.calls)
             turn.calls.clear()

@@ -49,8 +49,7 @@ def _parts(state: State, mark: Mark) -> int | None:
 
 def parts_then(then: State) -> tuple[RestoredPart, ...]:
     """Return the whole conversation of `then`, as `TurnsRestored` has it."""
-    history = then.history
-    return tuple(map(RestoredPart, history.kinds, history.parts, history.notes))
+    return tuple(RestoredPart(part.kind, part.text, part.note) for part in then.history.parts)
 
 
 def finish(state: State, turn: Turn) -> Iterator[SessionDecision]:

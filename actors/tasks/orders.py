@@ -75,7 +75,7 @@ def model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
         turn.turn_id,
         _settings(turn),
         turn.tools_json,
-        tuple(state.history.parts[:parts]),
+        tuple(state.history.texts(end=parts)),
         op.final_output_json_schema if isinstance(op, UserTurn) else None,
         state.cache_key,
     )
@@ -83,7 +83,7 @@ def model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
 
 def summary_request(state: State, turn: Turn, asked: CompactionAsked) -> ModelRequest:
     """Return what the model is asked for a summary."""
-    parts = state.history.parts[asked.skipped : asked.parts]
+    parts = state.history.texts(asked.skipped, asked.parts)
     return ModelRequest(
         state.session,
         turn.turn_id,

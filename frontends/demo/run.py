@@ -184,7 +184,7 @@ async def _ledger(demo: Demo) -> str:
     """Return what the model is told, after the compaction, of what was done before it."""
     async with open_log(demo.store, read_only=True) as log:
         history = (await folded(log, demo.session)).history
-    item = read_item(history.parts[history.kinds.index(LEDGER)])
+    item = read_item(next(part.text for part in history.parts if part.kind == LEDGER))
     assert isinstance(item, Message)  # it is ours
     return message_text(item)
 

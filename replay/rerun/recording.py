@@ -377,8 +377,8 @@ class _RecordingReader:
     def _exchange(self, at: int, turn: Turn, asked: ModelAsked | CompactionAsked) -> Exchange:
         number = self._asked[turn.number] = self._asked.get(turn.number, 0) + 1
         if isinstance(asked, CompactionAsked):
-            parts = self._state.history.parts[asked.skipped : asked.parts]
-            parts = [*parts, asked.prompt_json]
+            parts = self._state.history.texts(asked.skipped, asked.parts)
+            parts.append(asked.prompt_json)
             return Exchange(at, turn.number, number, parts, len(parts), asked.settings, "[]", None)
         assert turn.settings is not None  # it has asked the model
         op = turn.op.op
@@ -386,17 +386,16 @@ class _RecordingReader:
             at,
             turn.number,
             number,
-            self._shared(self._state.history.parts, asked.parts),
+            self._shared(self._state.history.texts(end=asked.parts)),
             asked.parts,
             turn.settings,
             turn.tools_json,
             op.final_output_json_schema if isinstance(op, UserTurn) else None,
         )
 
-    def _shared(self, parts: list[JsonText], count: int) -> list[JsonText]:
-        """Return a list that begins with the first `count` parts; shared while it grows."""
-        known = len(self._conversation)
-        if known > count or parts[:known] != self._conversation:
+    def _shared(self, parts: list[JsonText]) -> list[JsonText]:
+        """Return a list that begins with `parts`; the lists are one while it only grows."""
+        if parts[: len(self._conversation)] != self._conversation:
             self._conversation = []
-        self._conversation += parts[len(self._conversation) : count]
+        self._conversation += parts[len(self._conversation) :]
         return self._conversation

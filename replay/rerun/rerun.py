@@ -203,8 +203,8 @@ async def _branch(
         made_events = await read_whole(log, branch.id)
     outcomes = in_recording(turn_outcomes(made_events, after=cut), child_ids)
     turns = compare(turn_outcomes(records, after=cut), outcomes, plan.tolerances)
-    made_parts = map(child_ids.in_recording, rebuild(made_events).history.parts)
-    same = rebuild(records).history.parts == list(made_parts)
+    made_parts = map(child_ids.in_recording, rebuild(made_events).history.texts())
+    same = rebuild(records).history.texts() == list(made_parts)
     return RerunReport(
         session,
         branch.id,

@@ -200,20 +200,19 @@ class _Writer:
 
     def _grown(self, record: Recorded) -> Iterator[bytes]:
         """Yield what the conversation has got by an event, or what has taken its place."""
-        parts = self._state.history.parts
-        digest = self._digest
-        for part in parts[self._shown :]:
+        history = self._state.history
+        new, digest = history.texts(self._shown), self._digest
+        for part in new:
             digest = chain(digest, part.encode())
-        if digest == self._state.history.digest and len(parts) >= self._shown:
-            new = parts[self._shown :]
+        if digest == history.digest and len(history.parts) >= self._shown:
             kinds = _kinds(record, len(new))
-            self._shown, self._digest = len(parts), digest
+            self._shown, self._digest = len(history.parts), digest
             for part, kind in zip(new, kinds, strict=True):
                 yield from self._item(record.time_us, part, kind)
             return
-        self._shown, self._digest = len(parts), self._state.history.digest
+        self._shown, self._digest = len(history.parts), history.digest
         self._window += 1
-        left = [part for part in parts if part != self._base]
+        left = [part for part in history.texts() if part != self._base]
         payload = {
             "message": "",
             "replacement_history": [_raw(part) for part in left],

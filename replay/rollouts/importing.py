@@ -100,7 +100,7 @@ def import_rollout(file: RolloutFile, *, session: SessionId | None = None) -> Im
             tuple(player.stream.sealed),
             tuple(player.stream.records),
             player.stream.state.summary,
-            tuple(player.stream.state.history.parts),
+            tuple(player.stream.state.history.texts()),
         )
         for player in players
     ]

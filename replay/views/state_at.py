@@ -113,7 +113,7 @@ def state_view(state: State) -> dict[str, Any]:
         if name in _NOT_SHOWN:
             continue
         if name == "history":
-            view[name] = {"parts": list(state.history.parts)}
+            view[name] = {"parts": state.history.texts()}
             view["context"] = {kind: decoded(text) for kind, text in state.history.context.items()}
         elif name == "queue":
             view[name] = [plain(queued.op) for queued in state.queue]
@@ -207,6 +207,6 @@ def input_digest(parts: Sequence[JsonText], history: History) -> str:
             the conversation's own: the fold has chained those parts already.
     """
     known, digest = len(history.parts), history.digest
-    if list(parts[:known]) != history.parts:
+    if list(parts[:known]) != history.texts():
         known, digest = 0, GENESIS
     return reduce(lambda last, part: chain(last, part.encode()), parts[known:], digest).hex()

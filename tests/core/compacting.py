@@ -41,7 +41,7 @@ def compacting(limits: TurnSettings | None = None, turns: int = 3) -> Play:
 
 def told(play: Play) -> list[str]:
     """Return the conversation: what was said, the calls, and the outputs."""
-    return list(map(_summary, play.state.history.parts))
+    return list(map(_summary, play.state.history.texts()))
 
 
 def _summary(part: str) -> str:

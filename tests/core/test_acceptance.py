@@ -99,17 +99,17 @@ def test_forks_of_forks_drop_as_many_turns_as_one_fork(play: Play, first: int, s
     twice.undo(first)
     twice = forked(twice)
     twice.undo(second)
-    assert twice.state.history.parts == once.state.history.parts
+    assert twice.state.history.texts() == once.state.history.texts()
 
 
 @given(sessions(when=rested), st.integers(1, 4))
 def test_resuming_again_and_again_adds_nothing_to_the_conversation(play: Play, times: int) -> None:
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     for _ in range(times):
         play = play.cut(play.state.head)
         play.open()
         assert play.state.turn is None
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 # --- questions and usage --------------------------------------------------------------------------

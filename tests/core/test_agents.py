@@ -301,7 +301,7 @@ def test_no_engine_that_takes_over_tells_an_end_again(heard_by: str) -> None:
         play.open()
     play.settle(5)
     assert len(notes(play)) == (heard_by == "note")
-    assert sum("found it" in text for text in play.state.history.parts) == 1
+    assert sum("found it" in text for text in play.state.history.texts()) == 1
 
 
 def test_an_end_that_is_not_told_yet_survives_a_crash() -> None:

@@ -97,7 +97,7 @@ def test_an_engine_that_takes_over_asks_for_the_same_run_again() -> None:
     assert structs.replace(told_again, effect=word.effect) == word
     assert again.effect != first.effect
     end(play, child)
-    assert sum("found it" in part for part in play.state.history.parts) == 1
+    assert sum("found it" in part for part in play.state.history.texts()) == 1
 
 
 def test_an_agent_that_was_being_closed_is_stopped_again() -> None:

@@ -157,7 +157,7 @@ def test_under_the_other_policies_the_model_is_told_what_the_call_printed(
     play.item(function_call("c1"), ToolPlan("exec_command", known_safe=True))
     play.complete()
     assert kinds(denied(play)) == ["ModelAsked"]
-    assert "cannot write" in play.state.history.parts[-1]
+    assert "cannot write" in play.state.history.texts()[-1]
 
 
 def test_once_approved_it_runs_without_the_sandbox_and_is_not_asked_about_again() -> None:
@@ -166,7 +166,7 @@ def test_once_approved_it_runs_without_the_sandbox_and_is_not_asked_about_again(
     assert isinstance(dispatched, ToolDispatched)
     assert (dispatched.call, dispatched.sandbox) == (0, PLAIN)
     assert kinds(denied(play, output="not even so")) == ["ModelAsked"]
-    assert "not even so" in play.state.history.parts[-1]
+    assert "not even so" in play.state.history.texts()[-1]
 
 
 def test_once_declined_the_model_is_told_what_the_first_run_printed() -> None:

@@ -87,7 +87,7 @@ def test_a_session_without_anything_to_sum_up_is_left_as_it_is() -> None:
     assert given_up == CompactionGivenUp("manual", why)
     assert isinstance(ended, TurnEnded)
     assert ended.status == "completed"
-    assert play.state.history.parts == []
+    assert play.state.history.texts() == []
 
 
 def test_a_compaction_that_is_wanted_while_the_model_talks_comes_before_the_next_request() -> None:
@@ -180,7 +180,7 @@ def test_open_calls_are_carried_over_as_they_are_and_the_answer_still_lands() ->
     assert play.state.outstanding[question.effect] == question
     assert kinds(play.summarize("in short")) == ["Compacted"]
     calls = [function_call(name) for name in ("c1", "c2", "c3")]
-    assert play.state.history.parts[-3:] == calls
+    assert play.state.history.texts()[-3:] == calls
     assert kinds(play.answer("approved")) == ["ToolDispatched"]
     play.finish(1, "second")
     assert kinds(play.finish(0, "first")) == ["ModelAsked"]
@@ -350,7 +350,7 @@ def test_the_user_s_newest_messages_stay_and_the_one_that_just_does_not_fit_lose
     assert shortened.startswith("begin xxx")
     assert shortened.endswith("xxx end")
     assert "characters cut out" in shortened
-    assert sum(map(len, play.state.history.parts[:2])) <= 200 * 4
+    assert sum(map(len, play.state.history.texts()[:2])) <= 200 * 4
 
 
 def test_no_more_of_the_user_s_words_stay_than_there_is_room_for() -> None:

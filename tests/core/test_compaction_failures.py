@@ -208,14 +208,14 @@ def test_a_cut_begins_at_a_whole_response() -> None:
 def test_what_cannot_be_made_smaller_is_left_as_it_is() -> None:
     play = grown(turns=0)
     play.talk("x" * 100, "y")
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.op(Compact())
     play.load()
     given_up, ended = play.summarize(ANSWER * 5)
     assert given_up == CompactionGivenUp("manual", WHY)
     assert isinstance(ended, TurnEnded)
     assert ended.status == "completed"
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_a_turn_continues_with_a_conversation_that_nothing_makes_smaller_and_asks_no_more() -> None:
@@ -378,22 +378,22 @@ def test_a_compaction_by_hand_is_never_too_much() -> None:
 
 def test_an_interrupt_leaves_the_conversation_as_it_was() -> None:
     play = compacting()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     assert play.interrupt() == [TurnStopping("interrupted")]
     assert play.say("next") == [InputQueued("op-6", "turn")]
     decided = play.send(EffectClosed(play.the(CompactionAsked).effect, "cancelled"))
     assert kinds(decided) == ["TurnEnded", "TurnOpened", "ContextAsked"]
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_a_summary_that_comes_while_the_turn_stops_is_not_put_in_place() -> None:
     play = grown()
     play.ask("go")
     play.fail(TOO_LONG)
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.interrupt()
     assert kinds(play.summarize("in short")) == ["ItemsRecorded", "TurnEnded"]
-    assert play.state.history.parts[: len(before)] == before
+    assert play.state.history.texts()[: len(before)] == before
 
 
 def test_an_interrupt_before_a_turn_loses_no_prompt() -> None:
@@ -458,9 +458,9 @@ def test_every_event_before_a_compaction_and_after_it_can_be_forked_at() -> None
     assert len([one for one in play.events if isinstance(one, Compacted)]) == 3
     for at in play.ends[1:]:
         cut = play.cut(at)
-        before = list(cut.state.history.parts)
+        before = cut.state.history.texts()
         cut.fork()
-        assert cut.state.history.parts[: len(before)] == before
+        assert cut.state.history.texts()[: len(before)] == before
         assert (cut.state.turn, cut.state.outstanding) == (None, {})
         cut.open()
         cut.limits = limited()

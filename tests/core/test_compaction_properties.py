@@ -108,10 +108,10 @@ def test_between_two_requests_of_a_turn_one_compaction_of_its_own_accord_is_made
 def test_within_an_epoch_the_conversation_only_grows(play: Play) -> None:
     state = State()
     for record in play.records:
-        epoch, before = state.epoch, list(state.history.parts)
+        epoch, before = state.epoch, state.history.texts()
         rebuild([record], state)
         if isinstance(record.event, Compacted | TurnsDropped) and state.epoch != epoch:
             assert state.epoch == epoch + 1
         else:
             assert state.epoch == epoch
-            assert state.history.parts[: len(before)] == before
+            assert state.history.texts()[: len(before)] == before

@@ -125,7 +125,7 @@ def test_a_turn_in_any_state_stops_then_ends_once_nothing_of_it_is_open(
     ended = next(one for one in decided if isinstance(one, TurnEnded))
     assert (ended.status, ended.error) == ("interrupted", None)
     assert_sound(play)
-    assert_valid_input(play.state.history.parts, whole_responses(play.events))
+    assert_valid_input(play.state.history.texts(), whole_responses(play.events))
     assert ("SessionClosed" in kinds(decided)) == (by == "shutdown")
 
 
@@ -178,7 +178,7 @@ def test_a_tool_that_finishes_while_the_turn_stops_keeps_its_output() -> None:
     play.complete()
     play.interrupt()
     play.finish(0, "made it")
-    assert "made it" in play.state.history.parts[-2]
+    assert "made it" in play.state.history.texts()[-2]
 
 
 def test_a_failed_turn_is_not_said_to_be_the_user_s_doing() -> None:
@@ -206,7 +206,7 @@ def test_an_interrupt_at_any_event_leaves_a_session_whose_next_request_is_valid(
         asked = cut.events[-1]
         assert isinstance(asked, ModelAsked)
         assert asked.parts == len(cut.state.history.parts)
-        assert_valid_input(cut.state.history.parts, whole_responses(cut.events))
+        assert_valid_input(cut.state.history.texts(), whole_responses(cut.events))
 
 
 # --- the surroundings that tools wait for ---------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.core.compacting import ANSWER, limited, told
 from tests.core.play import Play, function_call
 from turnlog.actors.core import texts
-from turnlog.actors.core.history import LEDGER, OUTPUT, History
+from turnlog.actors.core.history import LEDGER, OUTPUT, History, Part
 from turnlog.actors.core.ledger import MOST_BYTES, ledger_of, note
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.protocol.calls import (
@@ -99,8 +99,9 @@ def compact(play: Play) -> str:
     play.op(Compact())
     play.load()
     play.summarize("in short")
-    assert LEDGER in play.state.history.kinds
-    return told(play)[play.state.history.kinds.index(LEDGER)]
+    kinds = [part.kind for part in play.state.history.parts]
+    assert LEDGER in kinds
+    return told(play)[kinds.index(LEDGER)]
 
 
 def test_each_is_told_once_with_how_often_it_was_done_over_all_compactions() -> None:
@@ -164,7 +165,8 @@ def test_a_ledger_is_read_back_whole_and_is_a_tenth_at_most(
     history = History()
     for line in notes:
         words = data.draw(st.integers(0, 20_000))
-        history.add(text_message("user", "x" * words), (1, 0), OUTPUT, line and f"ran {line}")
+        text = text_message("user", "x" * words)
+        history.add(Part(text, (1, 0), OUTPUT, line and f"ran {line}"))
     made = ledger_of(history, len(notes))
     if made is None:
         return
@@ -172,6 +174,6 @@ def test_a_ledger_is_read_back_whole_and_is_a_tenth_at_most(
     assert isinstance(item, Message)
     assert len(message_text(item).encode()) <= min(MOST_BYTES, history.size // 10)
     again = History()
-    again.add(made.item_json, (2, 0), LEDGER)
-    again.add(text_message("user", "x" * history.size), (2, 1), OUTPUT)
+    again.add(Part(made.item_json, (2, 0), LEDGER))
+    again.add(Part(text_message("user", "x" * history.size), (2, 1), OUTPUT))
     assert ledger_of(again, 2) == made

@@ -153,7 +153,7 @@ def test_kept_items_wait_for_their_outputs_before_the_model_is_asked_again() -> 
     (asked,) = play.finish(0, "done")
     assert isinstance(asked, ModelAsked)
     call = FunctionCall("c1", "exec_command", "{}")
-    assert play.state.history.parts == [
+    assert play.state.history.texts() == [
         user("hi"),
         thought(),
         function_call("c1"),
@@ -170,7 +170,7 @@ def test_a_failure_for_good_keeps_what_the_model_had_said() -> None:
     assert isinstance(stopping, TurnStopping)
     assert isinstance(ended, TurnEnded)
     assert ended.last_agent_message == "half an answer"
-    assert play.state.history.parts == [user("hi"), said("half an answer")]
+    assert play.state.history.texts() == [user("hi"), said("half an answer")]
 
 
 def test_a_model_call_that_crashes_fails_the_turn_and_keeps_what_was_said() -> None:
@@ -179,7 +179,7 @@ def test_a_model_call_that_crashes_fails_the_turn_and_keeps_what_was_said() -> N
     crash = EffectClosed(next(iter(play.state.outstanding)), "crashed", "ValueError: boom")
     play.send(crash)
     assert play.state.turn is None
-    assert play.state.history.parts == [user("hi"), said("half an answer")]
+    assert play.state.history.texts() == [user("hi"), said("half an answer")]
 
 
 def test_a_wait_is_cancelled_when_the_turn_is_interrupted() -> None:
@@ -197,7 +197,7 @@ def test_an_item_that_the_conversation_cannot_hold_stays_out_of_it() -> None:
     play.item('{"type":"function_call_output","call_id":"c0","output":"made up"}')
     play.item(said("hello"))
     play.complete()
-    assert play.state.history.parts == [user("hi"), said("hello")]
+    assert play.state.history.texts() == [user("hi"), said("hello")]
 
 
 def test_a_call_that_came_without_a_plan_is_answered_as_unsupported() -> None:
@@ -206,7 +206,7 @@ def test_a_call_that_came_without_a_plan_is_answered_as_unsupported() -> None:
     play.complete()
     call = FunctionCall("c1", "no_such_tool", "{}")
     output = texts.UNPLANNED.format(name="no_such_tool")
-    assert play.state.history.parts[-1] == output_item(call, output)
+    assert play.state.history.texts()[-1] == output_item(call, output)
 
 
 def test_a_call_with_half_a_surrogate_pair_is_a_call_all_the_same() -> None:
@@ -215,4 +215,4 @@ def test_a_call_with_half_a_surrogate_pair_is_a_call_all_the_same() -> None:
     play.item(item, ToolPlan("exec_command"))
     play.complete()
     play.finish(0)
-    assert play.state.history.parts[1] == item
+    assert play.state.history.texts()[1] == item

@@ -71,7 +71,7 @@ def test_a_session_continues_from_a_cut_after_any_step(play: Play, first_way: in
         assert twice <= denials(before).keys()  # once more, outside of the sandbox
         running = running_tools(before)
         assert {call: outcomes(after)[call] for call in running} == running
-        assert_valid_input(cut.state.history.parts, whole_responses(cut.events))
+        assert_valid_input(cut.state.history.texts(), whole_responses(cut.events))
 
 
 @given(sessions(most_facts=20), st.integers(0, 2))
@@ -102,9 +102,9 @@ def test_what_continues_from_a_crash_replays_too(play: Play, way: Ways) -> None:
 def test_a_fork_leaves_what_was_before_it_in_the_conversation(play: Play) -> None:
     for at in play.ends[1:]:
         cut = play.cut(at)
-        parent = list(cut.state.history.parts)
+        parent = cut.state.history.texts()
         cut.fork()
-        assert cut.state.history.parts[: len(parent)] == parent
+        assert cut.state.history.texts()[: len(parent)] == parent
         assert (cut.state.turn, cut.state.outstanding, cut.state.queue) == (None, {}, [])
 
 
@@ -123,7 +123,7 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
                 break
             cut.close(next(iter(cut.state.outstanding.values())))
         if whole_or_kept:
-            recorded = cut.state.history.parts[: len(expected)]
+            recorded = cut.state.history.texts()[: len(expected)]
             assert without_outputs(recorded, waits) == without_outputs(expected, waits)
 
 
@@ -158,7 +158,7 @@ def test_a_continued_turn_tells_the_model_what_became_of_a_running_call(
     ]
     assert isinstance(decided[2], ModelAsked)
     call = FunctionCall("c1", "exec_command", "{}")
-    assert play.state.history.parts[-2:] == [function_call("c1"), output_item(call, text)]
+    assert play.state.history.texts()[-2:] == [function_call("c1"), output_item(call, text)]
 
 
 def test_a_model_call_that_was_cut_off_is_made_again_with_the_same_input() -> None:
@@ -237,7 +237,7 @@ def test_an_interrupting_engine_keeps_a_cut_response_and_ends_the_turn(way: Ways
     play.start(0)
     take_over(play, way)
     calls = [FunctionCall(name, "exec_command", "{}") for name in ("c1", "c2")]
-    assert play.state.history.parts == [
+    assert play.state.history.texts() == [
         user("hi"),
         function_call("c1"),
         function_call("c2"),

@@ -136,7 +136,7 @@ def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
     play.ask("again")
     (ended,) = play.complete()
     assert isinstance(ended, TurnEnded)
-    assert play.state.history.parts[1:3] == [
+    assert play.state.history.texts()[1:3] == [
         '{"type":"function_call","call_id":"c1","name":"exec_command","arguments":"{}"}',
         f'{{"type":"function_call_output","call_id":"c1","output":"{texts.UNKNOWN}"}}',
     ]

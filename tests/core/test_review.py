@@ -159,13 +159,13 @@ def test_a_plain_text_is_what_the_conversation_is_told() -> None:
 
 def test_nothing_of_a_review_is_in_the_conversation_but_its_note() -> None:
     play = reviewing()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     end(play, json.dumps(FOUND))
     assert len(play.state.history.parts) == len(before) + 1
-    assert play.state.history.parts[:-1] == before
-    assert not any("look at it" in part for part in play.state.history.parts)
+    assert play.state.history.texts()[:-1] == before
+    assert not any("look at it" in part for part in play.state.history.texts())
     play.ask("fix it")
-    assert play.state.history.parts[-1] == user("fix it")
+    assert play.state.history.texts()[-1] == user("fix it")
 
 
 def test_an_interrupted_review_exits_then_notes_it_then_is_aborted() -> None:

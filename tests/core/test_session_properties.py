@@ -84,7 +84,7 @@ def test_each_request_begins_with_the_one_before_it(play: Play) -> None:
         if isinstance(record.event, Compacted | TurnsDropped):
             before = []  # a new epoch
         if isinstance(record.event, ModelAsked):
-            sent = state.history.parts[: record.event.parts]
+            sent = state.history.texts()[: record.event.parts]
             assert sent == model_input(state)
             assert sent[: len(before)] == before
             assert record.event.input_digest == _digest(sent)
@@ -113,7 +113,7 @@ def test_every_session_comes_to_rest_once_its_effects_are_closed(play: Play) -> 
     assert (play.state.turn, play.state.queue) == (None, [])
     assert play.state.summary is not None
     assert play.state.summary.status == "idle"
-    assert_valid_input(play.state.history.parts, whole_responses(play.events))
+    assert_valid_input(play.state.history.texts(), whole_responses(play.events))
 
 
 @given(sessions(), st.data())

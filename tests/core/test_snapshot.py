@@ -218,8 +218,9 @@ def test_a_snapshot_whose_fields_have_other_types_is_none_of_this_release() -> N
 def test_a_snapshot_that_takes_a_message_for_a_call_is_noticed() -> None:
     play = called()
     assert read_back(play) == play.state
-    message, (output, _) = play.state.history.sources[1], play.state.history.sources[3]
-    play.state.history.sources[3] = (output, output - message[0])
+    parts = play.state.history.parts
+    message, output = parts[1].source[0], parts[3].source[0]
+    parts[3] = structs.replace(parts[3], source=(output, output - message))
     assert read_back(play) is None
 
 
@@ -227,5 +228,6 @@ def test_a_snapshot_that_takes_a_part_that_stayed_for_a_new_one_is_noticed() -> 
     play = compacting()
     play.summarize("in short")
     at = next(r.sequence for r in play.records if isinstance(r.event, Compacted))
-    play.state.history.sources[0] = (at, 0)
+    parts = play.state.history.parts
+    parts[0] = structs.replace(parts[0], source=(at, 0))
     assert read_back(play) is None

@@ -106,7 +106,7 @@ def test_a_picture_of_a_turn_that_never_got_its_context_is_named() -> None:
     play.op(UserInput((LocalImageInput("/a.png"),)))
     play.interrupt()
     play.settle(1)
-    assert play.state.history.parts == [user("[image: /a.png]"), MARKER]
+    assert play.state.history.texts() == [user("[image: /a.png]"), MARKER]
 
 
 def test_input_that_comes_while_a_turn_stops_is_the_next_turn() -> None:
@@ -129,7 +129,7 @@ def test_an_interrupt_loses_no_input_that_the_model_has_not_read() -> None:
     play.say("word")
     play.interrupt()
     play.settle(1)
-    assert play.state.history.parts == [user("prompt"), user("word"), MARKER]
+    assert play.state.history.texts() == [user("prompt"), user("word"), MARKER]
 
 
 def test_a_context_that_cannot_be_loaded_fails_the_turn_with_its_error() -> None:

@@ -88,7 +88,7 @@ def test_a_word_goes_with_the_next_request_whatever_the_turn_waits_for(
 ) -> None:
     play = state()
     assert play.op(UserInput((TextInput("word"),)), "op-w") == [InputQueued("op-w", "request")]
-    while user("word") not in play.state.history.parts:
+    while user("word") not in play.state.history.texts():
         play.close(next(iter(play.state.outstanding.values())))
     assert play.state.turns == (4 if state is compacting else 1)
     asked = [event for event in play.events if isinstance(event, ModelAsked)][-1]

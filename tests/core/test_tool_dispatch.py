@@ -54,7 +54,7 @@ def test_outputs_stand_in_call_order_whatever_ended_first() -> None:
     assert play.finish(1, "second") == []
     (asked,) = play.finish(0, "first")
     assert isinstance(asked, ModelAsked)
-    assert play.state.history.parts == [
+    assert play.state.history.texts() == [
         user("hi"),
         function_call("c1"),
         custom_call("c2"),
@@ -69,14 +69,14 @@ def test_the_model_is_told_the_preamble_and_the_output_joined() -> None:
     play.complete()
     play.send(ToolFinished(play.tool(0), "failed", "exit code 1\n", "no such file"))
     call = FunctionCall("c1", "exec_command", "{}")
-    assert play.state.history.parts[-1] == output_item(call, "exit code 1\nno such file")
+    assert play.state.history.texts()[-1] == output_item(call, "exit code 1\nno such file")
 
 
 def test_calls_that_end_while_the_response_is_coming_wait_for_its_end() -> None:
     play = asking()
     play.call("c1")
     assert play.finish(0) == []
-    assert play.state.history.parts == [user("hi")]
+    assert play.state.history.texts() == [user("hi")]
     assert [type(one) for one in play.complete()] == [ModelAsked]
 
 
@@ -153,7 +153,7 @@ def test_a_stopped_tool_may_still_say_what_it_printed() -> None:
     play.interrupt()
     play.send(ToolFinished(play.tool(0), "cancelled", "stopped after 2 s\n", "half"))
     call = FunctionCall("c1", "exec_command", "{}")
-    assert output_item(call, "stopped after 2 s\nhalf") in play.state.history.parts
+    assert output_item(call, "stopped after 2 s\nhalf") in play.state.history.texts()
 
 
 def test_no_call_starts_once_the_turn_is_stopping() -> None:

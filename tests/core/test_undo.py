@@ -82,7 +82,9 @@ def test_two_undos_of_one_turn_are_one_of_two() -> None:
     twice.undo()
     twice.undo()
     once.undo(2)
-    assert twice.state.history.parts == once.state.history.parts == lived(1).state.history.parts
+    assert (
+        twice.state.history.texts() == once.state.history.texts() == lived(1).state.history.texts()
+    )
     assert [mark.turn for mark in twice.state.marks] == [mark.turn for mark in once.state.marks]
 
 
@@ -177,7 +179,7 @@ def test_an_undo_back_to_a_compaction_leaves_its_summary() -> None:
 
 def test_a_compaction_inside_a_dropped_turn_is_neither_a_base_nor_a_cut() -> None:
     play = lived(2)
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.ask("3 prompt")
     play.item(function_call("c1"), ToolPlan("exec_command"))
     play.complete()
@@ -188,7 +190,7 @@ def test_a_compaction_inside_a_dropped_turn_is_neither_a_base_nor_a_cut() -> Non
     play.complete()
     assert texts.SUMMARY_BEGINS + "in short" in told(play)
     play.undo()
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
     play.undo()
     assert told(play) == FIRST
     assert rebuild(play.records) == play.state
@@ -199,14 +201,14 @@ def test_a_compaction_inside_a_dropped_turn_is_neither_a_base_nor_a_cut() -> Non
 
 def test_a_redo_takes_the_last_undo_back() -> None:
     play = lived()
-    before, marks = list(play.state.history.parts), list(play.state.marks)
+    before, marks = play.state.history.texts(), list(play.state.marks)
     play.undo(2)
     opened, _ = play.op(Redo())
     assert isinstance(opened, TurnOpened)
     assert opened.kind == "redo"
     play.load()
     assert play.restore()[0] == TurnsDropped(0, None, redo=True)
-    assert (play.state.history.parts, play.state.marks) == (before, marks)
+    assert (play.state.history.texts(), play.state.marks) == (before, marks)
     play.undo(3)
     assert told(play) == []
 
@@ -253,15 +255,15 @@ def test_a_fork_cannot_take_the_undo_of_its_parent_back() -> None:
 
 def test_an_undo_of_files_alone_keeps_the_conversation_and_the_way_back() -> None:
     play = lived()
-    before, marks = list(play.state.history.parts), list(play.state.marks)
+    before, marks = play.state.history.texts(), list(play.state.marks)
     play.op(Undo(2, conversation=False))
     (asked,) = play.load()
     assert isinstance(asked, UndoAsked)
     assert (asked.files, asked.conversation) == (True, False)
     assert play.restore()[0] == TurnsDropped(0)
-    assert (play.state.history.parts, play.state.marks) == (before, marks)
+    assert (play.state.history.texts(), play.state.marks) == (before, marks)
     redo(play)
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_what_the_user_wants_of_an_undo_is_asked_for() -> None:
@@ -297,11 +299,11 @@ def test_an_undo_of_more_turns_than_there_are_says_how_many(turns: int) -> None:
 
 def test_an_undo_that_is_interrupted_before_it_began_changes_nothing() -> None:
     play = lived()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.op(Undo())
     play.interrupt()
     play.send(EffectClosed(play.the(ContextAsked).effect, "cancelled"))
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_an_undo_whose_files_are_back_is_done_though_it_was_interrupted() -> None:
@@ -315,12 +317,12 @@ def test_an_undo_whose_files_are_back_is_done_though_it_was_interrupted() -> Non
 
 def test_an_undo_that_fails_changes_nothing() -> None:
     play = lived()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.op(Undo())
     play.load()
     closed = EffectClosed(play.the(UndoAsked).effect, "failed", "no", "log_damaged")
     assert kinds(play.send(closed)) == ["TurnStopping", "TurnEnded"]
-    assert (play.state.history.parts, play.state.undone) == (before, None)
+    assert (play.state.history.texts(), play.state.undone) == (before, None)
 
 
 def test_an_undo_that_a_crash_cut_off_is_done_by_the_engine_that_takes_over() -> None:
@@ -341,7 +343,7 @@ def test_a_cut_inside_the_step_that_drops_the_turns_drops_them_once() -> None:
     play.undo()
     cut = play.cut(play.state.head - 1)
     assert kinds(cut.open()) == ["TurnEnded"]
-    assert cut.state.history.parts == play.state.history.parts
+    assert cut.state.history.texts() == play.state.history.texts()
     assert cut.state.marks == play.state.marks
 
 
@@ -393,14 +395,14 @@ def test_an_undo_brings_back_the_conversation_of_the_turn_s_begin(
     play: Play, data: st.DataObject
 ) -> None:
     turns = data.draw(st.integers(1, len(play.state.marks)))
-    mark, before = play.state.marks[-turns], list(play.state.history.parts)
+    mark, before = play.state.marks[-turns], play.state.history.texts()
     then = rebuild(play.records[: mark.at])
     play.undo(turns)
-    assert play.state.history.parts == then.history.parts
+    assert play.state.history.texts() == then.history.texts()
     assert play.state.history.context == then.history.context
     assert rebuild(play.records) == play.state
     redo(play)
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 @given(sessions(when=rested), st.integers(1, 3), st.integers(1, 3))
@@ -410,7 +412,7 @@ def test_two_undos_give_what_one_of_both_gives(play: Play, first: int, second: i
     play.undo(first)
     play.undo(second)
     once.undo(first + second)
-    assert play.state.history.parts == once.state.history.parts
+    assert play.state.history.texts() == once.state.history.texts()
     assert play.state.marks == once.state.marks
 
 
@@ -437,12 +439,12 @@ def test_a_turn_that_could_not_begin_counts_for_nothing(how: str) -> None:
 
 def test_a_redo_is_possible_after_a_turn_that_could_not_begin() -> None:
     play = lived()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     play.undo()
     play.say("for nothing")
     play.send(EffectClosed(play.the(ContextAsked).effect, "failed", "no provider", "gone"))
     redo(play)
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_a_turn_that_fails_after_an_answer_can_be_undone() -> None:

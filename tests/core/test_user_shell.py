@@ -36,7 +36,7 @@ def running() -> Play:
 def test_a_command_is_a_turn_of_its_own_that_the_model_never_hears_of() -> None:
     play = Play.started()
     play.talk("go", "done")
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     opened, _ = play.op(RunUserShellCommand("make secret"), "op-s")
     assert isinstance(opened, TurnOpened)
     assert (opened.op_id, opened.kind) == ("op-s", "shell")
@@ -48,10 +48,10 @@ def test_a_command_is_a_turn_of_its_own_that_the_model_never_hears_of() -> None:
     (ended,) = play.send(ToolFinished(effect, "done", "", "top secret"))
     assert isinstance(ended, TurnEnded)
     assert (ended.status, ended.last_agent_message) == ("completed", None)
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
     asked_next = play.ask("next")[-1]
     assert isinstance(asked_next, ModelAsked)
-    assert not any(SECRET in part for part in play.state.history.parts)
+    assert not any(SECRET in part for part in play.state.history.texts())
 
 
 @pytest.mark.parametrize("command", ["", "  \n"])
@@ -65,7 +65,7 @@ def test_an_empty_command_does_nothing(command: str) -> None:
 @pytest.mark.parametrize("started", [False, True])
 def test_a_long_command_is_interrupted(*, started: bool) -> None:
     play = running()
-    before = list(play.state.history.parts)
+    before = play.state.history.texts()
     effect = play.the(UserShellAsked).effect
     if started:
         play.send(ToolStarted(effect))
@@ -73,7 +73,7 @@ def test_a_long_command_is_interrupted(*, started: bool) -> None:
     (ended,) = play.send(ToolFinished(effect, "cancelled", "", "half a secret"))
     assert isinstance(ended, TurnEnded)
     assert ended.status == "interrupted"
-    assert play.state.history.parts == before
+    assert play.state.history.texts() == before
 
 
 def test_a_command_that_breaks_down_fails_its_turn_alone() -> None:
@@ -119,4 +119,4 @@ def test_no_request_holds_a_command_of_the_user_s_or_its_output(play: Play) -> N
     for at, event in enumerate(known(play.records), 1):
         if isinstance(event, ModelAsked | UserShellAsked):
             assert not any(SECRET in part for part in model_input(rebuild(play.records[:at])))
-    assert not any(SECRET in part for part in play.state.history.parts)
+    assert not any(SECRET in part for part in play.state.history.texts())

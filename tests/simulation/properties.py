@@ -193,7 +193,7 @@ class Auditor:
 
     def _is_summary(self, request: ModelRequest) -> bool:
         """Say whether that summary was asked for."""
-        known = self.shadows[request.session].state.history.parts
+        known = self.shadows[request.session].state.history.texts()
         return any(
             request.input == (*known[asked.skipped : asked.parts], asked.prompt_json)
             for asked in self._on_disk(request.session, CompactionAsked)

@@ -1,6 +1,6 @@
 """What it means that the conversation changed otherwise than by growing."""
 
-from turnlog.actors.core.history import History
+from turnlog.actors.core.history import History, Part
 from turnlog.actors.core.state import Mark, State, Undone
 from turnlog.protocol.events import Compacted, TurnsDropped
 
@@ -12,7 +12,7 @@ def compacted(state: State, decision: Compacted) -> None:
         if isinstance(part, int):
             new.add_from(old, part)
         else:
-            new.add(part.item_json, (state.head, index), part.kind)
+            new.add(Part(part.item_json, (state.head, index), part.kind))
     fixed = len(new.parts)
     for index in range(max(0, decision.replaced), len(old.parts)):
         new.add_from(old, index)
@@ -38,7 +38,8 @@ def turns_dropped(state: State, decision: TurnsDropped) -> None:
     elif turn is not None and restored is not None and restored.parts is not None:
         history = History()
         for index, part in enumerate(restored.parts):
-            history.add(part.item_json, (turn.restored_at, index), part.kind, part.note)
+            source = (turn.restored_at, index)
+            history.add(Part(part.item_json, source, part.kind, part.note))
         _replace(state, history)
     if turn is not None:
         turn.restored = None

@@ -8,6 +8,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_stopping, tell_of
 from turnlog.actors.core.evolving.calls import CallDecision, call_decided, is_running, mark
 from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
+from turnlog.actors.core.history import Part
 from turnlog.actors.core.state import Compaction, Mark, Queued, State, Turn
 from turnlog.protocol.events import (
     AgentsAwaited,
@@ -151,7 +152,7 @@ def _turn_decided(
 
 def _recorded(state: State, decision: ItemsRecorded) -> None:
     for index, item in enumerate(decision.items):
-        state.history.add(item.item_json, (state.head, index), item.kind)
+        state.history.add(Part(item.item_json, (state.head, index), item.kind))
         if item.kind == "agent":
             for child in tuple(state.agents):
                 tell_of(state, child)

@@ -67,7 +67,7 @@ class Studio:
             return await log.read(await log.resolve(session), limit=10_000)
 
     async def parts(self, session: str) -> list[str]:
-        return rebuild(await self.events(session)).history.parts
+        return rebuild(await self.events(session)).history.texts()
 
     async def simulate(self, session: str, **options: Any) -> RerunReport:  # noqa: ANN401
         with trio.fail_after(PATIENCE):

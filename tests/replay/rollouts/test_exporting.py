@@ -31,13 +31,13 @@ def decoded(parts: Any) -> list[Any]:  # noqa: ANN401
 def test_an_exported_session_comes_back_with_its_conversation(play: Play) -> None:
     found = back(play.records)
     assert found.report.skipped == ()
-    assert kit.history(found) == decoded(play.state.history.parts)
+    assert kit.history(found) == decoded(play.state.history.texts())
 
 
 @settings(max_examples=40)
 @given(sessions(when=lambda play: play.state.turn is not None))
 def test_a_session_that_runs_comes_back_with_all_that_was_said_so_far(play: Play) -> None:
-    parts = decoded(play.state.history.parts)
+    parts = decoded(play.state.history.texts())
     assert kit.history(back(play.records))[: len(parts)] == parts
 
 
@@ -87,7 +87,7 @@ def test_a_conversation_that_was_replaced_is_a_compaction() -> None:
     assert [one["payload"] for one in lines if one["type"] == "compacted"] == [
         {
             "message": "",
-            "replacement_history": [json.loads(part) for part in play.state.history.parts],
+            "replacement_history": [json.loads(part) for part in play.state.history.texts()],
             "window_number": 2,
         }
     ]

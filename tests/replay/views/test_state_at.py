@@ -11,7 +11,7 @@ from tests.core.play import Play
 from tests.errors import raises_code
 from tests.replay.views.kit import keep, session_id
 from tests.strategies import sessions
-from turnlog.actors.core.history import MODEL, History
+from turnlog.actors.core.history import MODEL, History, Part
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.snapshot import snapshot
@@ -81,7 +81,7 @@ def test_the_digest_of_a_request_is_chained_over_its_parts_whatever_it_begins_wi
 ) -> None:
     history = History()
     for number, part in enumerate(told):
-        history.add(part, (number, 0), MODEL)
+        history.add(Part(part, (number, 0), MODEL))
     parts = told + parts if continues else parts
     digest = GENESIS
     for part in parts:
