@@ -155,14 +155,14 @@ def _close(
     state: State, call: Call, request: CloseAgent, agent: Agent
 ) -> Iterator[SessionDecision]:
     child = SessionId(request.agent)
-    yield ChildStopping(effect_of_run(state, child), child)
+    run = _run_of(state, child)
+    yield ChildStopping(EffectId("") if run is None else run.effect, child)  # recorded: no null
     yield _answer(call, {"agent_id": request.agent, "previous_status": agent.status})
 
 
-def effect_of_run(state: State, child: SessionId) -> EffectId:
-    """Return the effect that runs a child; an empty one if it is idle."""
-    runs = (asked.effect for asked in state.open(ChildAsked) if asked.child == child)
-    return next(runs, EffectId(""))
+def _run_of(state: State, child: SessionId) -> ChildAsked | None:
+    """Return what runs a child; None while it is idle."""
+    return next((asked for asked in state.open(ChildAsked) if asked.child == child), None)
 
 
 def _await(state: State, call: Call, request: AwaitAgents) -> Iterator[SessionDecision]:

@@ -154,7 +154,7 @@ class CompactionGivenUp(Decision, frozen=True, tag=119):
 class ChildStopping(Decision, frozen=True, tag=122):
     """The child's work is being stopped. Its end closes the effect that asked for it."""
 
-    effect: EffectId
+    effect: EffectId  # that runs it; empty: it is idle
     child: SessionId
 
 
