@@ -6,6 +6,7 @@
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
@@ -55,8 +56,12 @@ def purpose(folder: Path) -> str:
     return first.partition(". ")[0].removesuffix(".") + "." if first else ""
 
 
+@cache  # to parse all modules takes a second
 def imports(root: Path) -> Mapping[str, set[str]]:
-    """Return for each module below `root` the modules there that it imports, anywhere in it."""
+    """Return for each module below `root` the modules there that it imports, anywhere in it.
+
+    They are read once: what is written there later is not seen.
+    """
     files = dict(_modules(root))
     return {
         name: {found for found in _imported(path, files) if found != name}
