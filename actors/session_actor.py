@@ -14,7 +14,7 @@ from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.rules import RULES
 from turnlog.actors.core.sealed_step import sealed_step
 from turnlog.actors.core.session import TAKEN_AT_REST
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State
 from turnlog.actors.ports import Batch, Claim, Fate, Ports, Refused, Ticket
 from turnlog.actors.queues.hub import Hub
 from turnlog.actors.queues.mailbox import Mailbox
@@ -406,7 +406,7 @@ class SessionActor:
             self._tasks.start(task, stopped=_is_stopped(self.state, turn, asked))
 
 
-def _is_stopped(state: State, turn: Turn, asked: OpeningDecision) -> bool:
+def _is_stopped(state: State, turn: OpenTurn, asked: OpeningDecision) -> bool:
     """Say whether a task is stopped before it begins: with its turn, or with a closed agent."""
     agent = state.agents.get(asked.child) if isinstance(asked, ChildAsked) else None
     return turn.stopping is not None or (agent is not None and agent.closed)

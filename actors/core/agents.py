@@ -74,7 +74,6 @@ def running(state: State) -> int:
 
 
 def _spawn(state: State, turn: Turn, call: Call, request: SpawnAgent) -> Iterator[SessionDecision]:
-    assert turn.settings is not None  # calls come after the context
     parent = turn.settings.session
     if (why := _no_room(state, parent)) is not None:
         yield _answer(call, {"error": why})

@@ -36,8 +36,7 @@ def unanswered(plan: ToolPlan, settings: TurnSettings) -> Unanswered:
 
 def parks(state: State, turn: Turn, call: Call) -> bool:
     """Say whether the session is to wait, closed, for an answer that did not come in time."""
-    parks = turn.settings is not None and unanswered(call.plan, turn.settings) == "park"
-    return parks and turn.stopping is None
+    return unanswered(call.plan, turn.settings) == "park" and turn.stopping is None
 
 
 def ask(state: State, turn: Turn, call: Call) -> ApprovalAsked:
@@ -52,7 +51,7 @@ def ask(state: State, turn: Turn, call: Call) -> ApprovalAsked:
 def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterator[SessionDecision]:
     """Decide on an answer. `evolve` has closed the question, if it was open."""
     turn = state.turn
-    if state.in_hand.closes is None or turn is None:
+    if state.in_hand.closes is None or not isinstance(turn, Turn):
         yield OpRefused(op_id, "no_such_question", f"no question {op.id} is waiting for an answer")
         return
     call = next(call for call in turn.calls if call.question == op.id)

@@ -41,7 +41,7 @@ from turnlog.protocol.settings import CompactionLimits, TurnSettings
 def due(state: State, turn: Turn) -> CompactionTrigger | None:
     """Say whether the conversation has grown too long for the request that comes next."""
     settings = turn.settings
-    if settings is None or turn.no_gain or _waits_for_the_provider(state, turn):
+    if turn.no_gain or _waits_for_the_provider(state, turn):
         return None
     limit = settings.compaction.at_tokens
     if limit is None or state.tokens < limit:
@@ -71,7 +71,6 @@ def _summarizer(state: State, settings: TurnSettings) -> TurnSettings:
 def begin(state: State, turn: Turn, trigger: CompactionTrigger) -> Iterator[SessionDecision]:
     """Ask for a summary of what the conversation holds, but for a response with open calls."""
     settings = turn.settings
-    assert settings is not None  # nothing is said to the model before
     if trigger != "manual" and (why := _stalled(state, turn, trigger, settings)) is not None:
         yield TurnStopping("failed", ErrorInfo("compaction_stalled", why))
         return
@@ -142,7 +141,7 @@ def _again(state: State, asked: CompactionAsked, skipped: int) -> CompactionAske
 def can_begin(state: State, turn: Turn) -> bool:
     """Say whether a compaction that was asked for can be begun: no response is on its way."""
     is_busy = bool(state.open(ModelAsked, RetryScheduled))
-    return turn.settings is not None and not is_busy and not turn.items
+    return not is_busy and not turn.items
 
 
 def answered(state: State, turn: Turn, compaction: Compaction) -> Iterator[SessionDecision]:
@@ -178,7 +177,7 @@ def finish(
 ) -> Iterator[SessionDecision]:
     """Put the summary in place, or a cut conversation, or nothing: whatever is smaller."""
     asked, history = compaction.asked, state.history
-    limits = (turn.settings or asked.settings).compaction  # of the model that is sent the rest
+    limits = turn.settings.compaction  # of the model that is sent the rest
     old = size_of(history, range(asked.parts))
     for method, parts in _replacements(state, asked.parts, limits, summary):
         if (size := size_of(history, parts)) < old:

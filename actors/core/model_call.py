@@ -29,7 +29,6 @@ from turnlog.protocol.items import (
     message_text,
     read_item,
 )
-from turnlog.protocol.settings import RetryLimits
 
 
 def ask(state: State, turn: Turn) -> ModelAsked:
@@ -47,7 +46,7 @@ def ask(state: State, turn: Turn) -> ModelAsked:
 def prefix_changes(state: State, turn: Turn) -> tuple[Literal["model", "tools"], ...]:
     """Say what makes a provider's cache of the last request useless, beside the conversation."""
     last = state.asked_with
-    if last is None or turn.settings is None:
+    if last is None:
         return ()
     causes: list[Literal["model", "tools"]] = []
     if last.session.model != turn.settings.session.model:
@@ -112,7 +111,7 @@ def _can_be_shorter(state: State, turn: Turn, failure: ModelFailure) -> bool:
 
 
 def _retry(state: State, turn: Turn, failure: ModelFailure) -> RetryScheduled | None:
-    limits = turn.settings.retry if turn.settings else RetryLimits()
+    limits = turn.settings.retry
     effect = effect_id(state.facts, "timer")
     if failure.retry == "request" and turn.request_retries < limits.request_max_retries:
         retry, most = turn.request_retries + 1, limits.request_max_retries

@@ -2,7 +2,7 @@
 
 from turnlog.actors.core import texts
 from turnlog.actors.core.model_call import keeps_items
-from turnlog.actors.core.state import Call, State
+from turnlog.actors.core.state import Call, State, Turn
 from turnlog.actors.core.tool_call import never_started
 from turnlog.protocol.items import JsonText, output_item
 
@@ -14,7 +14,7 @@ def model_input(state: State) -> list[JsonText]:
     """
     parts = state.history.texts()
     turn = state.turn
-    if turn is None or (turn.items and not keeps_items(turn)):
+    if not isinstance(turn, Turn) or (turn.items and not keeps_items(turn)):
         return parts
     items = list(turn.items)
     while items and items[-1].is_reasoning:

@@ -71,7 +71,6 @@ def read_output(text: str) -> ReviewOutput:
 
 def begin(state: State, turn: Turn) -> Iterator[SessionDecision]:
     """Ask a child session for the review."""
-    assert turn.settings is not None
     parent, op = turn.settings.session, turn.op.op
     settings = structs.replace(
         parent,
@@ -96,9 +95,12 @@ def ended(turn: Turn, fact: ChildEnded) -> Iterator[SessionDecision]:
         yield TurnStopping(fact.status, fact.error)
 
 
-def note(turn: Turn) -> RecordedItem:
-    """Return what the conversation is told of a review that has ended, or was interrupted."""
-    end = turn.child_end
+def note(end: ChildEnded | None) -> RecordedItem:
+    """Return what the conversation is told of a review.
+
+    Args:
+        end: of the child; None if the review was interrupted before.
+    """
     if end is None or end.status != "completed" or not end.output:
         return _user_action(texts.REVIEW_INTERRUPTED)
     output = read_output(end.output)

@@ -20,7 +20,7 @@ from turnlog.actors.core import (
 )
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.evolving.adopting import reads_files
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import require_storable
 from turnlog.protocol.events import (
@@ -30,6 +30,7 @@ from turnlog.protocol.events import (
     ChildEnded,
     ChildTold,
     Closes,
+    ClosingFact,
     CompactionAsked,
     CompactionWanted,
     ConversationResumed,
@@ -100,21 +101,33 @@ def decide(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
             yield from _receive(state, fact)
         case _ if state.in_hand.closes is None or state.turn is None:
             return  # late: it is recorded, and changes nothing
-        case ModelFailed() | ModelCompleted():
-            yield from _attempt_ended(state, state.turn, fact)
-        case EffectClosed():
-            yield from _closed_early(state, state.turn, fact)
-        case ChildEnded():
-            yield from agents.settle_waiting(state, state.turn)
-            yield from review.ended(state.turn, fact)
-        case TimerFired():
-            if isinstance(waited := state.in_hand.closes, AgentsAwaited):
-                yield from agents.settle_waiting(state, state.turn, timed_out=waited.call)
         case ModelItemReceived() | Closes():
-            pass
+            if isinstance(state.turn, Turn):
+                yield from _heard(state, state.turn, fact)
+            elif isinstance(fact, EffectClosed):
+                yield from _stop(state.turn, fact)
         case _:
             assert_never(fact)
     yield from turn.advance(state)
+
+
+def _heard(
+    state: State, current: Turn, fact: ModelItemReceived | ClosingFact
+) -> Iterator[SessionDecision]:
+    """Decide about a fact of an open effect of a turn that has its context."""
+    match fact:
+        case ModelFailed() | ModelCompleted():
+            yield from _attempt_ended(state, current, fact)
+        case EffectClosed():
+            yield from _closed_early(state, current, fact)
+        case ChildEnded():
+            yield from agents.settle_waiting(state, current)
+            yield from review.ended(current, fact)
+        case TimerFired():
+            if isinstance(waited := state.in_hand.closes, AgentsAwaited):
+                yield from agents.settle_waiting(state, current, timed_out=waited.call)
+        case _:
+            pass
 
 
 def _receive(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
@@ -197,7 +210,7 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
     if history.parts and isinstance(fact, SessionOpened):
         yield ConversationResumed(len(history.parts), state.tokens, history.digest.hex())
     lost = tuple(state.outstanding.values())
-    keep = state.turn is not None and model_call.keeps_items(state.turn)
+    keep = isinstance(state.turn, Turn) and model_call.keeps_items(state.turn)
     for asked in lost:
         yield EffectLost(asked.effect)
     if (current := state.turn) is not None:
@@ -206,7 +219,7 @@ def _take_over(state: State, fact: SessionOpened | SessionForked) -> Iterator[Se
 
 def _take_over_turn(
     state: State,
-    current: Turn,
+    current: OpenTurn,
     fact: SessionOpened | SessionForked,
     lost: Sequence[OpeningDecision],
     *,
@@ -218,22 +231,23 @@ def _take_over_turn(
     interrupt = interrupt or _touches_this_machine(current)
     if interrupt and current.stopping is None:
         yield TurnStopping("interrupted")
-    for asked in lost:
-        if isinstance(asked, ModelAsked):
-            yield from model_call.abandon_lost(current, asked.effect, keep=keep)
-    yield from tool_call.settle_cut_off(current)
+    if isinstance(current, Turn):
+        for asked in lost:
+            if isinstance(asked, ModelAsked):
+                yield from model_call.abandon_lost(current, asked.effect, keep=keep)
+        yield from tool_call.settle_cut_off(current)
     if isinstance(fact, SessionOpened):
         mine = (asked for asked in lost if not _is_foreign_child(state, current, asked))
         yield from agents.ask_lost(state, mine)
 
 
-def _touches_this_machine(current: Turn) -> bool:
+def _touches_this_machine(current: OpenTurn) -> bool:
     """Say whether a turn from elsewhere would use what belongs to this machine, if it continued."""
     is_talk = current.kind == "regular" and (current.prompted or not reads_files(current.op.op))
     return current.is_foreign and not is_talk
 
 
-def _is_foreign_child(state: State, current: Turn, asked: OpeningDecision) -> bool:
+def _is_foreign_child(state: State, current: OpenTurn, asked: OpeningDecision) -> bool:
     """Say whether an effect speaks to a session that another machine has named."""
     match asked:
         case ChildAsked(child=child) | ChildTold(child=child):
@@ -266,6 +280,11 @@ def _closed_early(state: State, current: Turn, fact: EffectClosed) -> Iterator[S
             return  # the turn continues without a way back
         case _:
             pass
+    yield from _stop(current, fact)
+
+
+def _stop(current: OpenTurn, fact: EffectClosed) -> Iterator[SessionDecision]:
+    """End a turn with the failure of what it needs to continue, unless it stops already."""
     if current.stopping is None:
         yield TurnStopping("failed", ErrorInfo(fact.code or fact.how, fact.message))
 

@@ -137,54 +137,73 @@ def tools_digest(tools_json: JsonText) -> bytes:
 
 
 @attrs.define
-class Turn:
-    """The turn in progress."""
+class OpenTurn:
+    """The turn in progress, as it begins: it waits for its context, and can only stop before."""
 
     number: int
     turn_id: TurnId
     op: OpReceived
     opened_at: int = 0  # sequence of the last event before it
     kind: TurnKind = "regular"
-    context: ContextLoaded | None = None  # None: it is not loaded yet
-    tools_digest: bytes = tools_digest("[]")  # taken once: each request of the turn quotes it
     stopping: TurnStopping | None = None
+    prompted: bool = False  # the prompt is in the conversation
+    owes_request: bool = False  # something waits to be told to the model
+    steered: list[tuple[UserInputItem, ...]] = attrs.field(factory=list[tuple[UserInputItem, ...]])
+    wants_compaction: CompactionTrigger | None = None
+    is_foreign: bool = False  # it was begun elsewhere
+    could_redo: Undone | None = None  # what a redo took back when this was opened
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether it failed before any of its work was done: it does not count as a turn."""
+        return self.stopping is not None and self.stopping.status == "failed"
+
+
+@attrs.define
+class Turn(OpenTurn):
+    """The turn in progress, once its context is loaded: now it asks the model and runs calls."""
+
+    context: ContextLoaded = attrs.field(kw_only=True)
+    tools_digest: bytes = attrs.field(kw_only=True)  # taken once: each request quotes it
     request: int = 0  # model requests so far
     attempt: int = 0  # at a request that has no whole response yet
     request_retries: int = 0
     stream_retries: int = 0
-    prompted: bool = False  # the prompt is in the conversation
-    owes_request: bool = False  # something waits to be told to the model
     items: list[Received] = attrs.field(factory=list[Received])
     calls: list[Call] = attrs.field(factory=list[Call])
     first_call: int = 0  # number within the turn of `calls[0]`
-    steered: list[tuple[UserInputItem, ...]] = attrs.field(factory=list[tuple[UserInputItem, ...]])
     last_agent_message: str | None = None
     response_at: int = 0  # where in the conversation the response begins whose calls are open
     compaction: Compaction | None = None
-    wants_compaction: CompactionTrigger | None = None
     compactions: int = 0  # since the user's last word, or the last change of a file
     over_limit: bool = False  # a compaction was not followed by a response below the limit
     rescued: bool = False  # compacted since the last response, as the window was exceeded
     no_gain: bool = False  # nothing smaller could be put in the conversation's place
     scanned: bool = False
-    is_foreign: bool = False  # it was begun elsewhere
     parking: bool = False  # a question stays open for whoever opens the session next
     begun: bool = False  # the work of a turn that is not `regular` was asked for, or is over
     answered: bool = False  # something of a response has come
-    could_redo: Undone | None = None  # what a redo took back when this was opened
     child_end: ChildEnded | None = None  # of a review
     restored: TurnsRestored | None = None  # by an undo
     restored_at: int = 0  # its sequence
 
+    @classmethod
+    def begin(cls, turn: OpenTurn, context: ContextLoaded) -> "Turn":
+        """Return `turn` with its context. A regular turn owes the model its prompt now."""
+        fields, digest = attrs.asdict(turn, recurse=False), tools_digest(context.tools_json)
+        begun = cls(**fields, context=context, tools_digest=digest)
+        begun.owes_request = begun.owes_request or begun.kind == "regular"
+        return begun
+
     @property
-    def settings(self) -> TurnSettings | None:
-        """What the turn runs under; None before its context is loaded."""
-        return self.context.settings if self.context is not None else None
+    def settings(self) -> TurnSettings:
+        """What the turn runs under."""
+        return self.context.settings
 
     @property
     def tools_json(self) -> JsonText:
-        """The tools that its requests name; none before its context is loaded."""
-        return self.context.tools_json if self.context is not None else "[]"
+        """The tools that its requests name."""
+        return self.context.tools_json
 
     def add_call(self, item: CallItem, plan: ToolPlan, at: int) -> None:
         """Add a call of the response in hand, whose event has the sequence `at`."""
@@ -252,7 +271,7 @@ class State:
     place: str = ""  # the store that it was last made or opened in; empty: elsewhere
     rules: int = 1  # the revision of the rules that decide
     turns: int = 0
-    turn: Turn | None = None
+    turn: OpenTurn | Turn | None = None
     queue: list[Queued] = attrs.field(factory=list[Queued])
     history: History = attrs.field(factory=History)
     outstanding: dict[EffectId, OpeningDecision] = attrs.field(

@@ -20,7 +20,7 @@ from turnlog.protocol.events import (
 )
 from turnlog.protocol.ids import effect_id
 from turnlog.protocol.items import OtherCall
-from turnlog.protocol.settings import ApprovalPolicy, TurnSettings
+from turnlog.protocol.settings import ApprovalPolicy
 
 
 def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
@@ -50,7 +50,7 @@ def start_calls(state: State, turn: Turn) -> Iterator[SessionDecision]:
             case "ask":
                 yield approval.ask(state, turn, call)
             case "run":
-                if turn.settings is not None and _must_scan(turn, turn.settings):
+                if _must_scan(turn):
                     yield ScanAsked(effect_id(state.facts, "scan"))
                 if _is_free(turn, call) and not _is_scanning(state):
                     yield _dispatch(state, turn, call)
@@ -82,7 +82,6 @@ def _is_allowed(state: State, turn: Turn, call: Call) -> bool:
 
 
 def _policy(turn: Turn) -> ApprovalPolicy:
-    assert turn.settings is not None  # calls come after the context
     return turn.settings.session.approval_policy
 
 
@@ -97,8 +96,8 @@ def _dispatch(state: State, turn: Turn, call: Call) -> ToolDispatched:
     return ToolDispatched(effect, call.number, call_id, tool, sandbox, approved)
 
 
-def _must_scan(turn: Turn, settings: TurnSettings) -> bool:
-    return settings.session.scan_workspace and not turn.scanned
+def _must_scan(turn: Turn) -> bool:
+    return turn.settings.session.scan_workspace and not turn.scanned
 
 
 def _is_scanning(state: State) -> bool:

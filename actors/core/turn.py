@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from turnlog.actors.core import agents, compaction, model_call, review, texts, tool_call, undo
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.protocol.events import (
     ApprovalAsked,
     ChildAsked,
     ChildTold,
     ContextAsked,
-    ContextLoaded,
     InputQueued,
     ItemsRecorded,
     OpReceived,
@@ -21,6 +20,7 @@ from turnlog.protocol.events import (
     TurnEnded,
     TurnKind,
     TurnOpened,
+    TurnStopping,
     UserShellAsked,
 )
 from turnlog.protocol.ids import TurnId, effect_id, mint
@@ -65,7 +65,7 @@ def receive_input(state: State, fact: OpReceived) -> Iterator[SessionDecision]:
         yield InputQueued(fact.op_id, "request")
 
 
-def _needs_a_turn(state: State, turn: Turn, fact: OpReceived) -> bool:
+def _needs_a_turn(state: State, turn: OpenTurn, fact: OpReceived) -> bool:
     """Say whether input cannot steer the turn that runs.
 
     A file must be read first, which is done when a turn starts; an output schema is for a whole
@@ -94,16 +94,16 @@ def open_turn(state: State, fact: OpReceived) -> TurnOpened:
     return TurnOpened(state.turns + 1, turn_id, fact.op_id, kind)
 
 
-def _prompt(state: State, turn: Turn, loaded: ContextLoaded) -> ItemsRecorded:
+def _prompt(state: State, turn: Turn) -> ItemsRecorded:
     """Return what of the loaded context the model has not been told, and the prompt."""
     told = state.history.context
     news = [
         RecordedItem(fragment.kind, item)
-        for fragment in loaded.fragments
+        for fragment in turn.context.fragments
         if (item := text_message(fragment.role, fragment.text)) != told.get(fragment.kind)
     ]
     steered = (RecordedItem("user", text) for text in _messages(turn.steered))
-    prompt = RecordedItem("user", loaded.input_json)
+    prompt = RecordedItem("user", turn.context.input_json)
     return ItemsRecorded((*news, *agents.unreported(state), prompt, *steered))
 
 
@@ -117,7 +117,7 @@ def advance(state: State) -> Iterator[SessionDecision]:
     if turn is not None and turn.stopping is None:
         yield from _go_on(state, turn)
     if turn is not None and turn.stopping is not None and not state.outstanding:
-        yield from _finish(state, turn)
+        yield from _finish(state, turn, turn.stopping)
     if state.turn is None:
         if state.closing and not state.closed:
             yield SessionClosed()
@@ -126,7 +126,14 @@ def advance(state: State) -> Iterator[SessionDecision]:
             yield from advance(state)
 
 
-def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
+def _go_on(state: State, turn: OpenTurn) -> Iterator[SessionDecision]:
+    if isinstance(turn, Turn):
+        yield from _work(state, turn)
+    elif not _is_busy(state):
+        yield ContextAsked(effect_id(state.facts, "context"))
+
+
+def _work(state: State, turn: Turn) -> Iterator[SessionDecision]:
     if turn.parking:
         yield from _park(state)
         return
@@ -140,9 +147,7 @@ def _go_on(state: State, turn: Turn) -> Iterator[SessionDecision]:
             return
     if _is_busy(state) or not all(call.settled for call in turn.calls):
         return
-    if turn.settings is None:
-        yield ContextAsked(effect_id(state.facts, "context"))
-    elif turn.kind != "regular" and not turn.begun:
+    if turn.kind != "regular" and not turn.begun:
         yield from _begin(state, turn)
     elif turn.kind == "regular" and (turn.owes_request or agents.unreported(state)):
         yield from _ask(state, turn)
@@ -167,8 +172,8 @@ def _ask(state: State, turn: Turn) -> Iterator[SessionDecision]:
         yield from compaction.begin(state, turn, trigger)
         if turn.compaction is not None or turn.stopping is not None:
             return
-    if turn.context is not None and not turn.prompted:
-        yield _prompt(state, turn, turn.context)
+    if not turn.prompted:
+        yield _prompt(state, turn)
     elif items := _unreported(state, turn):
         yield ItemsRecorded(items)
     if causes := model_call.prefix_changes(state, turn):
@@ -193,21 +198,21 @@ def _complete(state: State, turn: Turn) -> Iterator[SessionDecision]:
     if turn.restored is not None:
         yield from undo.finish(state, turn)
     if turn.kind == "review":
-        yield ItemsRecorded((review.note(turn),))
+        yield ItemsRecorded((review.note(turn.child_end),))
     message = turn.last_agent_message
     if turn.kind == "review" and turn.child_end is not None:
         message = turn.child_end.output
     yield TurnEnded(turn.number, turn.turn_id, "completed", message)
 
 
-def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
-    stopping = turn.stopping
-    assert stopping is not None
-    yield from tool_call.settle_never_started(turn)
-    if turn.restored is not None:  # the files are back already: so is the conversation
-        yield from undo.finish(state, turn)
+def _finish(state: State, turn: OpenTurn, stopping: TurnStopping) -> Iterator[SessionDecision]:
+    worked = turn if isinstance(turn, Turn) else None
+    if worked is not None:
+        yield from tool_call.settle_never_started(worked)
+        if worked.restored is not None:  # the files are back already: so is the conversation
+            yield from undo.finish(state, worked)
     if turn.kind == "review":
-        yield ItemsRecorded((review.note(turn),))
+        yield ItemsRecorded((review.note(worked.child_end if worked is not None else None),))
     elif turn.kind == "regular":
         items = _unreported(state, turn)
         if stopping.status == "interrupted":
@@ -215,12 +220,11 @@ def _finish(state: State, turn: Turn) -> Iterator[SessionDecision]:
             items = (*items, RecordedItem("turn_aborted", marker))
         if items:
             yield ItemsRecorded(items)
-    yield TurnEnded(
-        turn.number, turn.turn_id, stopping.status, turn.last_agent_message, stopping.error
-    )
+    message = worked.last_agent_message if worked is not None else None
+    yield TurnEnded(turn.number, turn.turn_id, stopping.status, message, stopping.error)
 
 
-def _unreported(state: State, turn: Turn) -> tuple[RecordedItem, ...]:
+def _unreported(state: State, turn: OpenTurn) -> tuple[RecordedItem, ...]:
     """Return what the conversation does not hold yet: ends of agents, and the user's words."""
     waiting = turn.steered if turn.prompted else [input_items(turn.op.op), *turn.steered]
     words = (RecordedItem("user", message) for message in _messages(waiting))

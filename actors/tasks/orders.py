@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from turnlog.actors.core.approval import unanswered
 from turnlog.actors.core.grants import PLAIN
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.actors.core.turn import input_items
 from turnlog.actors.ports import ContextRequest, ModelRequest, PlanOrder, ToolOrder
 from turnlog.protocol.calls import ToolPlan
@@ -28,7 +28,6 @@ from turnlog.protocol.events import (
 from turnlog.protocol.ids import EffectId, SessionId
 from turnlog.protocol.items import FunctionCall
 from turnlog.protocol.ops import UserTurn
-from turnlog.protocol.settings import TurnSettings
 
 WITHOUT_MODEL: Final[frozenset[TurnKind]] = frozenset({"undo", "redo", "shell"})
 USER_SHELL: Final = "exec_command"  # the tool that runs what the user types
@@ -59,7 +58,7 @@ class UndoOrder(Struct, frozen=True):
     cwd: str
 
 
-def context_request(state: State, turn: Turn, asked: ContextAsked) -> ContextRequest:
+def context_request(state: State, turn: OpenTurn, asked: ContextAsked) -> ContextRequest:
     """Return what a turn's context is loaded for."""
     settings = state.settings
     assert settings is not None  # a session starts with them
@@ -73,7 +72,7 @@ def model_request(state: State, turn: Turn, parts: int) -> ModelRequest:
     return ModelRequest(
         state.session,
         turn.turn_id,
-        _settings(turn),
+        turn.settings,
         turn.tools_json,
         tuple(state.history.texts(end=parts)),
         op.final_output_json_schema if isinstance(op, UserTurn) else None,
@@ -97,7 +96,7 @@ def summary_request(state: State, turn: Turn, asked: CompactionAsked) -> ModelRe
 def tool_order(turn: Turn, dispatched: ToolDispatched) -> ToolOrder:
     """Return a call as its tool runs it."""
     item, plan = turn.dispatched(dispatched.call), turn.call(dispatched.call).plan
-    return ToolOrder(item, plan, dispatched, _settings(turn))
+    return ToolOrder(item, plan, dispatched, turn.settings)
 
 
 def user_shell_order(turn: Turn, asked: UserShellAsked) -> ToolOrder:
@@ -105,17 +104,17 @@ def user_shell_order(turn: Turn, asked: UserShellAsked) -> ToolOrder:
     arguments = msgspec.json.encode({"cmd": asked.command}).decode()
     dispatched = ToolDispatched(asked.effect, 0, asked.effect, USER_SHELL, PLAIN)
     call = FunctionCall(asked.effect, USER_SHELL, arguments)
-    return ToolOrder(call, ToolPlan(USER_SHELL), dispatched, _settings(turn))
+    return ToolOrder(call, ToolPlan(USER_SHELL), dispatched, turn.settings)
 
 
 def plan_order(turn: Turn, asked: PlanAsked) -> PlanOrder:
     """Return a call that is planned once more."""
-    return PlanOrder(asked.effect, turn.dispatched(asked.call), _settings(turn))
+    return PlanOrder(asked.effect, turn.dispatched(asked.call), turn.settings)
 
 
 def question_order(state: State, turn: Turn, asked: ApprovalAsked) -> QuestionOrder:
     """Return a question with its limit of time, where somebody has set one."""
-    plan, settings = turn.call(asked.call).plan, _settings(turn)
+    plan, settings = turn.call(asked.call).plan, turn.settings
     waits = unanswered(plan, settings) == "wait"
     timeout_ms = None if waits else settings.approval_timeout_ms
     return QuestionOrder(timeout_ms, state.session, asked.question, plan.tool)
@@ -123,15 +122,9 @@ def question_order(state: State, turn: Turn, asked: ApprovalAsked) -> QuestionOr
 
 def scan_order(state: State, turn: Turn, asked: ScanAsked) -> ScanOrder:
     """Return what is scanned before the tools of a turn run."""
-    return ScanOrder(asked.effect, state.session, _settings(turn).session.cwd)
+    return ScanOrder(asked.effect, state.session, turn.settings.session.cwd)
 
 
 def undo_order(state: State, turn: Turn, asked: UndoAsked) -> UndoOrder:
     """Return what an undo brings back."""
-    return UndoOrder(state.session, asked, _settings(turn).session.cwd)
-
-
-def _settings(turn: Turn) -> TurnSettings:
-    """Return the settings of a turn whose context has been loaded."""
-    assert turn.settings is not None  # nothing but the context is asked for before
-    return turn.settings
+    return UndoOrder(state.session, asked, turn.settings.session.cwd)

@@ -7,7 +7,7 @@ from typing import assert_never
 import attrs
 import trio
 
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.actors.ports import ChildOrder, Ports
 from turnlog.actors.ports.recorded import RecordedCrash
 from turnlog.actors.queues.mailbox import Mailbox, Slot
@@ -72,9 +72,14 @@ class TaskRunner:
         factory=dict[EffectId, trio.Event], init=False
     )
 
-    def prepare(self, state: State, turn: Turn, asked: OpeningDecision) -> Task:
+    def prepare(self, state: State, turn: OpenTurn, asked: OpeningDecision) -> Task:
         """Return the task for an effect that was just opened, with its order from the state."""
         ports, effect = self.ports, asked.effect
+        if isinstance(asked, ContextAsked):
+            context = context_request(state, turn, asked)
+            return AnswerTask(effect, partial(ports.context.load, context))
+        if not isinstance(turn, Turn):
+            return AbsentTask(effect)  # a turn asks for nothing else before it has its context
         match asked:
             case ModelAsked(parts=parts):
                 request = model_request(state, turn, parts)
@@ -89,9 +94,6 @@ class TaskRunner:
                 return ToolCallTask(effect, order, ports, self._tell, self.notify)
             case PlanAsked():
                 return AnswerTask(effect, partial(plan_again, ports.tools, plan_order(turn, asked)))
-            case ContextAsked():
-                context = context_request(state, turn, asked)
-                return AnswerTask(effect, partial(ports.context.load, context))
             case ApprovalAsked():
                 return QuestionTask(effect, question_order(state, turn, asked), ports.remind)
             case RetryScheduled(delay_ms=delay_ms) | AgentsAwaited(delay_ms=delay_ms):

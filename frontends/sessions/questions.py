@@ -41,18 +41,17 @@ class Question(Struct, frozen=True):
 def open_questions(state: State) -> Iterator[Question]:
     """Yield the questions of a session that an answer could still decide."""
     turn = state.turn
-    if turn is None or turn.stopping is not None:
+    if not isinstance(turn, Turn) or turn.stopping is not None:
         return
     idle = turn.parking or state.maintenance
     for call in turn.calls:
-        waits = call.status == "waiting" and idle and not _is_allowed(state, call)
+        waits = call.status == "waiting" and idle and not _is_allowed(state, turn, call)
         if call.question is not None and (call.status == "asked" or waits):
             yield _question(state, turn, call, call.question)
 
 
-def _is_allowed(state: State, call: Call) -> bool:
-    turn = state.turn
-    return call.approved or (turn is not None and grants.is_granted(state, turn, call))
+def _is_allowed(state: State, turn: Turn, call: Call) -> bool:
+    return call.approved or grants.is_granted(state, turn, call)
 
 
 def _question(state: State, turn: Turn, call: Call, question: str) -> Question:

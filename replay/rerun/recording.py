@@ -338,10 +338,13 @@ class _RecordingReader:
         if turn is None:
             return
         effect = decision.effect
+        if isinstance(decision, ContextAsked):
+            self._open[effect] = load = ContextLoad(at, turn.number, input_items(turn.op.op))
+            recording.loads.append(load)
+            return
+        if not isinstance(turn, Turn):
+            return  # only a log that was written by hand gets here
         match decision:
-            case ContextAsked():
-                self._open[effect] = load = ContextLoad(at, turn.number, input_items(turn.op.op))
-                recording.loads.append(load)
             case ToolDispatched(call=call, call_id=call_id):
                 self._open[effect] = run = ToolRun(at, turn.dispatched(call))
                 self._unresolved[call_id] = run
@@ -358,9 +361,8 @@ class _RecordingReader:
                     work
                 )
             case ModelAsked() | CompactionAsked():
-                if turn.settings is not None:
-                    self._open[effect] = exchange = self._exchange(at, turn, decision)
-                    recording.exchanges.append(exchange)
+                self._open[effect] = exchange = self._exchange(at, turn, decision)
+                recording.exchanges.append(exchange)
             case PlanAsked(call_id=call_id):
                 self._planning[effect] = call_id
             case ApprovalAsked(question=name):
@@ -380,7 +382,6 @@ class _RecordingReader:
             parts = self._state.history.texts(asked.skipped, asked.parts)
             parts.append(asked.prompt_json)
             return Exchange(at, turn.number, number, parts, len(parts), asked.settings, "[]", None)
-        assert turn.settings is not None  # it has asked the model
         op = turn.op.op
         return Exchange(
             at,

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import Call, State
+from turnlog.actors.core.state import Call, State, Turn
 from turnlog.protocol.codex_rollout import PRIVATE_KEY
 from turnlog.protocol.envelope import Digest, Recorded, chain
 from turnlog.protocol.error_codes import ErrorCode
@@ -239,10 +239,11 @@ class _Writer:
         """Return the call that a fact ends, before the fact closes its effect."""
         if isinstance(record.event, ToolStarted):
             self._started[record.event.effect] = record.time_us
-        if not isinstance(record.event, ToolFinished) or self._state.turn is None:
+        turn = self._state.turn
+        if not isinstance(record.event, ToolFinished) or not isinstance(turn, Turn):
             return None
         running = self._state.outstanding.get(record.event.effect)
-        return self._state.turn.find(running.call) if isinstance(running, ToolDispatched) else None
+        return turn.find(running.call) if isinstance(running, ToolDispatched) else None
 
     def _after(self, record: Recorded, call: Call | None) -> Iterator[bytes]:
         in_time = self._state.in_hand.closes is not None

@@ -181,7 +181,7 @@ class Player:
         for entry in group.items:
             self._item(effect, turn, entry)
         running = self.stream.state.turn
-        calls = _for_tools(running) if running else []
+        calls = _for_tools(running) if isinstance(running, RunningTurn) else []
         stops = is_last and turn.end == "aborted"
         when = group.end_us
         if not calls:

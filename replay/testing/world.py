@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import Turn
+from turnlog.actors.core.state import OpenTurn, Turn
 from turnlog.actors.core.undo import parts_then
 from turnlog.actors.ports import ToolOrder
 from turnlog.protocol.calls import ModelFailure
@@ -94,8 +94,15 @@ class World:
         return self.session.state.open(kind)
 
     @property
-    def turn(self) -> Turn | None:
+    def turn(self) -> OpenTurn | None:
         return self.session.state.turn
+
+    @property
+    def working(self) -> Turn:
+        """The turn that runs, which has its context."""
+        turn = self.session.state.turn
+        assert isinstance(turn, Turn)
+        return turn
 
     @property
     def is_stopping(self) -> bool:
@@ -114,7 +121,7 @@ class World:
 
     def has_started(self, tool: ToolDispatched) -> bool:
         """Say whether a dispatched call's tool has said that it touches the world."""
-        return self.turn is not None and self.turn.call(tool.call).status == "running"
+        return self.working.call(tool.call).status == "running"
 
     def reporting(self) -> list[ToolDispatched]:
         """Return the calls whose tools have run, and whose results are on their way."""
@@ -164,8 +171,6 @@ class World:
         self._items += 1
         effect = self.open(ModelAsked)[0].effect
         text = _item_text(item, self._items)
-        assert self.turn is not None
-        assert self.turn.settings is not None
         try:
             read = read_item(text)
         except msgspec.MsgspecError as error:
@@ -174,7 +179,7 @@ class World:
             return
         plan = None
         if isinstance(read, FunctionCall | CustomToolCall):
-            plan = plan_call(self.tools, read, self.turn.settings)
+            plan = plan_call(self.tools, read, self.working.settings)
         self.session.send(ModelItemReceived(effect, text, plan))
 
     def complete(self, usage: TokenUsage | None = None) -> None:
@@ -249,10 +254,8 @@ class World:
 
     def order(self, tool: ToolDispatched) -> ToolOrder:
         """Return what the tool of a dispatched call is given."""
-        assert self.turn is not None
-        assert self.turn.settings is not None
-        item, plan = self.turn.dispatched(tool.call), self.turn.call(tool.call).plan
-        return ToolOrder(item, plan, tool, self.turn.settings)
+        turn = self.working
+        return ToolOrder(turn.dispatched(tool.call), turn.call(tool.call).plan, tool, turn.settings)
 
     # --- ends -------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import msgspec
 
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.review import ReviewOutput, read_output
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import (
     CommandPreview,
     CommandReport,
@@ -259,7 +259,7 @@ class _TranscriptReader:
             case FunctionCall() | CustomToolCall():
                 call = item.arguments if isinstance(item, FunctionCall) else item.input
                 entry = Tool(at, when, item.name, _title(record, call), call)
-                if (turn := self._state.turn) is not None and turn.calls:
+                if isinstance(turn := self._state.turn, Turn) and turn.calls:
                     self._tools[turn.calls[-1].number] = entry
             case WebSearchCall(action=action):
                 query = str((action or {}).get("query", ""))

@@ -13,7 +13,7 @@ import msgspec
 from turnlog.actors.core.history import History
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.actors.ports import EventLog, ModelRequest
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.orders import model_request, summary_request
@@ -32,6 +32,7 @@ _NOT_SHOWN: Final = frozenset(
         *("in_hand", "op_ids", "asked_with", "asked_tools", "measured"),
     }
 )
+_CONTEXT: Final = ("context", "tools_digest")  # of `Turn`: shown as settings and tools
 _PARTS: Final = ("history", "parts")  # the path to the conversation, which is kept as JSON text
 
 
@@ -132,11 +133,25 @@ def state_view(state: State) -> dict[str, Any]:
     return view
 
 
-def _turn_view(turn: Turn) -> dict[str, object]:
-    """Return a turn with what it runs under in place of the whole context that was loaded."""
+def _turn_view(turn: OpenTurn) -> dict[str, object]:
+    """Return a turn with what it runs under in place of the whole context that was loaded.
+
+    One that waits for its context has the same fields, so that its changes are only real ones.
+    """
     view: dict[str, object] = plain(turn)
-    del view["context"], view["tools_digest"]
+    if not isinstance(turn, Turn):
+        return {**view, **_at_first(), "settings": None, "tools_json": "[]"}
+    for name in _CONTEXT:
+        del view[name]
     return {**view, "settings": plain(turn.settings), "tools_json": turn.tools_json}
+
+
+def _at_first() -> dict[str, object]:
+    """Return the fields of a turn's work as they are when it begins."""
+    mine = {one.name for one in attrs.fields(OpenTurn)}.union(_CONTEXT)
+    defaults = {one.name: one.default for one in attrs.fields(Turn) if one.name not in mine}
+    factories = {name: getattr(default, "factory", None) for name, default in defaults.items()}
+    return {**defaults, **{name: make() for name, make in factories.items() if make is not None}}
 
 
 def _agent_view(state: State, child: SessionId) -> dict[str, Any]:
@@ -161,7 +176,7 @@ def request_at(state: State, recorded: Recorded) -> Request:
         state: the state after `recorded`.
     """
     asked = recorded.event if isinstance(recorded.event, ModelAsked) else None
-    if state.turn is None or state.turn.settings is None:
+    if not isinstance(state.turn, Turn):
         return _hypothetical(state)
     request = _in_flight(state, state.turn)
     if request is None:
@@ -190,7 +205,7 @@ def _hypothetical(state: State) -> Request:
     """Return the request that would be made, if the turn were cut here and the model asked."""
     parts, turn = model_input(state), state.turn
     digest = input_digest(parts, state.history)
-    if turn is None or turn.settings is None:
+    if not isinstance(turn, Turn):
         return Request("would_be_sent", parts, digest, None, None, state.settings, None)
     request = model_request(state, turn, len(state.history.parts))
     request = msgspec.structs.replace(request, input=tuple(parts))

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from tests.core.play import SESSION, SETTINGS, Play
+from tests.core.play import SESSION, SETTINGS, Play, loaded
 from tests.replay.recordings import FILES, records_of
 from tests.strategies import sessions
 from turnlog.actors.core.call_life import CALL
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import Call, CallStatus, State, Turn
+from turnlog.actors.core.state import Call, CallStatus, OpenTurn, State, Turn
 from turnlog.protocol.calls import ToolPlan
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
@@ -39,7 +39,7 @@ from turnlog.protocol.ids import EffectId, TurnId
 from turnlog.protocol.items import JsonText, OtherCall
 from turnlog.protocol.ops import ExecApproval
 from turnlog.protocol.ops import prompt as prompted
-from turnlog.protocol.settings import SandboxPolicy
+from turnlog.protocol.settings import SandboxPolicy, TurnSettings
 
 EFFECT, MODEL = EffectId("1.call.0"), EffectId("1.model.0")
 PLAN = ToolPlan("tool")
@@ -82,7 +82,8 @@ def test_the_events_of_the_table_are_all_tried() -> None:
 
 @pytest.mark.parametrize(("before", "kind"), LINES)
 def test_an_event_does_what_the_table_says(before: CallStatus, kind: type[SessionEvent]) -> None:
-    turn = Turn(1, TurnId("turn"), OpReceived("op-0", prompted("go")))
+    opened = OpenTurn(1, TurnId("turn"), OpReceived("op-0", prompted("go")))
+    turn = Turn.begin(opened, loaded(EffectId("1.context.0"), TurnSettings(SETTINGS), ()))
     turn.add_call(OtherCall("c", "other_call"), PLAN, 1)
     turn.add_call(OtherCall("d", "other_call"), PLAN, 2)  # keeps the first one's output waiting
     call = turn.calls[0]
@@ -102,7 +103,7 @@ def changes(records: list[Recorded]) -> Iterator[Change]:
         assert not isinstance(record.event, UnknownEvent)
         turn = state.turn
         before: list[tuple[Call, CallStatus]] = []
-        if turn is not None:
+        if isinstance(turn, Turn):
             before = [(call, call.status) for call in turn.calls]
         rebuild([record], state)
         for call, status in before:

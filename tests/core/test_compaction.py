@@ -16,6 +16,7 @@ from tests.core.compacting import (
 )
 from tests.core.play import SETTINGS, Play, function_call, said, user
 from turnlog.actors.core import texts
+from turnlog.actors.core.state import Turn
 from turnlog.protocol.calls import ContextFragment, ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -142,7 +143,7 @@ def test_a_compaction_that_is_wanted_for_nothing_leaves_the_automatic_one_its_ch
     play.item(function_call("c1"), ToolPlan("exec_command"))
     play.complete(TokenUsage(1, 0, 0, 1))
     play.finish(0, ANSWER)
-    assert play.state.turn is not None
+    assert isinstance(play.state.turn, Turn)
     assert play.state.turn.compaction is not None
 
 

@@ -21,6 +21,7 @@ from turnlog.actors.core import texts
 from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
+from turnlog.actors.core.state import Turn
 from turnlog.protocol.calls import ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -113,9 +114,10 @@ def test_what_the_input_said_at_a_cut_is_what_an_interrupting_engine_records(pla
     for at in play.ends[1:]:
         cut = play.cut(at)
         turn = cut.state.turn
-        whole_or_kept = turn is None or not turn.items or turn.calls
+        works = turn if isinstance(turn, Turn) else None
+        whole_or_kept = works is None or not works.items or works.calls
         # An agent may become idle while the turn is stopped: then the call tells how.
-        waits = [call.item.call_id for call in turn.calls if call.waited] if turn else []
+        waits = [call.item.call_id for call in works.calls if call.waited] if works else []
         expected = model_input(cut.state)
         cut.open("interrupt")
         while turn is not None and cut.state.turn is not None:  # agents are at work

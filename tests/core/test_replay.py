@@ -12,7 +12,7 @@ from tests.core.test_model_retries import CUT
 from tests.strategies import sessions
 from turnlog.actors.core import model_call, texts, turn
 from turnlog.actors.core.session import step
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.envelope import Recorded, UnknownEvent
 from turnlog.protocol.events import (
     ContextAsked,
@@ -124,7 +124,7 @@ def test_a_step_that_fails_closes_the_turn_and_leaves_the_session_usable(
     original = turn.advance
 
     def broken(state: State) -> Iterator[SessionDecision]:
-        if state.turn is not None and state.turn.calls:
+        if isinstance(state.turn, Turn) and state.turn.calls:
             raise KeyError("planted")
         yield from original(state)
 

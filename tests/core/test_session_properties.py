@@ -18,10 +18,11 @@ from turnlog.actors.core.evolving import evolve
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
 from turnlog.actors.core.session import step
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import OpenTurn, State, Turn, tools_digest
 from turnlog.protocol.envelope import GENESIS, chain
 from turnlog.protocol.events import (
     Compacted,
+    ContextLoaded,
     ModelAsked,
     OpReceived,
     OpRefused,
@@ -51,6 +52,21 @@ def test_the_log_alone_gives_the_live_state_after_every_step(play: Play) -> None
         assert model_input(rebuilt) == model_input(live)
         begin = end
     assert rebuild(play.records) == play.state
+
+
+@given(sessions())
+def test_a_turn_continues_as_it_began_once_it_has_its_context(play: Play) -> None:
+    state = State()
+    for record, event in zip(play.records, play.events, strict=True):
+        before = copy.deepcopy(state.turn)
+        rebuild([record], state)
+        if isinstance(event, ContextLoaded) and state.in_hand.closes is not None:
+            assert type(before) is OpenTurn
+            before.owes_request = before.owes_request or before.kind == "regular"
+            fields, digest = attrs.asdict(before, recurse=False), tools_digest(event.tools_json)
+            assert state.turn == Turn(**fields, context=event, tools_digest=digest)
+        elif before is not None and state.turn is not None:
+            assert type(state.turn) is type(before)
 
 
 @given(sessions())

@@ -3,6 +3,7 @@
 from tests.core.play import SETTINGS, Play, said, user
 from turnlog.actors.core import texts
 from turnlog.actors.core.evolving.facts import REMEMBERED_OPS
+from turnlog.actors.core.state import Turn
 from turnlog.protocol.calls import ContextFragment, ErrorInfo, ModelFailure
 from turnlog.protocol.events import (
     ContextAsked,
@@ -189,8 +190,7 @@ def test_settings_change_from_the_next_turn_on() -> None:
     play = Play.started()
     play.ask("hi")
     play.op(UserTurn((TextInput("word"),), SettingsUpdate(model="gpt-2")))
-    assert play.state.turn is not None
-    assert play.state.turn.settings is not None
+    assert isinstance(play.state.turn, Turn)
     assert play.state.turn.settings.session == SETTINGS
     play.complete()
     play.complete()

@@ -10,7 +10,7 @@ from tests.core.play import SETTINGS, Play, function_call, known, user
 from tests.strategies import sessions
 from turnlog.actors.core import texts
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.calls import ModelFailure, ToolPlan
 from turnlog.protocol.events import (
     ContextAsked,
@@ -206,13 +206,11 @@ def test_settings_of_input_during_a_turn_last_from_the_next_turn_on(*, queue: bo
     play = asking()
     update = SettingsUpdate(model="gpt-2", cwd="/b")
     play.op(UserTurn((TextInput("word"),), update, queue=queue))
-    assert play.state.turn is not None
-    assert play.state.turn.settings is not None
+    assert isinstance(play.state.turn, Turn)
     assert play.state.turn.settings.session == SETTINGS
     play.settle(4)
     play.ask("next")
-    assert play.state.turn is not None
-    assert play.state.turn.settings is not None
+    assert isinstance(play.state.turn, Turn)
     assert play.state.turn.settings.session == update.apply(SETTINGS)
 
 
@@ -221,7 +219,7 @@ def test_a_change_of_settings_alters_later_turns_alone(play: Play) -> None:
     state, began_with = State(), dict[int, TurnSettings]()
     for record in play.records:
         rebuild([record], state)
-        if state.turn is not None and state.turn.settings is not None:
+        if isinstance(state.turn, Turn):
             settings = state.turn.settings
             assert began_with.setdefault(state.turn.number, settings) == settings
 

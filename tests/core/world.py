@@ -18,6 +18,7 @@ from tests.core.play import (
     thought,
     user,
 )
+from turnlog.actors.core.state import Turn
 from turnlog.protocol.calls import (
     AgentRequest,
     AwaitAgents,
@@ -332,7 +333,7 @@ class World:
 
     def _has_started(self, tool: ToolDispatched) -> bool:
         turn = self.play.state.turn
-        return turn is not None and turn.call(tool.call).status == "running"
+        return isinstance(turn, Turn) and turn.call(tool.call).status == "running"
 
     def _plan_again(self, effect: EffectId) -> None:
         file = NamedFile("/x.sh", FileMark("file", self.pick(("a", "b"))))

@@ -18,7 +18,7 @@ from tests.errors import raises_code
 from tests.replay.recordings import FILES, exported, named, read, records_of, written
 from tests.strategies import sessions
 from turnlog.actors.core import session, texts
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.protocol.envelope import UnknownEvent
 from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
@@ -195,7 +195,7 @@ def test_an_effect_that_no_fact_closes_is_refused(monkeypatch: pytest.MonkeyPatc
 
     def eager(state: State, fact: SessionFact) -> Iterator[SessionDecision]:
         yield from original(state, fact)
-        if state.turn is not None and state.turn.calls:
+        if isinstance(state.turn, Turn) and state.turn.calls:
             yield RetryScheduled(EffectId("9.planted.0"), "stream", 1, 1, 1, "planted")
 
     monkeypatch.setattr(session, "decide", eager)

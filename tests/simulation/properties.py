@@ -9,7 +9,7 @@ import msgspec
 from tests.core import oracle
 from turnlog.actors.core.model_input import model_input
 from turnlog.actors.core.rebuild import rebuild
-from turnlog.actors.core.state import State
+from turnlog.actors.core.state import State, Turn
 from turnlog.actors.ports import Batch, ModelRequest, ToolOrder
 from turnlog.protocol.envelope import GENESIS, Recorded, UnknownEvent, chain, unseal
 from turnlog.protocol.events import (
@@ -374,6 +374,7 @@ def _is_running(state: State, order: ToolOrder) -> bool:
         call = order.call
         arguments = call.arguments if isinstance(call, FunctionCall) else ""
         return msgspec.json.decode(arguments, type=dict[str, str]) == {"cmd": effect.command}
+    calls = state.turn.calls if isinstance(state.turn, Turn) else ()
     return order.dispatched.effect in state.outstanding and any(
-        call.item.call_id == order.call.call_id for call in (state.turn.calls if state.turn else ())
+        call.item.call_id == order.call.call_id for call in calls
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import structs
 
-from turnlog.actors.core.state import State, Turn
+from turnlog.actors.core.state import OpenTurn, State, Turn
 from turnlog.protocol.items import OtherCall
 from turnlog.protocol.ops import LocalImageInput, UserInput, UserTurn
 from turnlog.protocol.settings import SessionSettings
@@ -40,12 +40,13 @@ def reads_files(op: object) -> bool:
     )
 
 
-def _adopt_turn(turn: Turn, settings: SessionSettings) -> None:
+def _adopt_turn(turn: OpenTurn, settings: SessionSettings) -> None:
     turn.is_foreign = True
+    if not isinstance(turn, Turn):
+        return
     turn.compaction = turn.restored = None
-    if turn.context is not None:
-        mine = structs.replace(turn.context.settings, session=settings)
-        turn.context = structs.replace(turn.context, settings=mine)
+    mine = structs.replace(turn.context.settings, session=settings)
+    turn.context = structs.replace(turn.context, settings=mine)
     for call in turn.calls:
         if not call.settled and not isinstance(call.item, OtherCall):
             call.approved, call.question, call.origin = False, None, "elsewhere"

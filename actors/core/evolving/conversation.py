@@ -1,7 +1,7 @@
 """What it means that the conversation changed otherwise than by growing."""
 
 from turnlog.actors.core.history import History, Part
-from turnlog.actors.core.state import Mark, State, Undone
+from turnlog.actors.core.state import Mark, State, Turn, Undone
 from turnlog.protocol.events import Compacted, TurnsDropped
 
 
@@ -19,7 +19,7 @@ def compacted(state: State, decision: Compacted) -> None:
     _replace(state, new)
     state.measured = (max(0, decision.tokens_after), new.size)
     state.undone = None  # a redo would take the summary back, too
-    if (turn := state.turn) is not None:
+    if isinstance(turn := state.turn, Turn):
         turn.response_at = max(fixed, turn.response_at - decision.replaced + fixed)
         turn.compaction = turn.wants_compaction = None
         turn.compactions += 1
@@ -32,16 +32,16 @@ def turns_dropped(state: State, decision: TurnsDropped) -> None:
     turn = state.turn
     opened_at = turn.opened_at if turn is not None else state.head
     begin = Mark(state.turns, opened_at, len(state.history.parts), state.epoch)
-    restored = turn.restored if turn is not None else None
+    restored = turn.restored if isinstance(turn, Turn) else None
     if decision.parts is not None:
         _replace(state, state.history.first(decision.parts))
-    elif turn is not None and restored is not None and restored.parts is not None:
+    elif isinstance(turn, Turn) and restored is not None and restored.parts is not None:
         history = History()
         for index, part in enumerate(restored.parts):
             source = (turn.restored_at, index)
             history.add(Part(part.item_json, source, part.kind, part.note))
         _replace(state, history)
-    if turn is not None:
+    if isinstance(turn, Turn):
         turn.restored = None
     if decision.redo:
         if state.undone is not None:

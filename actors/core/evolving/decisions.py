@@ -9,7 +9,7 @@ from turnlog.actors.core.evolving.agents import child_asked, child_lost, child_s
 from turnlog.actors.core.evolving.calls import CallDecision, call_decided, is_running, mark
 from turnlog.actors.core.evolving.conversation import compacted, turns_dropped
 from turnlog.actors.core.history import Part
-from turnlog.actors.core.state import Compaction, Mark, Queued, State, Turn
+from turnlog.actors.core.state import Compaction, Mark, OpenTurn, Queued, State, Turn
 from turnlog.protocol.events import (
     AgentsAwaited,
     ApprovalAsked,
@@ -56,13 +56,16 @@ REMEMBERED_TURNS = 100  # that can be undone; further back, a fork is the way
 TITLE_LENGTH = 120  # characters
 _UNDOABLE = ("regular", "review")  # kinds of turns
 
+_WorkDecision = OpeningDecision | CallDecision | ResponseAbandoned | CompactionGivenUp
+
 
 def decided(state: State, decision: SessionDecision) -> None:
     """Change `state` by a decision. The effect that it may open is not put in here."""
     turn = state.turn
     match decision:
-        case ModelAsked() | ToolDispatched() if turn is not None:  # first, as the most frequent
-            _turn_decided(state, turn, decision)
+        # First, as the most frequent.
+        case ModelAsked() | ToolDispatched() if isinstance(turn, Turn):
+            _work_decided(state, turn, decision)
         case TurnOpened():
             _turn_opened(state, decision)
         case EffectLost(effect=effect):
@@ -92,22 +95,39 @@ def decided(state: State, decision: SessionDecision) -> None:
 
 def _turn_decided(
     state: State,
-    turn: Turn,
-    decision: OpeningDecision
-    | InputQueued
-    | CallDecision
-    | ResponseAbandoned
-    | TurnStopping
-    | TurnEnded
-    | CompactionWanted
-    | CompactionGivenUp,
+    turn: OpenTurn,
+    decision: _WorkDecision | InputQueued | TurnStopping | TurnEnded | CompactionWanted,
 ) -> None:
     match decision:
         case InputQueued():
-            if (op := state.in_hand.op) is not None and isinstance(op.op, UserInput | UserTurn):
-                turn.steered.append(op.op.items)
-                turn.owes_request = True
-                turn.compactions, turn.over_limit = 0, False  # what was said may need the room
+            _steered(state, turn)
+        case CompactionWanted():
+            turn.wants_compaction = turn.wants_compaction or "manual"
+        case TurnStopping():
+            turn.stopping, turn.wants_compaction = decision, None
+            if isinstance(turn, Turn):
+                turn.compaction = None
+        case TurnEnded(status=status):
+            if turn.did_nothing:
+                _forget(state, turn)
+            _turn_over(state, status)
+        case _:
+            if isinstance(turn, Turn):
+                _work_decided(state, turn, decision)
+
+
+def _steered(state: State, turn: OpenTurn) -> None:
+    """The user said something that the next request tells the model."""
+    if (op := state.in_hand.op) is None or not isinstance(op.op, UserInput | UserTurn):
+        return
+    turn.steered.append(op.op.items)
+    turn.owes_request = True
+    if isinstance(turn, Turn):
+        turn.compactions, turn.over_limit = 0, False  # what was said may need the room
+
+
+def _work_decided(state: State, turn: Turn, decision: _WorkDecision) -> None:
+    match decision:
         case ModelAsked():
             _model_asked(state, turn, decision)
         case (
@@ -124,8 +144,6 @@ def _turn_decided(
             _retry(turn, level)
         case ResponseAbandoned(keep=keep):
             abandon(state, turn, keep=keep)
-        case CompactionWanted():
-            turn.wants_compaction = turn.wants_compaction or "manual"
         case CompactionAsked():
             _compaction_asked(turn, decision)
         case CompactionGivenUp(trigger=trigger):
@@ -137,13 +155,6 @@ def _turn_decided(
             turn.scanned = True
         case UndoAsked() | UserShellAsked():
             turn.begun = True
-        case TurnStopping():
-            turn.stopping = decision
-            turn.compaction = turn.wants_compaction = None
-        case TurnEnded(status=status):
-            if turn.did_nothing:
-                _forget(state, turn)
-            _turn_over(state, status)
         case Opens():
             pass  # that it is open is all that it means
         case _:
@@ -194,7 +205,7 @@ def _turn_opened(state: State, decision: TurnOpened) -> None:
     if op is None:
         return
     state.turns = decision.turn
-    turn = state.turn = Turn(decision.turn, decision.turn_id, op, state.head - 1, decision.kind)
+    turn = state.turn = OpenTurn(decision.turn, decision.turn_id, op, state.head - 1, decision.kind)
     if turn.kind == "compact":
         turn.wants_compaction = "manual"
     if turn.kind in _UNDOABLE:
@@ -240,7 +251,7 @@ def abandon(state: State, turn: Turn, *, keep: bool) -> None:
 
 def _lost(state: State, effect: EffectId) -> None:
     lost, turn = state.outstanding.pop(effect, None), state.turn
-    if turn is None:
+    if not isinstance(turn, Turn):
         return
     match lost:
         case ToolDispatched(call=call):
@@ -258,7 +269,7 @@ def _lost(state: State, effect: EffectId) -> None:
 
 
 def _step_failed(state: State) -> None:
-    if (turn := state.turn) is not None:
+    if isinstance(turn := state.turn, Turn):
         abandon(state, turn, keep=True)
         for call in turn.calls:
             if not call.settled:
@@ -270,7 +281,7 @@ def _step_failed(state: State) -> None:
     _turn_over(state, "failed")
 
 
-def _forget(state: State, turn: Turn) -> None:
+def _forget(state: State, turn: OpenTurn) -> None:
     """Leave a turn that could not begin out of what counts, and of what an undo goes back over."""
     if state.marks and state.marks[-1].turn == turn.number:
         state.marks = state.marks[:-1]

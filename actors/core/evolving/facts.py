@@ -9,7 +9,7 @@ from turnlog.actors.core import grants, ledger, model_call, texts
 from turnlog.actors.core.evolving.adopting import adopt
 from turnlog.actors.core.evolving.agents import child_ended, child_lost
 from turnlog.actors.core.evolving.calls import is_running, mark, settle, unpark
-from turnlog.actors.core.state import Call, InHand, State, Turn, tools_digest
+from turnlog.actors.core.state import Call, InHand, State, Turn
 from turnlog.protocol.calls import PatchReport, ToolPlan
 from turnlog.protocol.events import (
     ApprovalAsked,
@@ -71,11 +71,11 @@ def happened(state: State, fact: SessionFact) -> None:
     match fact:
         case ModelItemReceived(effect=effect):
             state.in_hand = InHand(state.outstanding.get(effect))
-            if state.in_hand.closes is not None and state.turn is not None:
+            if state.in_hand.closes is not None and isinstance(state.turn, Turn):
                 _item_received(state, state.turn, fact)
         case ToolStarted(effect=effect):
             running = state.outstanding.get(effect)
-            if isinstance(running, ToolDispatched) and state.turn is not None:
+            if isinstance(running, ToolDispatched) and isinstance(state.turn, Turn):
                 mark(state.turn, running.call, "running")
         case Closes():
             _close(state, fact)
@@ -89,7 +89,7 @@ def happened(state: State, fact: SessionFact) -> None:
             state.fence, state.rules, state.place = fence, rules, fact.place
             state.closing = state.closed = False
             state.maintenance = on_recovery == "leave"
-            if state.turn is not None:
+            if isinstance(state.turn, Turn):
                 state.turn.parking = False
             if fact.adopted is not None:
                 adopt(state, fact.adopted)
@@ -175,7 +175,7 @@ def _op_received(state: State, fact: OpReceived) -> None:
 
 def _answered(state: State, question: str, decision: str) -> None:
     asked = next((one for one in state.open(ApprovalAsked) if one.question == question), None)
-    if state.turn is None:
+    if not isinstance(state.turn, Turn):
         return
     if asked is not None:
         del state.outstanding[asked.effect]
@@ -246,11 +246,14 @@ def _close(state: State, fact: ClosingFact) -> None:
     turn = state.turn
     if closed is None or turn is None:
         return
+    if isinstance(turn, Turn):
+        _close_of_turn(state, turn, closed, fact)
+    elif isinstance(fact, ContextLoaded):
+        state.turn = Turn.begin(turn, fact)
+
+
+def _close_of_turn(state: State, turn: Turn, closed: OpeningDecision, fact: ClosingFact) -> None:
     match fact:
-        case ContextLoaded():
-            turn.context, turn.tools_digest = fact, tools_digest(fact.tools_json)
-            if turn.kind == "regular":
-                turn.owes_request = True
         case ModelCompleted() | ModelFailed():
             _attempt_ended(state, turn, closed, fact)
         case ToolFinished():
@@ -285,7 +288,7 @@ def _attempt_ended(
     turn.progressed()
     state.commit_items(turn, fact.usage.total_tokens if fact.usage else None)
     turn.rescued = False
-    limit = turn.settings.compaction.at_tokens if turn.settings else None
+    limit = turn.settings.compaction.at_tokens
     if limit is None or state.tokens < limit:  # before the outputs of tools that were quick
         turn.over_limit = False
     state.flush_outputs(turn)
@@ -293,7 +296,7 @@ def _attempt_ended(
 
 def _measure_overflow(state: State, turn: Turn, fact: ModelFailed) -> None:
     """Count a conversation that the provider found too long as one that fills the window."""
-    window = turn.settings.context_window if turn.settings else None
+    window = turn.settings.context_window
     too_long = fact.failure.code == "context_window_exceeded"
     if too_long and window is not None:
         state.measured = (max(state.tokens, window), state.history.size)
@@ -324,7 +327,6 @@ def _may_ask_again(turn: Turn, call: Call) -> bool:
     """Say whether a call that its sandbox stopped may be asked about, to run without one."""
     return (
         turn.stopping is None
-        and turn.settings is not None
         and turn.settings.session.approval_policy == "on-failure"
         and call.denied is None
         and not call.approved

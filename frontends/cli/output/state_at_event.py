@@ -114,7 +114,7 @@ def _state_rows(state: State) -> Iterator[_Rows]:
     if summary is not None and summary.title:
         yield "title", [one_line(summary.title, _width())]
     yield "turn", [_turn_text(state)]
-    if state.turn is not None:
+    if isinstance(state.turn, Turn):
         yield "calls", _cut(list(_calls(state.turn)))
     yield "open", _cut([_open_text(state, asked) for asked in state.outstanding.values()])
     yield "queue", _cut([one_line(op_text(one.op.op), _width()) for one in state.queue])
@@ -162,9 +162,10 @@ def _turn_text(state: State) -> str:
         ending = ", the session is closed" if state.closed else ""
         return f"none is open; {state.turns} so far{ending}"
     kind = "" if turn.kind == "regular" else f", {turn.kind}"
-    parts = [f"{turn.number} is open{kind}", f"request {turn.request}"]
-    if turn.attempt > 1:
-        parts.append(f"attempt {turn.attempt}")
+    request, attempt = (turn.request, turn.attempt) if isinstance(turn, Turn) else (0, 0)
+    parts = [f"{turn.number} is open{kind}", f"request {request}"]
+    if attempt > 1:
+        parts.append(f"attempt {attempt}")
     if turn.stopping is not None:
         parts.append(f"stopping: {turn.stopping.status}")
     return ", ".join(parts)
@@ -180,7 +181,7 @@ def _open_text(state: State, asked: OpeningDecision) -> str:
     """Return what an open effect waits for."""
     match asked:
         case ToolDispatched(effect=name, call=number):
-            call = state.turn.find(number) if state.turn is not None else None
+            call = state.turn.find(number) if isinstance(state.turn, Turn) else None
             is_running = call is not None and call.status == "running"
             return f"{name}: run call {number}{', started' if is_running else ', not started'}"
         case ApprovalAsked(effect=name, question=question, call=call):

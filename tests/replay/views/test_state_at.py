@@ -126,6 +126,14 @@ async def test_before_its_context_is_loaded_a_turn_has_no_whole_request() -> Non
     assert asked.request.settings == asked.state.settings
 
 
+async def test_a_turn_that_is_given_its_context_shows_no_other_changes() -> None:
+    loaded = (await last_of_each_kind(worked()))["context_loaded"]
+    assert [one.path for one in loaded.changes if one.path[0] == "turn"] == [
+        ("turn", "owes_request"),
+        ("turn", "settings"),
+    ]
+
+
 async def test_a_negative_sequence_counts_from_the_end() -> None:
     play = worked()
     log = await kept(play)
