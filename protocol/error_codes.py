@@ -149,6 +149,11 @@ class ErrorCode(StrEnum):
         "turnlog has a defect. What is in the log is safe.",
         "Please report it, with the traceback that TURNLOG_DEBUG=1 shows.",
     )
+    INTERRUPTED = (
+        "interrupted",
+        "The turn was interrupted by somebody else, so it has no answer.",
+        "Nothing. Send another prompt when you want to continue.",
+    )
     INVALID_RESPONSE = (
         "invalid_response",
         "The answer of the provider is not what the Responses API describes.",

@@ -1,6 +1,7 @@
 """The line protocol of `exec --json`: one JSON object a line, as Codex 0.169 prints it.
 
-Field names, their order and the values of `status` are what its clients match on.
+Field names, their order and the values of `status` are what its clients match on. `code` is ours:
+clients of Codex pass over a field that they do not know.
 Source: measured on the real binary; see the tests' samples.
 """
 
@@ -56,6 +57,7 @@ class TurnError(Struct, frozen=True):
     """Why a turn has failed."""
 
     message: str
+    code: str  # a value of `ErrorCode`
 
 
 class TurnFailed(_Line, frozen=True, tag="turn.failed"):
@@ -65,9 +67,10 @@ class TurnFailed(_Line, frozen=True, tag="turn.failed"):
 
 
 class Error(_Line, frozen=True, tag="error"):
-    """An error of the session, also one that a retry may resolve."""
+    """An error, also one that a retry may resolve. Every command with `--json` prints it."""
 
     message: str
+    code: str  # a value of `ErrorCode`
 
 
 Line = (

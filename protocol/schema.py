@@ -12,26 +12,28 @@ from msgspec import NODEFAULT, Struct, structs
 
 from turnlog.protocol.envelope import EVENT_TYPES, KIND_NAMES, SCHEMA
 from turnlog.protocol.events import Decision, Fact
+from turnlog.protocol.exec_lines import Error
 from turnlog.protocol.items import ResponseItem
 from turnlog.protocol.notices import Notice
 from turnlog.protocol.ops import Op, Submission
 from turnlog.protocol.view import JSON_SUFFIX, has_json_text
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_ROOTS: Final = ("Op", "Item", "Notice", "Event", "Record", "Error")
 _REF: Final = "#/$defs/{name}"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return one schema document, with `Op`, `Item`, `Notice`, `Event` and `Record` in `$defs`.
+    """Return one schema document. Its `$defs` have all of `_ROOTS`.
 
     Ops, items and notices are in their wire form; events in the object form of
     `view.event_object`, each annotated with `x-turnlog-role` (fact or decision), `x-turnlog-tag`
     (its number in the log) and `x-turnlog-ignorable` (a reader that does not know it may skip it).
-    A `Record` is a line of `turnlog show --json`.
+    A `Record` is a line of `turnlog show --json`, and an `Error` the last line of any `--json`.
     """
     twins = {kind: _twin(kind) for kind in EVENT_TYPES.values()}
-    roots: list[Any] = [Op, ResponseItem, Notice, Submission, *twins.values()]
-    (ops, items, notices, _, *events), components = msgspec.json.schema_components(
+    roots: list[Any] = [Op, ResponseItem, Notice, Submission, Error, *twins.values()]
+    (ops, items, notices, _, _, *events), components = msgspec.json.schema_components(
         roots, ref_template=_REF
     )
     definitions: dict[str, Any] = dict(components)
@@ -52,7 +54,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "turnlog",
         "x-turnlog-schema": SCHEMA,
-        "anyOf": [_reference(name) for name in ("Op", "Item", "Notice", "Event", "Record")],
+        "anyOf": [_reference(name) for name in _ROOTS],
         "$defs": definitions,
     }
 

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from turnlog.frontends.cli.errors import tell
 from turnlog.frontends.cli.examples import explain
+from turnlog.frontends.cli.json_option import Asked
 from turnlog.frontends.cli.output.streams import open_doors
 from turnlog.protocol.version import VERSION
 from turnlog.runtime.tuning import tune_process
@@ -132,17 +133,22 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; return its exit code. An error is told on stderr, in one paragraph."""
+    """Run a command; return its exit code.
+
+    An error is told on stderr, in one paragraph; with --json also on stdout, as its last line.
+    """
+    asked = Asked()
     try:
         code: int | None = turnlog.main(
             list(arguments),
             prog_name="turnlog",
             standalone_mode=False,
             color=True,  # whether styles are shown, our doors decide
+            obj=asked,
         )
         sys.stdout.flush()
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
-        return tell(error)
+        return tell(error, as_json=asked.json)
     return code or 0
 
 

@@ -1,13 +1,15 @@
 """From an error to what its user reads, and to the exit code that scripts see."""
 
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import click
 
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import StoreError, TurnlogError, with_code
+from turnlog.protocol.errors import StoreError, TurnlogError, UsageError, with_code
 from turnlog.protocol.faults import FOLDER_GONE, advice_in, environment_fault
 
 # Exit codes. Each means one thing on all commands; 2, a wrong command line, is click's.
@@ -22,8 +24,11 @@ class NobodyReads(BrokenPipeError):
     """Whoever read stdout has gone."""
 
 
-def tell(error: BaseException) -> int:
+def tell(error: BaseException, *, as_json: bool = False) -> int:
     """Say on stderr what went wrong; return the exit code.
+
+    With `as_json`, stdout gets one more line: the error and its code. A command line that is
+    wrong is told on stderr only, since no command has begun.
 
     With TURNLOG_DEBUG=1 the error is raised again, for its traceback.
     """
@@ -39,8 +44,21 @@ def tell(error: BaseException) -> int:
             return FAILED
         case other:
             text, code = _described(other)
+            if as_json:
+                _print_line(text, code)
             click.echo(f"Error: {with_code(text, code)}", err=True)
             return FAILED
+
+
+def _print_line(text: str, code: str) -> None:
+    """Print an error as `exec --json` does. What stdout does not take is passed over."""
+    # Here, and not above: a command starts without what only its error needs.
+    from turnlog.frontends.cli.output.json_lines import print_json
+    from turnlog.protocol.exec_lines import Error
+
+    with suppress(NobodyReads, UsageError):
+        sys.stdout.flush()
+        print_json(Error(text, code))
 
 
 def _described(error: BaseException) -> tuple[str, str]:

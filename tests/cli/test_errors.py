@@ -1,4 +1,4 @@
-"""Bad input on every door: one clear error with its code, nothing on stdout, nothing lost."""
+"""Bad input on every door: one clear error with its code, no result on stdout, nothing lost."""
 
 import socket
 
@@ -26,8 +26,8 @@ stream_max_retries = 0
         (("-c", "modle=x"), 'Did you mean "model"?', "config_invalid"),
         (("-c", "model_provider=nope"), 'there is no provider "nope"', "config_invalid"),
         (("-p", "nope"), "there is no profile 'nope'", "config_invalid"),
-        (("-C", "nowhere"), "nowhere is no folder", "input_unreadable"),
-        (("--add-dir", "nowhere"), "nowhere is no folder", "input_unreadable"),
+        (("-C", "nowhere"), "nowhere is not a folder", "input_unreadable"),
+        (("--add-dir", "nowhere"), "nowhere is not a folder", "input_unreadable"),
         (("-i", "."), "the image . cannot be read: it is not a regular file", "input_unreadable"),
         (("-i", "no.png"), "cannot be read: No such file", "input_unreadable"),
         (("--output-schema", "."), "the output schema . cannot be read", "input_unreadable"),
@@ -42,11 +42,11 @@ async def test_a_run_that_cannot_begin_says_why(
 ) -> None:
     (user.cwd / "bad.json").write_text("[1]")
     outcome = await user.run("exec", "--json", *words, "go")
-    assert (outcome.code, outcome.out) == (1, "")
+    [line] = outcome.lines
+    assert (outcome.code, line["type"], line["code"]) == (1, "error", code)
     _, error = outcome.err.splitlines()
-    assert error.startswith("Error: ")
+    assert error == f"Error: {line['message']} [{code}]"
     assert said in error
-    assert error.endswith(f" [{code}]")
     assert not (user.home / "store").exists()
 
 

@@ -177,6 +177,7 @@ async def test_a_parked_session_says_how_to_continue_and_does(user: User) -> Non
     assert parked.code == 1
     assert f"session {thread} waits, closed. `turnlog approvals` lists its questions" in parked.err
     assert f"`turnlog exec resume {thread}` continues it. [parked]\n" in parked.err
+    assert (parked.lines[-1]["type"], parked.lines[-1]["code"]) == ("error", "parked")
     assert "turn.failed" not in parked.out
     assert (listed["parked"], named.code) == (True, 0)
     assert still == listed

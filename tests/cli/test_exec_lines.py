@@ -1,6 +1,7 @@
 """`exec --json` prints what Codex prints: whole outputs are compared with recorded ones."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,25 @@ def without_id(out: str) -> str:
     return out.replace(thread_id, "ID")
 
 
+def without_codes(out: str) -> str:
+    """Return an output without the one field that Codex does not print: an error's code."""
+    return re.sub(r',"code":"[a-z_]+"(?=}+$)', "", out, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_a_run_prints_exactly_the_recorded_lines(user: User, name: str) -> None:
     async with user.model(*SCRIPTS[name], request_retries=1, stream_retries=2):
         outcome = await user.run("exec", "--json", "go")
-    assert without_id(outcome.out) == sample(name, user.cwd)
+    assert without_codes(without_id(outcome.out)) == sample(name, user.cwd)
     assert outcome.code == (1 if name.startswith("fail") else 0)
+
+
+async def test_each_error_of_a_run_has_its_code(user: User) -> None:
+    overloaded = Response(status=500, repeat=6)
+    async with user.model(overloaded, request_retries=1, stream_retries=2):
+        lines = (await user.run("exec", "--json", "go")).lines
+    said = [(line["type"], line.get("error", line)["code"]) for line in lines[2:]]
+    assert said == [*[("error", "server_error")] * 3, ("turn.failed", "server_error")]
 
 
 async def test_parallel_commands_are_shown_as_recorded_whatever_their_order(user: User) -> None:

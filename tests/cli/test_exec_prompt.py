@@ -51,7 +51,7 @@ async def test_without_a_usable_prompt_nothing_begins(
     user: User, words: tuple[str, ...], stdin: bytes, error: str
 ) -> None:
     outcome = await user.run("exec", "--json", *words, stdin=stdin)
-    assert (outcome.code, outcome.out) == (1, "")
+    assert (outcome.code, [line["type"] for line in outcome.lines]) == (1, ["error"])
     assert outcome.err.splitlines()[1].startswith(error)
     assert not (user.home / "store").exists()
 

@@ -231,7 +231,7 @@ async def test_a_relative_folder_begins_in_the_folder_of_the_caller(
         for session in started:
             assert the(SessionStarted, await h.events(session)).settings.cwd == here
         assert f"<cwd>{here}</cwd>" in str(await told_of_folder(h, moved))
-        with raises_code(ErrorCode.INPUT_UNREADABLE, match="nowhere is no folder"):
+        with raises_code(ErrorCode.INPUT_UNREADABLE, match="nowhere is not a folder"):
             await moved.submit(OverrideTurnContext(SettingsUpdate(cwd="nowhere")))
 
 

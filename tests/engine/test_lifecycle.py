@@ -93,7 +93,7 @@ async def test_what_is_unknown_or_unclear_is_not_resumed(tmp_path: Path) -> None
             await h.engine.resume("ffff")
         with raises_code(ErrorCode.AMBIGUOUS_SESSION):
             await h.engine.resume("0")
-        with raises_code(ErrorCode.INPUT_UNREADABLE, match="is no folder"):
+        with raises_code(ErrorCode.INPUT_UNREADABLE, match="is not a folder"):
             await h.engine.start(cwd=tmp_path / "nowhere")
 
 

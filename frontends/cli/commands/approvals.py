@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.fold import folded
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.question_text import question_text
 from turnlog.frontends.cli.output.terminal import secho
@@ -51,7 +52,7 @@ async def _left(log: EventLog, session: SessionId) -> dict[str, ApprovalAnswer]:
 
 
 @click.command("approvals")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option("Print one JSON object a line.")
 def command(as_json: bool) -> None:
     """List the questions that wait for an answer, the oldest first. `turnlog approve ID` answers.
 

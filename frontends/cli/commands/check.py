@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.verdict_text import (
     progress,
     show_each,
@@ -16,12 +17,7 @@ from turnlog.replay.verify.files import check_files, portable_files
 @click.command("check")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--accept", is_flag=True, help="Record today's decisions in the files that differ.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print JSON lines: one for each session, then a summary.",
-)
+@json_option("Print JSON lines: one for each session, then a summary.")
 @click.option(
     "-j",
     "--jobs",

@@ -3,6 +3,7 @@
 import click
 import trio
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
@@ -18,7 +19,7 @@ _FAILURE_PREFIX = "the conversation stays as it is"
 
 @click.command("compact")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--json", "as_json", is_flag=True, help="Print the event, as `show --json` does.")
+@json_option("Print the event, as `show --json` does.")
 @settings_options
 def command(session: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Have the model sum up session ID, and continue from the summary.

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, style
@@ -37,7 +38,7 @@ _INTRODUCTION: Final = """\
 @click.command("config")
 @click.option("--all", "show_all", is_flag=True, help="Show every key, also if it is not set.")
 @click.option("--template", is_flag=True, help="Print a commented file with every key.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option("Print one JSON object a line.")
 @settings_options
 @paged
 def command(show_all: bool, template: bool, as_json: bool, chosen: ChosenSettings) -> None:

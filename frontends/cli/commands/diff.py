@@ -9,6 +9,7 @@ import click
 import trio
 
 from turnlog.frontends.cli.errors import DIFFERENT, DONE
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.difference_text import difference_object, show_differences
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
@@ -40,9 +41,7 @@ _SIGNS: Final = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": (
 @click.command("diff")
 @click.argument("left", metavar="A", type=SESSION)
 @click.argument("right", metavar="B", type=SESSION)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON lines: a summary, then the whole timeline."
-)
+@json_option("Print JSON lines: a summary, then the whole timeline.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from turnlog.frontends.cli.errors import DIFFERENT
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.sandboxes import SandboxReport, examine_sandboxes
 from turnlog.frontends.sessions.store import has_store, reading, store_path, working_folder
@@ -24,7 +25,7 @@ from turnlog.runtime.store.lmdb.moving import move_sound
     metavar="DIR",
     help="First copy the store into DIR, a new folder. The store may be in use. Default: no copy.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option("Print one JSON object.")
 def command(repairing: bool, backup: Path | None, as_json: bool) -> int | None:
     """Check every page, event, index and stored text, and each sandbox. Changes nothing.
 

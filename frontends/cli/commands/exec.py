@@ -9,13 +9,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from turnlog.frontends.cli.errors import FAILED, UNCONFINED
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.running.options import Action, Options
 from turnlog.frontends.cli.running.prompt import read_prompt
 from turnlog.frontends.cli.session_argument import complete_words
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import UsageError
+from turnlog.protocol.errors import UsageError, with_code
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.runtime.private_files import open_private
 
@@ -60,12 +61,9 @@ def _words(context: click.Context, _: click.Parameter, typed: str) -> list[Compl
     metavar="[resume ID | fork ID] [PROMPT]",
     shell_complete=_words,
 )
-@click.option(
-    "--json",
+@json_option(
+    "Print the line protocol of `codex exec --json` on stdout, one JSON object a line.",
     "--experimental-json",
-    "as_json",
-    is_flag=True,
-    help="Print the line protocol of `codex exec --json` on stdout, one JSON object a line.",
 )
 @click.option(
     "-m",
@@ -256,7 +254,7 @@ def _run(options: Options, *, as_json: bool, color: str, output: Path | None) ->
     if run.session is not None and not (as_json or options.ephemeral):
         secho(f"To continue this session: turnlog exec resume {run.session}", dim=True, err=True)
     if code == FAILED:
-        click.echo(f"Error: {run.error}", err=True)
+        click.echo(f"Error: {with_code(run.error.message, run.error.code)}", err=True)
     if code == UNCONFINED:
         click.echo(f"Error: {run.refusals.explain()}", err=True)
     return code

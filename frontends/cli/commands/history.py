@@ -5,6 +5,7 @@ import sys
 import click
 import trio
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, secho
 from turnlog.frontends.cli.session_argument import SESSION
@@ -28,9 +29,7 @@ _WIDTH = 160  # columns, where stdout is not a terminal
     metavar="SEQ",
     help="After this event; -1 is the last one, -2 the one before it.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the list of items, exactly as it is sent."
-)
+@json_option("Print the list of items, exactly as it is sent.")
 @paged
 def command(session: str, at: int, as_json: bool) -> None:
     """Show what the model would be sent, if session ID were cut at an event and asked again.

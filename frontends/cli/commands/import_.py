@@ -9,6 +9,7 @@ import trio
 from msgspec import Struct
 
 from turnlog.actors.ports import EventLog
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.sessions.store import store_path
 from turnlog.protocol.calls import ErrorInfo
@@ -47,9 +48,7 @@ class NotImported(Struct, frozen=True):
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
 @click.option("--new-id", is_flag=True, help="Give each session a new id.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one object for each file, with the report."
-)
+@json_option("Print one object for each file, with the report.")
 def command(files: tuple[Path, ...], new_id: bool, as_json: bool) -> int:
     """Import sessions, and print the id of each; what was made of them goes to stderr.
 

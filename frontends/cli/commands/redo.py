@@ -2,6 +2,7 @@
 
 import click
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
 from turnlog.frontends.sessions.settings import ChosenSettings
@@ -13,7 +14,7 @@ from turnlog.protocol.ops import Redo
 @click.option(
     "--force", is_flag=True, help="Bring back also files that somebody else has changed since."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one file a line, as a JSON object.")
+@json_option("Print one file a line, as a JSON object.")
 @settings_options
 def command(session: str, force: bool, as_json: bool, chosen: ChosenSettings) -> None:
     """Take the last undo of session ID back. Not possible once another turn has followed it."""

@@ -8,6 +8,7 @@ import click
 import trio
 
 from turnlog.actors.stored_state.pages import read_whole
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.verdict_text import (
     exit_code,
@@ -54,12 +55,7 @@ _EVERY_SESSION: Final = sys.maxsize
     help="With --actors: decides what the log does not say, such as the order of tasks. "
     "Default: 0.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print JSON lines: one for each session, then a summary.",
-)
+@json_option("Print JSON lines: one for each session, then a summary.")
 def command(
     what: str | None,
     all_of_them: bool,

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from turnlog.frontends.cli.errors import DIFFERENT, DONE
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
@@ -113,7 +114,7 @@ def tolerance_options(command: _Command) -> _Command:
     help="Which port answers from the recording.",
 )
 @tolerance_options
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@json_option("Print the report as one JSON object.")
 def command(
     session: str,
     at: int | None,

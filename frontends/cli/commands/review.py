@@ -7,6 +7,7 @@ import click
 import trio
 
 from turnlog.actors.core.review import read_output
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.terminal import secho
 from turnlog.frontends.cli.output.warning import tell_warning
 from turnlog.frontends.cli.session_argument import SESSION
@@ -24,9 +25,7 @@ _FAILURE_PREFIX = "there is no review"
 @click.command("review")
 @click.argument("session", metavar="ID", type=SESSION)
 @click.argument("prompt", default=_UNCOMMITTED)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the reviewer's answer as it is, a JSON object."
-)
+@json_option("Print the reviewer's answer as it is, a JSON object.")
 @settings_options
 def command(session: str, prompt: str, as_json: bool, chosen: ChosenSettings) -> None:
     """Review the work of session ID, which gets the findings.

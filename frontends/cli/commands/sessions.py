@@ -8,6 +8,7 @@ import click
 import trio
 from msgspec import Struct
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, secho, style
@@ -47,7 +48,7 @@ def _statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> f
 
 
 @click.command("sessions", epilog=_STATUSES)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option("Print one JSON object a line.")
 @click.option(
     "--all", "show_all", is_flag=True, help="List archived sessions, agents and reviews, too."
 )

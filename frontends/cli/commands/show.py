@@ -9,6 +9,7 @@ import trio
 
 from turnlog.actors.ports import EventLog
 from turnlog.actors.stored_state.pages import Pages
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, style
@@ -31,7 +32,7 @@ _MARKS = {"fact": ("●", "yellow"), "decision": ("→", "blue")}
 
 @click.command("show")
 @click.argument("session", metavar="ID", type=SESSION)
-@click.option("--json", "as_json", is_flag=True, help="Print one event a line, with its digest.")
+@json_option("Print one event a line, with its digest.")
 @click.option(
     "--follow", "-f", is_flag=True, help="Continue with what is written later, until Ctrl-C."
 )

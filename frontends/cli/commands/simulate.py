@@ -11,6 +11,7 @@ from turnlog.frontends.cli.commands.rerun import (
     tolerances_of,
 )
 from turnlog.frontends.cli.errors import DIFFERENT, DONE
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.warning import tell_warning
 from turnlog.frontends.cli.session_argument import SESSION
 from turnlog.frontends.cli.settings_options import settings_options
@@ -61,7 +62,7 @@ _SOURCES: Final = click.Choice(["recorded", "live"])
 @click.option("--keep", is_flag=True, help="Keep the branch as a session.")
 @settings_options
 @tolerance_options
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@json_option("Print the report as one JSON object.")
 def command(
     session: str,
     at: int | None,

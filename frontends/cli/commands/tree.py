@@ -10,6 +10,7 @@ import click
 import trio
 from rich.cells import cell_len, set_cell_size
 
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.pager import paged
 from turnlog.frontends.cli.output.terminal import columns, style
@@ -30,9 +31,7 @@ _SHOWN_DEPTH: Final = 12  # branches that are drawn before a session; how many m
 
 @click.command("tree")
 @click.argument("session", metavar="[ID]", type=SESSION, required=False)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object a line, parents first."
-)
+@json_option("Print one JSON object a line, parents first.")
 @paged
 def command(session: str | None, as_json: bool) -> None:
     """Show which sessions were forked from which, and at which turn and event; and their agents.

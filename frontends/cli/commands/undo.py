@@ -11,6 +11,7 @@ from turnlog.actors.core import undo as core_undo
 from turnlog.actors.queues.replies import rejection
 from turnlog.actors.stored_state.fold import folded
 from turnlog.actors.tasks.workspace import edits_since
+from turnlog.frontends.cli.json_option import json_option
 from turnlog.frontends.cli.output.json_lines import print_json
 from turnlog.frontends.cli.output.terminal import style
 from turnlog.frontends.cli.session_argument import SESSION
@@ -52,7 +53,7 @@ _FAILURE_PREFIX = "the conversation stays as it is"
     "--force", is_flag=True, help="Bring back also files that somebody else has changed since."
 )
 @click.option("--preview", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one file a line, as a JSON object.")
+@json_option("Print one file a line, as a JSON object.")
 @settings_options
 def command(
     session: str,

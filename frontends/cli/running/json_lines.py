@@ -11,16 +11,19 @@ from msgspec import Raw
 from turnlog.protocol.calls import (
     CommandPreview,
     CommandReport,
+    ErrorInfo,
     PatchPreview,
     PlanPreview,
     Preview,
 )
 from turnlog.protocol.envelope import Recorded
+from turnlog.protocol.error_codes import ErrorCode
 from turnlog.protocol.events import (
     CallPlanned,
     CompactionAsked,
     ModelAsked,
     ModelCompleted,
+    ModelFailed,
     ModelItemReceived,
     PlanAsked,
     ResponseAbandoned,
@@ -62,6 +65,7 @@ from turnlog.protocol.usage import TokenUsage
 
 _COMPLETED: Final[Status] = "completed"
 _FAILED: Final[Status] = "failed"
+_UNNAMED: Final = ErrorInfo(ErrorCode.FAILED, "failed")
 
 
 @attrs.define(eq=False)
@@ -71,6 +75,7 @@ class ExecStream:
     usage: TokenUsage  # of the session, before the first event that is taken
     last_message: str | None = None
     failed: bool = False
+    _failure: str = ErrorCode.FAILED  # the code of the last attempt at the model that failed
     _items: int = 0
     _todo: tuple[str, PlanPreview] | None = None
     _previews: list[Preview | None] = attrs.field(factory=list["Preview | None"])  # by call
@@ -109,6 +114,8 @@ class ExecStream:
                 self._kept = len(self._previews)
             case ResponseAbandoned(keep=False):
                 del self._previews[self._kept :]
+            case ModelFailed(failure=failure):
+                self._failure = failure.code
             case ModelCompleted(usage=usage):
                 self.usage += usage or TokenUsage()
             case ToolDispatched(effect=effect, call=call) | PlanAsked(effect=effect, call=call):
@@ -123,11 +130,11 @@ class ExecStream:
             case ToolFinished() as event:
                 yield from self._tool_finished(event)
             case RetryScheduled(level="stream", message=message):
-                yield Error(message)
+                yield Error(message, self._failure)
             case TurnEnded() as event:
                 yield from self._turn_ended(event)
             case StepFailed(message=message):
-                yield from self._turn_failed(message)
+                yield from self._turn_failed(ErrorInfo(ErrorCode.STEP_FAILED, message))
             case _:
                 pass
 
@@ -191,14 +198,14 @@ class ExecStream:
             case "completed":
                 yield TurnCompleted(self.usage)
             case "failed":
-                yield from self._turn_failed(event.error.message if event.error else "failed")
+                yield from self._turn_failed(event.error or _UNNAMED)
             case "interrupted":
                 self.failed = True
 
-    def _turn_failed(self, message: str) -> Iterator[Line]:
+    def _turn_failed(self, error: ErrorInfo) -> Iterator[Line]:
         self.failed = True
-        yield Error(message)
-        yield TurnFailed(TurnError(message))
+        yield Error(error.message, error.code)
+        yield TurnFailed(TurnError(error.message, error.code))
 
 
 def _tool_item(

@@ -22,9 +22,10 @@ from turnlog.frontends.sessions.pause_notice import tell_pauses
 from turnlog.frontends.sessions.questions import watch_questions
 from turnlog.frontends.sessions.refusals import Refusals
 from turnlog.frontends.sessions.settings import ChosenSettings, changes_nothing
+from turnlog.protocol.calls import ErrorInfo
 from turnlog.protocol.envelope import Recorded
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import NotFound, TurnlogError, UsageError, WriteLost, with_code
+from turnlog.protocol.errors import NotFound, TurnlogError, UsageError, WriteLost
 from turnlog.protocol.events import (
     ApprovalAsked,
     ChildAsked,
@@ -36,7 +37,7 @@ from turnlog.protocol.events import (
     TurnEnded,
     TurnOpened,
 )
-from turnlog.protocol.exec_lines import TurnStarted
+from turnlog.protocol.exec_lines import Error, TurnFailed, TurnStarted
 from turnlog.protocol.ids import SessionId
 from turnlog.protocol.notices import Notice, ToolOutputDelta
 from turnlog.protocol.ops import ExecApproval, OverrideTurnContext, PatchApproval, UserTurn
@@ -46,6 +47,7 @@ from turnlog.runtime.assembly import Assembly, open_assembly
 from turnlog.runtime.config.schema import Config
 from turnlog.runtime.engine.session import Session
 
+_INTERRUPTED: Final = ErrorInfo(ErrorCode.INTERRUPTED, "the turn was interrupted")
 _INTERRUPTING: Final = "Interrupting the turn. Ctrl-C again leaves at once."
 _PARKED: Final = (
     "nobody answered in time, so session {session} waits, closed. `turnlog approvals` lists its "
@@ -90,12 +92,13 @@ class Run:
     reporter: Reporter
     session: SessionId | None = None  # once it is known
     last_message: str | None = None  # of a turn that was completed
-    error: str = "the turn was interrupted [interrupted]"  # why it was not completed
+    error: ErrorInfo = _INTERRUPTED  # why the turn was not completed
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
     _call_notes: CallNotes = attrs.field(factory=CallNotes, init=False)
     asks_here: bool = False  # somebody sits at the terminal and can answer
     _answers: TerminalAnswers | None = attrs.field(default=None, init=False)
     _failed: bool = False
+    _told: bool = False  # a line of the protocol has said why
     _signal: int | None = None  # the first one that asked us to stop
     _prompted: Session | None = None  # has something to be interrupted
     _work: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -251,6 +254,8 @@ class Run:
         if not self._failed:
             self.last_message = stream.last_message
             await self.reporter.final(stream.last_message)
+        elif not self._told and self._signal is None:
+            await self.reporter.line(Error(self.error.message, self.error.code), ends_turn=True)
 
     async def _watch(
         self,
@@ -326,14 +331,15 @@ class Run:
             return
         match event:
             case TurnEnded(error=error) if error is not None:
-                self.error = with_code(error.message, error.code)
+                self.error = error
             case StepFailed(message=message):
-                self.error = with_code(message, ErrorCode.STEP_FAILED)
+                self.error = ErrorInfo(ErrorCode.STEP_FAILED, message)
             case _:
                 pass
         ends = isinstance(event, TurnEnded | StepFailed)
         for line in stream.take(recorded):
             await self.reporter.line(line, ends_turn=ends)
+            self._told = self._told or isinstance(line, TurnFailed)
         if note := self._call_notes.take(recorded):
             await self.reporter.tell_person(note)
 
@@ -343,7 +349,7 @@ class Run:
                 return self._signal is not None or not session.is_running
             case SessionClosed(reason="parked"):
                 self._failed = True
-                self.error = with_code(_PARKED.format(session=session.id), ErrorCode.PARKED)
+                self.error = ErrorInfo(ErrorCode.PARKED, _PARKED.format(session=session.id))
                 return True
             case SessionClosed():  # asked for from outside
                 return True
