@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import User
-from turnlog.runtime.scripted_model.script import call
+from turnlog.runtime.scripted_model.script import Response, call
 
 SHELL = call("exec_command", {"cmd": "cat data", "login": False})
 
@@ -104,6 +104,16 @@ async def test_of_another_prompt_a_rerun_says_what_was_asked(user: User) -> None
         "branch    completed, 2 requests, 1 call, 200 tokens in, 20 out",
         "asked: Look away.",
     ]
+
+
+async def test_a_rerun_whose_turn_fails_leaves_as_exec_does(user: User) -> None:
+    thread = await recorded(user)
+    async with user.model(Response(status=500, repeat=2)):
+        outcome = await user.run("rerun", thread, "--json")
+    report, error = outcome.lines
+    assert (outcome.code, error["type"], error["code"]) == (1, "error", "server_error")
+    assert report["turns"][0]["branch"]["status"] == "failed"
+    assert outcome.err.endswith(f"Error: {error['message']} [server_error]\n")
 
 
 async def test_what_cannot_be_rerun_is_told(user: User) -> None:

@@ -19,7 +19,7 @@ from turnlog.frontends.sessions.address import find_stored
 from turnlog.frontends.sessions.settings import ChosenSettings
 from turnlog.frontends.sessions.store import working_folder
 from turnlog.protocol.error_codes import ErrorCode
-from turnlog.protocol.errors import UsageError
+from turnlog.protocol.errors import Failed, UsageError
 from turnlog.protocol.settings import ApprovalPolicy, SandboxMode
 from turnlog.replay.views.text import counted, one_line
 
@@ -46,7 +46,8 @@ error, never a live call.
 \b
 Exit codes:
     0  the branch ran; it may differ
-    1  a recorded port was asked for what it does not hold; or an error
+    1  a turn of the branch failed; or an error
+    4  a recorded port was asked for what it does not hold
 """
 
 
@@ -162,7 +163,21 @@ def command(
 
     report = trio.run(run)
     show_report(report, as_json=as_json)
-    return DIFFERENT if report.misses else DONE
+    if report.misses:
+        return DIFFERENT
+    _require_completed(report)
+    return DONE
+
+
+def _require_completed(report: "RerunReport") -> None:
+    """Leave as `exec` does if a turn of the branch failed.
+
+    Raises:
+        Failed: with the code of the first such turn.
+    """
+    for turn in report.turns:
+        if (branch := turn.branch) is not None and branch.error is not None:
+            raise Failed(branch.error.code, f"turn {branch.turn} failed: {branch.error.message}")
 
 
 def tolerances_of(

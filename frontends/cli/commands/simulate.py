@@ -37,7 +37,8 @@ shown, and where it differs.
 \b
 Exit codes:
     0  every turn has the same calls, outputs, answer and end
-    1  something differs, or is not in the recording; or an error
+    4  something differs, or is not in the recording
+    1  an error
 """
 _SOURCES: Final = click.Choice(["recorded", "live"])
 
