@@ -91,8 +91,9 @@ def _attribute(where: str, tool: object, attribute: str) -> Any:  # noqa: ANN401
 
 
 def _check_spec(where: str, name: str, tool: Tool) -> None:
+    given = _attribute(where, tool, "spec")
     try:
-        spec = SPEC.take("spec", _attribute(where, tool, "spec"))
+        spec = SPEC.take("spec", given)
     except UsageError as error:
         raise UsageError(ErrorCode.TOOL_INVALID, f"{where}: {error}") from None
     kind, called = spec.get("type"), spec.get("name")

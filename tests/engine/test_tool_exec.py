@@ -270,6 +270,6 @@ async def test_without_a_sandbox_that_works_nothing_runs_and_the_model_is_told(
         tmp_path, shell("touch ran"), sandbox="none", sandbox_mode="read-only"
     )
     assert text.startswith("commands cannot be confined on this machine; nothing was run.")
-    assert text.endswith("(sandbox_unavailable)")
+    assert text.endswith("[sandbox_unavailable]")
     assert of(ToolStarted, events) == []
     assert not (tmp_path / "ran").exists()

@@ -86,7 +86,7 @@ RAISED: Final[dict[str, tuple[BaseException, str]]] = {
         "weather failed: OSError: [Errno 24] Too many open files",
     ),
     "no memory": (MemoryError(), "weather failed: MemoryError"),
-    "its text raises": (TextRaises(), "weather failed: TextRaises: (its text cannot be had)"),
+    "its text raises": (TextRaises(), "weather failed: TextRaises: (it has no readable text)"),
     "an exit": (SystemExit(3), "weather failed: SystemExit: 3"),
     "of its own base": (BaseException("base"), "weather failed: BaseException: base"),
     "a group of one": (ExceptionGroup("g", [ValueError("in")]), "weather failed: ValueError: in"),

@@ -77,7 +77,7 @@ async def test_the_model_is_shown_the_texts_and_then_the_images(
     [
         ("text", "look failed: ValueError: this is not PNG, JPEG, GIF or WebP by its content"),
         ("url", "look failed: its result.images[0].url: 'file:///etc/passwd' is not allowed; use"),
-        ("large", f"are not allowed; use {MAX_IMAGE_BYTES} or fewer, together"),
+        ("large", f"are not allowed; all of them may have {MAX_IMAGE_BYTES}"),
     ],
 )
 async def test_an_image_that_cannot_be_sent_fails_the_call(
