@@ -151,7 +151,8 @@ async def test_damage_is_shown_at_its_place_and_what_precedes_it_is_shown(user: 
     place = next(e["sequence"] for e in events if e["kind"] == "model_item_received")
     outcome = await user.run("show", thread, "--json")
     assert outcome.code == 1
-    assert outcome.lines == events[: place - 1]
+    assert outcome.lines[:-1] == events[: place - 1]
+    assert (outcome.lines[-1]["type"], outcome.lines[-1]["code"]) == ("error", "log_damaged")
     assert f"session {thread} is damaged at event {place}: " in outcome.err
     report = await user.run("doctor", "--json")
     found = json.loads(report.out)["findings"]

@@ -108,8 +108,10 @@ async def test_a_provider_that_a_session_cannot_take_is_told(user: User) -> None
 
 
 async def test_the_command_line_may_say_when_to_ask_also_as_a_key(user: User) -> None:
-    async with user.model("Done.", "Done."):
+    async with user.model("Done.", "Done.", "Done."):
         thread = (await user.run("exec", "--json", "-c", "approval_policy=untrusted", "a")).thread
+        assert (await settings(user, thread))["approval_policy"] == "never"  # nobody could answer
+        await user.run("exec", "-c", "approval_policy=untrusted", "resume", thread, "a")
         assert (await settings(user, thread))["approval_policy"] == "untrusted"
         await user.run("exec", "resume", thread, "b")
         assert (await settings(user, thread))["approval_policy"] == "never"
