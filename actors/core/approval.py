@@ -50,11 +50,10 @@ def ask(state: State, turn: Turn, call: Call) -> ApprovalAsked:
 
 def answer(state: State, op_id: str, op: ExecApproval | PatchApproval) -> Iterator[SessionDecision]:
     """Decide on an answer. `evolve` has closed the question, if it was open."""
-    turn = state.turn
-    if state.in_hand.closes is None or not isinstance(turn, Turn):
+    turn, call = state.turn, state.in_hand.answers
+    if call is None or not isinstance(turn, Turn):
         yield OpRefused(op_id, "no_such_question", f"no question {op.id} is waiting for an answer")
         return
-    call = next(call for call in turn.calls if call.question == op.id)
     if op.decision == "abort" and turn.stopping is None:
         yield TurnStopping("interrupted")
     elif op.decision in ("denied", "abort"):

@@ -248,6 +248,7 @@ class InHand:
     """What the state says of the last fact: its decisions need it, and nothing after them does."""
 
     closes: OpeningDecision | None = None  # what it is about; None: of nothing, or it is late
+    answers: Call | None = None  # the call whose question the op answers
     op: OpReceived | None = None
     at: int = 0  # the op's sequence
     is_repeated: bool = False  # an op that has been done before

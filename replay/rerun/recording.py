@@ -300,7 +300,7 @@ class _RecordingReader:
                 self._begin(at, decision)
             case OpReceived(op=ExecApproval() | PatchApproval() as op):
                 question = self.recording.questions.get(op.id)
-                in_time = self._state.in_hand.closes is not None
+                in_time = self._state.in_hand.answers is not None
                 if question is not None and in_time:
                     self.recording.questions[op.id] = structs.replace(
                         question, answer=op.decision, answered_at=at

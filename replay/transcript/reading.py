@@ -171,7 +171,7 @@ class _TranscriptReader:
             case OpReceived(
                 op=ExecApproval(id=question, decision=answer)
                 | PatchApproval(id=question, decision=answer)
-            ) if question in self._questions and self._state.in_hand.closes is not None:
+            ) if question in self._questions and self._state.in_hand.answers is not None:
                 self._questions[question].answer = _ANSWERS[answer]
             case QuestionAnswered(effect=effect) if effect in self._asked:
                 self._asked[effect].answer = "answered by an answer that holds for the session"

@@ -40,7 +40,6 @@ from turnlog.protocol.events import (
     ToolStarted,
     TurnsRestored,
 )
-from turnlog.protocol.ids import EffectId
 from turnlog.protocol.items import (
     CustomToolCall,
     FunctionCall,
@@ -174,30 +173,31 @@ def _op_received(state: State, fact: OpReceived) -> None:
 
 
 def _answered(state: State, question: str, decision: str) -> None:
-    asked = next((one for one in state.open(ApprovalAsked) if one.question == question), None)
-    if not isinstance(state.turn, Turn):
+    turn = state.turn
+    if not isinstance(turn, Turn) or (call := _close_question(state, turn, question)) is None:
         return
-    if asked is not None:
-        del state.outstanding[asked.effect]
-    elif (asked := _parked(state, state.turn, question)) is None:
-        return
-    state.in_hand = attrs.evolve(state.in_hand, closes=asked)
-    call = state.turn.find(asked.call)
-    if call is None or decision not in ("approved", "approved_for_session"):
+    state.in_hand = attrs.evolve(state.in_hand, answers=call)
+    if decision not in ("approved", "approved_for_session"):
         return
     call.status, call.approved, call.changed = "waiting", True, ()
-    unpark(state, state.turn)
+    unpark(state, turn)
     if decision == "approved_for_session":
-        grants.grant(state, state.turn, call)
+        grants.grant(state, turn, call)
 
 
-def _parked(state: State, turn: Turn, question: str) -> ApprovalAsked | None:
-    """Return a question that waits, with its session, for whoever answers it or asks it again."""
-    if not turn.parking and not state.maintenance:
-        return None
-    for call in turn.calls:
-        if call.question == question and call.status == "waiting" and not call.approved:
-            return ApprovalAsked(EffectId(""), question, call.number, call.item.call_id, call.plan)
+def _close_question(state: State, turn: Turn, question: str) -> Call | None:
+    """Close a question and return the call that it is about. None: no such question waits.
+
+    A parked question waits, with its session, for whoever answers it or asks it again.
+    """
+    for asked in state.open(ApprovalAsked):
+        if asked.question == question:
+            del state.outstanding[asked.effect]
+            return turn.find(asked.call)
+    if turn.parking or state.maintenance:
+        for call in turn.calls:
+            if call.question == question and call.status == "waiting" and not call.approved:
+                return call
     return None
 
 
