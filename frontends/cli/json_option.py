@@ -1,7 +1,7 @@
 """`--json`: the option, and what it says of an error that ends the command."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 
@@ -26,7 +26,7 @@ def json_option(text: str, *others: str) -> Callable[[Callable[..., T]], Callabl
     return click.option(*_NAMES, *others, is_flag=True, callback=_note, help=text)
 
 
-def _note(context: click.Context, _: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - click's
+def _note(context: click.Context, _: click.Parameter, value: bool) -> bool:
     if isinstance(context.obj, Asked):
         context.obj.json = value
     return value
