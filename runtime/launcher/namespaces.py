@@ -85,16 +85,18 @@ def run(view: View, attend: Callable[[], int], *, user: bool) -> int:
     Raises:
         OSError: the kernel refused one of the namespaces.
     """
+    null = os.open(os.devnull, os.O_RDWR)  # the child empties /dev, which both see
     _leave_host(view, user)
     first = os.fork()
     if first == 0:
+        os.close(null)
         end_with_parent(signal.SIGKILL)
         _build(view)
         return attend()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _: os.kill(first, number))
     end_with_parent(signal.SIGTERM)  # not sooner: to gain rights takes it back
-    close_descriptors()  # they are for the command, and for the one that attends it
+    close_descriptors(null)  # they are for the command, and for the one that attends it
     _, status = os.waitpid(first, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -53,9 +53,8 @@ def open_plain(path: str) -> int:
     )
 
 
-def close_descriptors() -> None:
-    """Close all descriptors. The standard streams lead nowhere then."""
-    null = os.open(os.devnull, os.O_RDWR)
+def close_descriptors(null: int) -> None:
+    """Close all descriptors. The standard streams are `null` then, which leads nowhere."""
     for number in (0, 1, 2):
         os.dup2(null, number)
     limit = os.sysconf("SC_OPEN_MAX")
