@@ -95,7 +95,7 @@ async def rerun(
 
     Raises:
         UsageError: there are no inputs after `at`, and there is no `text`.
-        NotFound, UsageError, NotFound, UsageError, LogDamaged
+        NotFound, LogDamaged
     """
     plan = Plan(
         at=at,
@@ -137,7 +137,7 @@ async def simulate(
 
     Raises:
         UsageError: no input follows.
-        NotFound, UsageError, NotFound, UsageError, LogDamaged
+        NotFound, LogDamaged
     """
     plan = Plan(
         at=at,

@@ -73,7 +73,7 @@ class Engine:
 
         Raises:
             UsageError: a value is not allowed.
-            NotFound, UsageError, Busy, LogDamaged, StoreTooNew
+            NotFound, Busy, LogDamaged, StoreTooNew
         """
         on_recovery = doors.ON_RECOVERY.take("on_recovery", on_recovery)
         session = await self._sessions.log.resolve(doors.TEXT.take("prefix", prefix))
@@ -89,7 +89,7 @@ class Engine:
 
         Raises:
             UsageError: a value is not allowed.
-            NotFound, UsageError, NotFound, LogDamaged
+            NotFound, LogDamaged
         """
         at = None if at is None else doors.sequence("at", at)
         parent = await self._sessions.log.resolve(doors.TEXT.take("prefix", prefix))
